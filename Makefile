@@ -1,0 +1,68 @@
+# gnsfs.  `make deps` (apt, as root), `make`, `make check`, `make install`.
+#
+# Every .c file of a source folder is built; a new file needs no line here.
+
+CC ?= cc
+PREFIX ?= /usr
+MOUNTDIR ?= /sbin
+DESTDIR ?=
+B ?= build
+CFLAGS ?= -O2 -g
+WARN = -Wall -Wextra -Werror=implicit-function-declaration -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla -Wno-unused-parameter -Wno-missing-field-initializers
+PKGS = fuse3 libcurl sqlite3 libcrypto libzstd jansson expat
+CPPFLAGS += -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(SAN) $(shell pkg-config --cflags $(PKGS))
+LDLIBS = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
+# SAN=... sanitizers: make B=build-asan SAN="-fsanitize=address,undefined -fno-omit-frame-pointer"
+SAN ?=
+
+DIRS = base backends meta cache fs
+SRC = $(wildcard $(addsuffix /*.c,$(DIRS)))
+TOOLS_SRC = $(wildcard tools/*.c)
+OBJ = $(SRC:%.c=$(B)/%.o)
+TOOLS_OBJ = $(TOOLS_SRC:%.c=$(B)/%.o)
+UNIT = $(patsubst test/unit/%.c,$(B)/test/%,$(wildcard test/unit/*.c))
+
+all: gnsfs mount.gnsfs
+
+gnsfs: $(B)/gnsfs
+	ln -sf $< $@
+
+mount.gnsfs: $(B)/gnsfs
+	ln -sf $< $@
+
+$(B)/gnsfs: $(TOOLS_OBJ) $(B)/libgnsfs.a
+	$(CC) $(SAN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/libgnsfs.a: $(OBJ)
+	rm -f $@
+	ar rcs $@ $(OBJ)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# One folder alone, for work on it: make base, make meta, ...
+$(DIRS): %:
+	$(MAKE) $(patsubst %.c,$(B)/%.o,$(wildcard $@/*.c))
+
+$(B)/test/%: test/unit/%.c $(B)/libgnsfs.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(B)/libgnsfs.a \
+		$(LDLIBS) $(shell pkg-config --cflags --libs check)
+
+unit: $(UNIT)
+
+check: unit gnsfs
+	sh test/run-unit.sh $(UNIT)
+
+deps:
+	sh test/deps.sh build
+
+clean:
+	rm -rf build build-* gnsfs mount.gnsfs
+
+-include $(OBJ:.o=.d) $(TOOLS_OBJ:.o=.d) $(UNIT:=.d)
+
+.PHONY: all $(DIRS) unit check deps clean
