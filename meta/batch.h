@@ -1,0 +1,59 @@
+/*
+ * batch: freezing a prefix of the journal, and what happens when it lands
+ * (L2, M1, M3, B6, B7).
+ *
+ * States of an op:   journalled → frozen → landed (row gone)
+ * At most one batch is frozen.  Freezing is one transaction, then sq_sync:
+ *  - the longest prefix such that every `extents` op in it is ready, small,
+ *    or void (M3), of at most max_ops ops and about max_bytes encoded;
+ *  - small bytes get places in packs, sorted by (parent, name), each pack at
+ *    most 16 MiB, named by fresh object ids in store `store`;
+ *  - content parts are applied with undo rows;
+ *  - the encoded batch is kept in frozen(body, first, last, ...), the packs'
+ *    layout in frozen_pack(object, off, ino, seq, len).
+ * What is sent is exactly what was frozen, however often it is sent.
+ */
+#ifndef META_BATCH_H
+#define META_BATCH_H
+
+#include "meta/journal.h"
+
+#define BATCH_MAX_BYTES	(3u << 20)	/* encoded; a segment is ≤ 4 MiB */
+#define PACK_MAX_BYTES	(16u << 20)
+
+struct batch {
+	uint32_t	 session;
+	uint64_t	 nonce;
+	uint64_t	 first, last;	/* seq */
+	uint64_t	 nops;
+	struct buf	 body;		/* encoded ops, as in the segment */
+};
+void	batch_done(struct batch *b);
+
+/* Freezes if nothing is frozen yet and there is something to.  1: a batch is
+ * frozen (now or before); 0: nothing ready; -errno.  Calls sq_write. */
+int	batch_freeze(struct meta *m, uint32_t store);
+/* The frozen one.  -ENOENT: none. */
+int	batch_get(struct sqc *c, struct batch *ret);
+
+/* Packs of the frozen batch, in order; and one pack's bytes, whole (appended,
+ * ≤ 16 MiB). */
+int	batch_packs(struct sqc *c,
+	    int (*each)(void *arg, uint64_t object, uint64_t size), void *arg);
+int	batch_pack_bytes(struct sqc *c, uint64_t object, struct buf *out);
+
+/* Writer.  The batch is in segment h->lsn: session's hwm, head, ops, undo,
+ * frozen rows; unstored rows of the batch are removed after each was handed
+ * to `clean` (the newest of its inode only, when no newer one is pending),
+ * which puts it into the cache's clean rows (fs composes; B6, C6); large-file
+ * ops are handed to `stored` so that their dirty intervals become clean. */
+struct landed_fns {
+	int	(*clean)(void *arg, struct sqc *c, uint64_t ino,
+		    const void *bytes, size_t n);
+	int	(*stored)(void *arg, struct sqc *c, uint64_t ino, uint64_t seq);
+	void	*arg;
+};
+int	batch_landed(struct meta *m, struct sqc *c, const struct meta_head *h,
+	    const struct landed_fns *fns);
+
+#endif

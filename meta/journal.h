@@ -1,0 +1,53 @@
+/*
+ * journal: local changes, applied and queued in one transaction.
+ *
+ * Host-local tables: op(seq, kind, ino, needs, time, body), undo(seq, tbl,
+ * key, old), unstored(ino, seq, bytes).
+ */
+#ifndef META_JOURNAL_H
+#define META_JOURNAL_H
+
+#include "meta/meta.h"
+#include "meta/op.h"
+
+/* What an `extents` op waits for before it can be frozen (L2). */
+enum needs {
+	NEEDS_NOTHING,		/* ready */
+	NEEDS_PACK,		/* bytes are in unstored(ino, seq): packed at freeze */
+	NEEDS_UPLOAD,		/* a large file's bytes: journal_uploaded() */
+};
+
+/* Writer.  apply(attr part) as pending, append to the journal; *retseq is its
+ * number.  With op->kind OP_EXTENTS: needs says what it waits for, and for
+ * NEEDS_PACK bytes/n is the file's whole content (≤ META_SMALL_MAX; may be 0
+ * long: then nothing is needed).  -errno of apply: nothing changed. */
+int	journal(struct meta *m, struct sqc *c, const struct op *op,
+	    enum needs needs, const void *bytes, size_t n, uint64_t *retseq);
+
+/* Writer.  The upload for op seq is stored: these are its extents and
+ * objects.  -ENOENT when the op is gone or no longer waits (thrown away). */
+int	journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
+	    const struct op_extent *e, unsigned ne,
+	    const struct op_object *o, unsigned no);
+
+/* The newest unstored bytes of a small file: 0 and bytes appended to out,
+ * -ENOENT. */
+int	unstored_get(struct sqc *c, uint64_t ino, struct buf *out);
+bool	unstored_has(struct sqc *c, uint64_t ino);
+
+struct journal_stat {
+	uint64_t	ops;		/* pending, frozen or not */
+	uint64_t	first_seq, last_seq; /* 0, 0 when empty */
+	int64_t		oldest;		/* time the oldest was journalled; 0 none */
+	uint64_t	waiting_uploads;
+	uint64_t	unstored_bytes;	/* of small files */
+};
+int	journal_stat(struct sqc *c, struct journal_stat *ret);
+
+/* Large-file ops that wait for their bytes, oldest first, from seq > after:
+ * the upload queue.  each returns nonzero to stop. */
+int	journal_waiting(struct sqc *c, uint64_t after,
+	    int (*each)(void *arg, uint64_t seq, uint64_t ino, int64_t time),
+	    void *arg);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * op: the operations of the log, their codec, and apply().
+ *
+ * apply(state, op) is deterministic: no clock, no random, no unordered
+ * iteration; times and ids are in the op.  It checks the preconditions first
+ * (L9) and changes nothing when one fails, returning the errno that the
+ * caller of the mounted filesystem gets:
+ *   -ENOENT -EEXIST -ENOTDIR -EISDIR -ENOTEMPTY -EROFS (below an import, B2)
+ *   -EXDEV -EINVAL (a rename into itself) -EMLINK -ENODATA -EPERM -EBUSY
+ *   (session) -ESTALE (fenced session)
+ * Kinds and field numbers are the on-store format; a new kind raises the
+ * feature level.
+ */
+#ifndef META_OP_H
+#define META_OP_H
+
+#include "base/buf.h"
+#include "meta/rows.h"
+
+enum op_kind {
+	OP_CREATE = 1,	/* parent name ino mode uid gid rdev mtime: a regular
+			   file, fifo, socket, device by mode (mkdir, symlink
+			   apart).  *ctime = mtime = atime */
+	OP_MKDIR,	/* parent name ino mode uid gid mtime */
+	OP_SYMLINK,	/* parent name ino value(target) uid gid mtime */
+	OP_LINK,	/* ino parent name ctime */
+	OP_UNLINK,	/* parent name ctime; ino must match (precondition) */
+	OP_RMDIR,	/* parent name ctime; ino must match, empty */
+	OP_RENAME,	/* parent name parent2 name2 ctime flags(RENAME_*);
+			   ino = moved, ino2 = replaced or exchanged (0 none),
+			   both preconditions */
+	OP_SETATTR,	/* ino mask(ATTR_*) mode uid gid atime mtime ctime */
+	OP_SETXATTR,	/* ino name value ctime flags(XATTR_CREATE/REPLACE) */
+	OP_REMOVEXATTR,	/* ino name ctime */
+	OP_EXTENTS,	/* ino size mtime ctime flags(EXT_*) extents objects */
+	OP_TRUNCATE,	/* ino size mtime ctime */
+	OP_STORE,	/* ino(store id) name value(url) flags; size 1 = remove */
+	OP_ATTACH,	/* parent name ino(root of the import) ino2(last id)
+			   mtime extents none; value = n × 32-byte piece hashes.
+			   name "" : replaces nothing, root ino's row is in the
+			   pieces; the dentry is made here */
+	OP_PIN,		/* ino(id) name value(selectors) host via name2, mtime
+			   expires in size; flags 1 = remove */
+	OP_TAG,		/* ino name value; flags 1 = remove */
+	OP_POLICY, OP_QUOTA,	/* room */
+	OP_SESSION_OPEN,	/* session, below */
+	OP_SESSION_CLOSE,
+	OP_SESSION_FENCE,
+	OP_SNAPSHOT_MARK,
+	OP_KIND_END
+};
+
+enum { ATTR_MODE = 1, ATTR_UID = 2, ATTR_GID = 4, ATTR_ATIME = 8,
+	ATTR_MTIME = 16 };	/* ctime is always set */
+/* EXT_WHOLE: the list replaces every extent; else it is laid over them.
+ * EXT_VOID: completed empty (M3). */
+enum { EXT_WHOLE = 1, EXT_VOID = 2 };
+
+struct op_extent {
+	uint64_t	off, len;	/* in the file, bytes */
+	uint64_t	object, ooff;
+	int64_t		crc;		/* crc32c or -1 */
+};
+struct op_object {
+	uint64_t	id, size;
+	uint32_t	kind;		/* enum object_kind */
+	uint32_t	store;		/* id */
+	char		version[160];	/* "" for ours not known at freeze: ours
+					   are never overwritten (B1) and carry
+					   crcs (B5's other way) */
+};
+
+struct op {
+	enum op_kind	 kind;
+	uint64_t	 ino, ino2, parent, parent2;
+	const char	*name, *name2;	/* borrowed; NUL-terminated; NULL = "" */
+	uint32_t	 mode, uid, gid, rdev, mask, flags;
+	uint64_t	 size;
+	int64_t		 atime, mtime, ctime;
+	const void	*value;		/* borrowed */
+	size_t		 nvalue;
+	struct op_extent *extents;	/* borrowed */
+	unsigned	 nextents;
+	struct op_object *objects;	/* borrowed */
+	unsigned	 nobjects;
+	/* session ops */
+	uint32_t	 session, block_first, block_count;
+	uint64_t	 nonce, prev_nonce, first_seq;
+	uint8_t		 state_id[16];
+	bool		 takeover;
+};
+
+void	op_encode(const struct op *op, struct buf *out);
+/* Hostile input.  Strings, value and arrays point into c's bytes or into
+ * *store, which must outlive op.  c's error says so. */
+void	op_decode(struct cur *c, struct op *ret, struct buf *store);
+const char *op_kind_name(enum op_kind k);
+
+enum apply_part { APPLY_ATTR = 1, APPLY_CONTENT = 2, APPLY_BOTH = 3 };
+/* Writer.  M1, M2. */
+int	apply(struct sqc *c, const struct change *ch, const struct op *op,
+	    enum apply_part part);
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * query: what the tree says.  All on a reader (or the writer's connection).
+ */
+#ifndef META_QUERY_H
+#define META_QUERY_H
+
+#include "meta/meta.h"
+#include "meta/rows.h"
+
+struct attr {
+	uint64_t	ino, size;
+	uint32_t	mode, uid, gid, rdev, nlink, flags; /* INODE_* */
+	int64_t		atime, mtime, ctime;
+	/* directories: nlink is 2 (L5: derived) */
+};
+
+int	meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret); /* -ENOENT */
+/* -ENOENT; -ENAMETOOLONG.  One statement. */
+int	meta_lookup(struct sqc *c, uint64_t parent, const char *name,
+	    struct attr *ret);
+/* Entries of dir whose cookie is > after (0: from the start), in cookie
+ * order; cookies ≥ 16.  With want_attr, attr is whole, else only ino and the
+ * type bits of mode.  each returns nonzero to stop (not told to the caller).
+ * Names are borrowed. */
+int	meta_readdir(struct sqc *c, uint64_t dir, uint64_t after,
+	    bool want_attr, int (*each)(void *arg, uint64_t cookie,
+		const char *name, const struct attr *a), void *arg);
+bool	meta_dir_is_empty(struct sqc *c, uint64_t dir);
+/* A parent and name of an inode (any, for a file with several): -ENOENT. */
+int	meta_parent(struct sqc *c, uint64_t ino, uint64_t *retparent,
+	    char retname[META_NAME_MAX + 1]);
+/* Path below the root, "/a/b" ("/" for the root); new. */
+int	meta_path(struct sqc *c, uint64_t ino, char **ret);
+/* The inode of such a path (no symlinks followed): -ENOENT, -ENOTDIR. */
+int	meta_resolve(struct sqc *c, const char *path, struct attr *ret);
+/* True (1) when `ino` is `top` or below it. */
+int	meta_is_below(struct sqc *c, uint64_t ino, uint64_t top);
+
+int	meta_readlink(struct sqc *c, uint64_t ino, struct buf *out);
+int	meta_getxattr(struct sqc *c, uint64_t ino, const char *name,
+	    struct buf *out);				/* -ENODATA */
+int	meta_listxattr(struct sqc *c, uint64_t ino, struct buf *out); /* NUL-separated */
+
+/* Where bytes [off, off+len) of a file are in stores, as of the frozen prefix
+ * (M1): in order; gaps are holes.  A location per extent: the first that
+ * exists (others later).  key is whole (derived ones too), borrowed. */
+struct meta_extent {
+	uint64_t	off, len, object, ooff, osize;
+	int64_t		crc;		/* of the whole extent, -1 unknown */
+	uint32_t	store, kind;	/* store id; enum object_kind */
+	const char	*key, *version;
+};
+int	meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
+	    int (*each)(void *arg, const struct meta_extent *e), void *arg);
+
+struct store_row { uint32_t id; const char *name, *url; uint32_t flags; };
+int	meta_stores(struct sqc *c,
+	    int (*each)(void *arg, const struct store_row *s), void *arg);
+
+struct pin_row {
+	uint64_t	 id;
+	const char	*name, *host, *selectors; /* newline-separated */
+	int64_t		 expires;	/* 0 never */
+	int64_t		 created;
+};
+int	meta_pins(struct sqc *c, int (*each)(void *arg, const struct pin_row *),
+	    void *arg);
+
+struct session_row {
+	uint32_t	 number;
+	uint8_t		 state_id[16];
+	uint64_t	 nonce, hwm;
+	const char	*host;
+	int64_t		 opened;
+	enum session_state state;
+	uint32_t	 block_first, block_count;
+};
+int	meta_sessions(struct sqc *c,
+	    int (*each)(void *arg, const struct session_row *s), void *arg);
+
+/* files, dirs, bytes (regular files' sizes) in the namespace; kept, not
+ * counted: O(1). */
+struct meta_totals { uint64_t files, dirs, bytes; };
+int	meta_totals(struct sqc *c, struct meta_totals *ret);
+
+/* Every inode at or below top, depth first or by key: path-less walk for
+ * pins, import reports, find.  each: nonzero stops. parent/name of the dentry
+ * it was reached by. */
+int	meta_walk(struct sqc *c, uint64_t top,
+	    int (*each)(void *arg, uint64_t parent, const char *name,
+		const struct attr *a), void *arg);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * rows: the replicated tables, described once, and the one way to change one.
+ *
+ * A row is an array of columns, key columns first.  The same description
+ * gives the CREATE TABLE, the statements, the row image of undo (L5), the
+ * pieces of snapshots and imports (L12) and the digest.  An image is each
+ * column in order: integers as zigzag varints, bytes as varint length and
+ * bytes.  It is part of the on-store format: columns are only ever appended,
+ * with a feature level.
+ */
+#ifndef META_ROWS_H
+#define META_ROWS_H
+
+#include "base/buf.h"
+#include "base/sq.h"
+
+enum tbl {
+	T_INODE,	/* ino | mode uid gid rdev nlink size atime mtime ctime flags */
+	T_DENTRY,	/* parent hash | name ino type     (L14; type: S_IFMT >> 12) */
+	T_EXTENT,	/* ino off | len object ooff crc   (crc32c of the bytes, -1 unknown) */
+	T_OBJECT,	/* id | size kind                  (enum object_kind) */
+	T_LOCATION,	/* object store | key version      (store: id; key '' = derived
+				from the object id: data/<xx>/<session>-<n>) */
+	T_XATTR,	/* ino name | value */
+	T_SYMLINK,	/* ino | target */
+	T_STORE,	/* id | name url flags             (1 = home) */
+	T_PIN,		/* id | name host selectors expires created flags */
+	T_POLICY,	/* id | name kind body */
+	T_TAG,		/* ino key | value */
+	T_QUOTA,	/* kind id | bytes files */
+	T_SESSION,	/* number | state_id nonce host opened state hwm block_first
+				block_count   (enum session_state) */
+	T_CONFLICT,	/* id | ino what */
+	T_COUNT
+};
+
+enum object_kind { OBJ_IMPORTED, OBJ_WHOLE, OBJ_PACK, OBJ_PATCH };
+enum session_state { SESS_OPEN, SESS_CLOSED, SESS_FENCED };
+
+/* inode.flags */
+#define INODE_IMPORTED	0x1	/* read-only: B2 */
+#define INODE_IMPORT_ROOT 0x2	/* the directory an attach made */
+
+#define ROW_COLS_MAX	12
+
+struct col {
+	const void	*p;		/* bytes; NULL for an integer */
+	union { int64_t i; size_t n; };	/* integer, or length of p */
+};
+struct row { enum tbl tbl; struct col v[ROW_COLS_MAX]; };
+
+struct tbl_desc {
+	const char	*name;
+	unsigned	 ncols, nkey;
+	const char	*cols[ROW_COLS_MAX];	/* names */
+	uint16_t	 blob_mask;		/* bit i: column i is bytes */
+};
+extern const struct tbl_desc tbl_descs[T_COUNT];
+
+/* Whose change it is: undo_seq 0 = a landed op (no undo row), else the
+ * journal seq of the pending op.  One pre-image a (seq, table, key). */
+struct change { uint64_t undo_seq; };
+
+int	rows_schema(struct sqc *c);			/* makes the tables */
+/* 0, -ENOENT.  Bytes are copied into scratch (reset first by the caller). */
+int	row_get(struct sqc *c, struct row *io, struct buf *scratch); /* key in, rest out */
+/* Insert or replace.  Writer.  The only writers of replicated tables. */
+int	row_put(struct sqc *c, const struct change *ch, const struct row *r);
+int	row_del(struct sqc *c, const struct change *ch, const struct row *key); /* absent: 0 */
+/* Bulk load of sorted rows that no op will undo (pieces): plain insert. */
+int	row_load(struct sqc *c, const struct row *r);
+
+void	row_encode(const struct row *r, struct buf *out);
+void	row_encode_key(const struct row *r, struct buf *out);
+/* Borrowed from cur's bytes; sets cur's error on nonsense. */
+void	row_decode(struct cur *c, enum tbl tbl, struct row *ret);
+/* memcmp-like order of keys, the order of pieces. */
+int	row_key_cmp(const struct row *a, const struct row *b);
+
+/* Ranges of ids whose rows are not part of the log prefix yet (imports being
+ * loaded, attach not landed).  Host-local table hidden(lo, hi, seq). */
+int	hidden_add(struct sqc *c, uint64_t lo, uint64_t hi, uint64_t seq);
+int	hidden_set_seq(struct sqc *c, uint64_t lo, uint64_t seq);
+int	hidden_del(struct sqc *c, uint64_t lo);
+/* Deletes the rows of hidden ranges with seq 0 (an import that died). */
+int	hidden_purge(struct sqc *c);
+
+#endif
