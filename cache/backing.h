@@ -1,0 +1,137 @@
+/*
+ * backing: one large (or not yet closed) file's bytes on disk, and its map.
+ *
+ * States of a backing file
+ *   FREE      in the pool, empty, no inode
+ *   NEW       taken from the pool by create; dirty [0,∞)
+ *   KEPT      has an inode: in data/ (or still in the pool's folder until
+ *             bfile_keep renamed it); map in the index
+ *   GONE      unlinked or evicted; the last bfile_put frees it
+ *
+ * There is one struct bfile an inode, counted.  All functions are
+ * thread-safe.  Nothing here waits for the network.  Offsets, lengths: bytes.
+ */
+#ifndef CACHE_BACKING_H
+#define CACHE_BACKING_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "cache/cache.h"
+
+struct bfile;
+
+/* --- getting one --- */
+/* A ready one from the pool (made on the spot when that is empty): NEW, one
+ * reference.  -ENOSPC, -EMFILE, -errno of the disk. */
+int	bfile_new(struct cache *c, struct bfile **ret);
+/* In the transaction that creates the inode (F2): it now belongs to ino.  If
+ * that transaction fails the caller drops it with bfile_put. */
+int	bfile_assign(struct sqc *q, struct bfile *b, uint64_t ino);
+/* The one of an inode, from memory or the index: -ENOENT when none. */
+int	bfile_get(struct cache *c, uint64_t ino, struct bfile **ret);
+/* As bfile_get; when none, makes one in data/ with nothing present and
+ * nothing dirty, for content of `size` bytes that is in stores. */
+int	bfile_make(struct cache *c, uint64_t ino, uint64_t size,
+	    struct bfile **ret);
+/* One from the pool, assigned to ino at once and marked dirty [0,∞), holding
+ * these bytes: a small file opened for writing. */
+int	bfile_from_bytes(struct cache *c, uint64_t ino, const void *p, size_t n,
+	    struct bfile **ret);
+void	bfile_ref(struct bfile *b);
+void	bfile_put(struct bfile *b);		/* NULL accepted */
+
+uint64_t bfile_ino(const struct bfile *b);
+uint32_t bfile_incarnation(const struct bfile *b);
+/* For the daemon's own reads and writes, and (O_RDONLY, leases and later
+ * backing ids: C2, F2) the description registered.  Borrowed. */
+int	bfile_fd(const struct bfile *b);
+int	bfile_reg_fd(const struct bfile *b);
+/* Path below the cache directory, for explain --local-path; new. */
+char	*bfile_path(const struct bfile *b);
+
+/* --- reading --- */
+/* Every byte of [off, off+len) is here (present, dirty, or past the content)
+ * and (after an unclean boot) its chunks' checksums hold: 1.  Else 0; damaged
+ * chunks become absent and are counted. */
+int	bfile_has(struct bfile *b, uint64_t off, uint64_t len);
+/* What of it is not here, chunk-aligned and clipped to content size. */
+int	bfile_gaps(struct bfile *b, uint64_t off, uint64_t len,
+	    int (*each)(void *arg, uint64_t off, uint64_t len), void *arg);
+bool	bfile_is_complete(struct bfile *b);
+/* pread; the caller has checked bfile_has.  -errno or bytes (short at EOF). */
+ssize_t	bfile_read(struct bfile *b, void *buf, size_t n, uint64_t off);
+/* Re-reads present chunks from disk (page cache dropped for them first) and
+ * compares: 0; -EUCLEAN: damaged ones are now absent. */
+int	bfile_verify(struct bfile *b);
+/* lseek SEEK_DATA/SEEK_HOLE where all is present; -ENXIO. */
+off_t	bfile_seek(struct bfile *b, uint64_t off, int whence);
+
+/* --- filling --- */
+/* The clean content of one whole chunk (n = CACHE_CHUNK, less at the end of
+ * the content).  Writes what is not dirty (K3), then sets the present bit
+ * (index saved lazily, K1).  -ENOSPC etc: not kept. */
+int	bfile_fill(struct bfile *b, uint64_t chunk, const void *p, size_t n);
+
+/* --- writing (caller serialises against truncate of the same file) --- */
+/* pwrite, record the interval (K2): durable against kill −9 when it returns.
+ * NEW and [0,∞)-dirty files record nothing.  Short never: n or -errno. */
+ssize_t	bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off);
+/* Notes that [off, off+len) was written by other means (splice,
+ * copy_file_range on bfile_fd). */
+int	bfile_wrote(struct bfile *b, uint64_t off, uint64_t len);
+/* Size becomes `size`; what is beyond is dirty zeros. */
+int	bfile_truncate(struct bfile *b, uint64_t size);
+int	bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len);
+/* fdatasync, and records that its dirty bytes up to now are synced (C4, L11). */
+int	bfile_sync(struct bfile *b);
+bool	bfile_is_synced(struct bfile *b);	/* no dirty byte since */
+bool	bfile_is_dirty(struct bfile *b);
+uint64_t bfile_size(struct bfile *b);		/* fstat: F3 */
+int64_t	bfile_mtime(struct bfile *b);		/* last write, ns */
+/* Open for writing, counted: while > 0, never final (B8). */
+void	bfile_writers(struct bfile *b, int delta);
+
+/* --- close, upload, landing --- */
+/* In the transaction that journals the `extents` op seq: all dirty intervals
+ * that no frozen op has become seq's (earlier, unfrozen seqs are merged). */
+int	bfile_closed(struct sqc *q, struct bfile *b, uint64_t seq);
+/* A pool file that grew large moves into data/ (rename). */
+int	bfile_keep(struct bfile *b);
+/* The file is now a small row or deleted: its bytes are dropped, and its
+ * backing file goes back to the pool (under F_WRLCK lease, C2) or is
+ * unlinked.  In the transaction: bfile_forget_tx removes its rows. */
+int	bfile_forget_tx(struct sqc *q, struct bfile *b);
+void	bfile_forget(struct bfile *b);
+
+/* The upload of seq: a stable view of its dirty intervals.  -EBUSY: open for
+ * writing (and `copy` false), or mapped (C2: F_RDLCK not granted); with copy
+ * the bytes are first copied (reflink where the disk can) to a private file.
+ * whole: the intervals cover the content: upload [0,size). */
+struct upload_view {
+	struct bfile	*b;
+	uint64_t	 seq, size;
+	bool		 whole;
+	unsigned	 n;
+	struct interval { uint64_t off, end; } *v;
+	int		 fd;		/* read from here */
+	bool		 copied;
+	uint64_t	 gen;		/* of the content when it began (B8) */
+	uint32_t	*crcs;		/* per chunk, filled by view_read when whole */
+};
+int	upload_begin(struct bfile *b, uint64_t seq, bool copy,
+	    struct upload_view *ret);
+/* pread at a file offset; feeds the chunk checksums. */
+int	upload_read(struct upload_view *v, void *buf, size_t n, uint64_t off);
+/* 0: nobody wrote meanwhile, the upload may be used; -ESTALE: throw it away
+ * (B8).  Frees the view. */
+int	upload_end(struct upload_view *v);
+
+/* Landed (K4), in the landing transaction: seq's intervals become clean and
+ * present (newer ones stay dirty). */
+int	bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq);
+/* A remote or local replacement of the content by one in stores: a new
+ * incarnation with nothing present, old one lives while referenced (F1). */
+int	bfile_replaced(struct cache *c, uint64_t ino);
+
+#endif
