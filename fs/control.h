@@ -1,0 +1,37 @@
+/*
+ * control: the socket between the gnsfs command and the daemon of a mount.
+ *
+ * A unix stream socket at <state_dir>/control.sock, mode 0600 for the mount's
+ * owner (0666 when allow_other: SO_PEERCRED decides per command).  Found by
+ *   - the virtual xattr user.gnsfs.control of any path in the mount: the
+ *     socket's path;
+ *   - the registry: one JSON file a mount, RUNDIR/<pid>.json with name, uuid,
+ *     url, dir, socket, pid; RUNDIR is /run/gnsfs for root, else
+ *     $XDG_RUNTIME_DIR/gnsfs or /tmp/gnsfs-<uid>.
+ *
+ * One request a connection: a JSON object in one line (≤ 1 MiB):
+ *   {"v":1,"cmd":"pin","args":{...}}
+ * Answers are JSON objects, one a line: any number of
+ *   {"progress":{"have":n,"want":n,"files":n,"rate":n}}   and
+ *   {"item":{...}}
+ * then one
+ *   {"ok":true,"result":{...}}   or
+ *   {"ok":false,"errno":n,"error":"sentence","result":{...}}
+ * Closing the connection cancels what waits.  Hostile input.
+ *
+ * Commands and args: a table in control_commands.c, each with a function and
+ * whether others than the owner and root may call it.
+ */
+#ifndef FS_CONTROL_H
+#define FS_CONTROL_H
+
+#include "fs/fs.h"
+
+struct control;
+
+int	control_start(struct fs *f, struct why *why);
+void	control_stop(struct fs *f);
+/* The socket's path; borrowed. */
+const char *control_path(struct fs *f);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * fs: one mounted namespace: what the daemon is made of.
+ *
+ * fs/ introduces meta, cache and backends to each other (DESIGN.md section 2).
+ * The parts, each a file pair, each told only `struct fs *`:
+ *
+ *   home     gnsfs.json, MANIFEST: what makes a prefix a namespace
+ *   stores   the namespace's stores, opened; which are up
+ *   ship     the log: catching up, the session, freezing and sending,
+ *            snapshots, being fenced
+ *   upload   large files' bytes to stores, oldest first
+ *   vnode    files that are open or dirty, in core
+ *   fill     bytes from stores into the cache; read.c, write.c above it
+ *   import   adopting a bucket
+ *   pins     pins, warm, evict
+ *   control  the socket that the gnsfs command talks to
+ *   mount    start and stop of all of it, options, state directory
+ *   fuse_*   the kernel's requests; the only files that know FUSE
+ */
+#ifndef FS_FS_H
+#define FS_FS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/lock.h"
+#include "base/why.h"
+#include "base/workers.h"
+#include "cache/cache.h"
+#include "meta/meta.h"
+#include "fs/options.h"
+
+enum fs_write_state {
+	FS_WRITABLE,
+	FS_READ_ONLY,		/* asked for, or no session to be had: EROFS */
+	FS_FENCED,		/* another host took over (L13): EROFS */
+};
+
+struct fs {
+	struct fs_options	 opt;
+	char			 name[65];	/* of the namespace */
+	char			 uuid[37];
+	char			*state_dir, *cache_dir;	/* absolute; owned */
+	int			 lock_fd;
+	struct meta		*meta;
+	struct cache		*cache;
+	struct workers		*io;		/* fetches and uploads */
+	struct stores		*stores;
+	struct ship		*ship;
+	struct upload		*upload;
+	struct vnodes		*vnodes;
+	struct fill		*fill;
+	struct pins		*pins;
+	struct control		*control;
+	struct fuse_front	*front;		/* invalidations go here */
+	_Atomic int		 write_state;	/* enum fs_write_state */
+	struct lock		 why_lock;
+	struct why		 why_read_only;	/* for status and logs */
+	_Atomic bool		 stopping;
+	int64_t			 started;	/* clock_real */
+};
+
+/* 0 or -EROFS; every mutating request asks first. */
+int	fs_may_write(struct fs *f);
+/* Says why and logs it, once; idempotent. */
+void	fs_set_write_state(struct fs *f, enum fs_write_state s,
+	    const char *why, ...) __attribute__((format(printf, 3, 4)));
+
+/* mount.c: everything but FUSE: state directory found or made and locked,
+ * database, cache, stores, session, recovery; bounded by 10 s where there is
+ * no valid local state.  -errno with why. */
+int	fs_start(const struct fs_options *opt, struct fs **ret, struct why *why);
+/* Flushes until deadline (clock_mono ns), closes the session when nothing is
+ * left, stops all.  Returns the number of changes still queued. */
+uint64_t fs_stop(struct fs *f, int64_t deadline);
+
+/* Of a running fs, for fuse_main and control: ask the FUSE loop to end. */
+void	fs_request_unmount(struct fs *f);
+
+/* Invalidations (F4): queued to a thread that holds nothing; never block. */
+void	fs_inval_inode(struct fs *f, uint64_t ino);
+void	fs_inval_entry(struct fs *f, uint64_t parent, const char *name);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * io: reading and writing files, above the cache and below FUSE (read.c,
+ * write.c, fill.c).  Nothing here knows FUSE; all returns are 0/bytes or
+ * -errno.  A handle is one open file description.
+ */
+#ifndef FS_IO_H
+#define FS_IO_H
+
+#include <sys/types.h>
+
+#include "fs/fs.h"
+#include "fs/vnode.h"
+
+struct handle {
+	struct vnode	*v;
+	int		 flags;		/* O_* */
+	bool		 writes;
+	/* read-ahead, under v->lock: where the last read ended, the window */
+	uint64_t	 next_off;
+	uint64_t	 window;
+};
+
+/* --- files --- */
+/* Opens an inode (O_TRUNC done here).  Imports: EROFS for writing (B2). */
+int	io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret);
+/* A new regular file: backing file from the pool and the op in one
+ * transaction (F2).  attr is the new inode's. */
+int	io_create(struct fs *f, uint64_t parent, const char *name,
+	    uint32_t mode, uint32_t uid, uint32_t gid, int flags,
+	    struct attr *retattr, struct handle **ret);
+/* What close(2) promises (FLUSH): 0 or the first write error. */
+int	io_flush(struct fs *f, struct handle *h);
+/* Last close: small becomes a row, large is queued for upload.  Frees h. */
+void	io_release(struct fs *f, struct handle *h);
+int	io_fsync(struct fs *f, struct handle *h, bool data_only);
+ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
+	    uint64_t off);
+/* Reads into buf; deadline and offline per mount options. */
+ssize_t	io_read(struct fs *f, struct handle *h, void *buf, size_t n,
+	    uint64_t off);
+int	io_truncate(struct fs *f, uint64_t ino, uint64_t size);
+int	io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
+	    uint64_t len);
+off_t	io_lseek(struct fs *f, struct handle *h, uint64_t off, int whence);
+ssize_t	io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
+	    struct handle *out, uint64_t off_out, size_t n);
+
+/* --- whole files, for pins, warm, explain, sync --- */
+/* Everything of ino on this host: 0, or -errno (-ENOSPC, -EHOSTUNREACH...).
+ * verify: checksums read back from disk (pin --wait). done is called with
+ * bytes as they arrive; may be NULL. */
+int	io_fill_whole(struct fs *f, uint64_t ino, bool verify,
+	    void (*done)(void *arg, uint64_t bytes), void *arg,
+	    struct why *why);
+/* Journals an `extents` op for every open file (below top, 0: all) that is
+ * dirty, so that a sync covers it; *retseq the last journalled op. */
+int	io_journal_dirty(struct fs *f, uint64_t top, uint64_t *retseq);
+/* After an unclean end: files that cache_recover names. */
+int	io_recover(struct fs *f);
+/* gnsfs sync: journal what is dirty, upload, land. */
+int	io_sync(struct fs *f, uint64_t top, int64_t deadline, struct why *why);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * ship: the log between this host and the home.
+ *
+ * One thread.  States (and what moves it on):
+ *   CATCHING_UP  reads snapshot and segments until the head (L7)
+ *   OPENING      puts session_open into the next slot (exclusive mount)
+ *   RUNNING      freeze → packs → segment → landed, when `lag` has passed
+ *                since the oldest change, or someone syncs
+ *   OFFLINE      the home is away: nothing is lost, all is queued; goes on
+ *                where it was when stores says the home is up (a mount that
+ *                began offline goes to CATCHING_UP and OPENING then; if
+ *                another host holds the namespace by then: WAITING)
+ *   WAITING      another host's session is open: queue kept, status says so,
+ *                looked at again every 10 s
+ *   FENCED       another host took over (L13): EROFS, queue kept
+ *   STOPPED
+ *
+ * INVARIANTS
+ *  S1  A frozen batch's bytes are what is put, to the same slot, until the
+ *      slot's content says mine or theirs (L2).  After a restart it is
+ *      resolved before anything else is sent.
+ *  S2  Packs are stored before the segment is put; uploads before freezing.
+ *  S3  Landed is decided by the slot's content equalling ours (hash), never
+ *      by the answer alone.
+ *  S4  Only after landing do bytes become clean (B6).
+ */
+#ifndef FS_SHIP_H
+#define FS_SHIP_H
+
+#include "fs/fs.h"
+
+struct ship;
+
+/* Catches up and opens the session within the deadline, or, with valid local
+ * state and the home away, starts OFFLINE.  -EBUSY: another host's session is
+ * open (why names host and time, and -o takeover); -EHOSTUNREACH: no local
+ * state and no home; -ESTALE: this state directory was fenced and has queued
+ * changes: why says what to do (the mount then goes read-only: see
+ * ship_start_fenced_ok).  Then starts the thread. */
+int	ship_start(struct fs *f, int64_t deadline, struct why *why);
+/* Thread ended; session closed if nothing was queued and `close_session`. */
+void	ship_stop(struct fs *f, bool close_session);
+
+/* Something was journalled or an upload finished: never blocks. */
+void	ship_kick(struct fs *f);
+/* Returns when all that was journalled before the call is in the log and
+ * therefore durable in the stores: 0; -ETIMEDOUT, -EROFS (fenced), with why
+ * saying what waits.  (fs_sync in write.h first journals open dirty files.) */
+int	ship_wait_landed(struct fs *f, uint64_t seq, int64_t deadline,
+	    struct why *why);
+/* Lands one op now (import's attach, store add): journal via sq_write, then
+ * ship_wait_landed. */
+
+/* A snapshot now (also done by itself when the log since the last one is
+ * over 64 segments or 64 MiB, and at unmount when over 16 segments). */
+int	ship_snapshot(struct fs *f, struct why *why);
+
+struct ship_status {
+	const char	*state;		/* "running", "offline", ... static */
+	uint64_t	 lsn;		/* applied */
+	uint64_t	 pending_ops;
+	uint64_t	 pending_bytes;	/* not yet stored: small and large */
+	int64_t		 oldest;	/* clock_real of the oldest; 0 none */
+	int64_t		 last_landed;	/* clock_real; 0 never */
+	char		 why[256];	/* what it waits for; "" nothing */
+};
+void	ship_status(struct fs *f, struct ship_status *ret);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * stores: the namespace's stores, opened by id, with their health.
+ *
+ * A store is DOWN after a call ended UNREACHABLE (or AMBIGUOUS, THROTTLED,
+ * BROKEN past the retry layer's deadline), and is probed in the background
+ * (1 s, doubling to 15 s) until a cheap request is answered; then those who
+ * wait (upload, ship, offline=wait readers) are woken.
+ */
+#ifndef FS_STORES_H
+#define FS_STORES_H
+
+#include "backends/store.h"
+#include "fs/fs.h"
+
+#define STORE_HOME_ID	1u
+
+struct stores;
+
+/* Opens the home; others from meta_stores at stores_reload. */
+int	stores_new(struct fs *f, struct store *home, struct stores **ret);
+void	stores_free(struct stores *s);
+int	stores_reload(struct fs *f);		/* after a store op was applied */
+/* Borrowed until stores_free.  -ENOENT: no such id (why); -EACCES: its
+ * credentials are missing (why; tried again at each call). */
+int	stores_get(struct fs *f, uint32_t id, struct store **ret,
+	    struct why *why);
+/* Id of the store that covers this URL and the key prefix below it (new). */
+int	stores_find(struct fs *f, const struct url *u, uint32_t *retid,
+	    char **retprefix);			/* -ENOENT */
+/* Every user of a store reports the result of a call here. */
+void	stores_result(struct fs *f, uint32_t id, enum store_rc rc,
+	    const struct why *why);
+bool	stores_is_down(struct fs *f, uint32_t id);
+/* Waits until it is up: 0 or -ETIMEDOUT (deadline of clock_mono),
+ * -ESHUTDOWN. */
+int	stores_wait_up(struct fs *f, uint32_t id, int64_t deadline);
+
+struct store_health {
+	uint32_t	 id;
+	char		 name[65];
+	char		 url[512];
+	bool		 down;
+	int64_t		 since;		/* clock_real of the last change */
+	char		 why[256];
+};
+int	stores_each(struct fs *f, int (*each)(void *arg,
+	    const struct store_health *h), void *arg);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * upload: large files' bytes to stores, in the background, oldest first.
+ *
+ * For each journal op that waits (journal_waiting): take the view of its
+ * dirty intervals (upload_begin), draw an object id, put (parallel parts),
+ * and unless a writer overlapped (B8: upload_end), give the extents to
+ * journal_uploaded and kick ship.  A file that stays open for writing is
+ * uploaded from a copy, at most every 30 s, or at once for a sync.
+ * An op whose inode is gone is not uploaded (B7): ship's freeze voids it.
+ */
+#ifndef FS_UPLOAD_H
+#define FS_UPLOAD_H
+
+#include "fs/fs.h"
+
+struct upload;
+
+int	upload_start(struct fs *f);
+void	upload_stop(struct fs *f);
+void	upload_kick(struct fs *f);	/* never blocks */
+/* Copies of open files from now on until everything up to seq is uploaded:
+ * what sync wants. */
+void	upload_hurry(struct fs *f, uint64_t seq);
+
+struct upload_status { uint64_t waiting, active, bytes_left; char why[256]; };
+void	upload_status(struct fs *f, struct upload_status *ret);
+
+#endif
