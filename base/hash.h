@@ -21,6 +21,8 @@ void	hmac_sha256(const void *key, size_t keylen, const void *p, size_t n,
 	    uint8_t ret[SHA256_LEN]);
 /* CRC-32C (Castagnoli); start with crc 0, feed the result to go on. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+/* The same without the processor's help; for tests to compare. */
+uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
 /* Cryptographic quality; never fails (aborts if the kernel has none). */
 void	random_bytes(void *p, size_t n);
 uint64_t random_u64(void);

@@ -6,8 +6,10 @@
  * whatever stands here.
  *
  * GNSFS_SYS_BOOT_ID in the environment replaces the boot id (what a test of a
- * reboot needs: C4); GNSFS_SYS_FAIL=call:nth[:errno] makes the nth such call
- * of the process fail; both are read once by sys_init().
+ * reboot needs: C4); GNSFS_SYS_FAIL=call:nth[+][:errno] makes the nth such
+ * call of the process fail, with + all after it too (call is a name of the
+ * table; errno a name or a number, EIO if absent); both are read once by
+ * sys_init().
  */
 #ifndef BASE_SYS_H
 #define BASE_SYS_H
