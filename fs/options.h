@@ -32,6 +32,7 @@ struct fs_options {
 	int32_t		 umask;		/* -1: as stored */
 	char		*log;		/* log=FILE; NULL: stderr / journal */
 	bool		 allow_other;	/* default when root */
+	bool		 debug;		/* debug logging, dumpable */
 };
 
 void	options_init(struct fs_options *o);
