@@ -18,6 +18,7 @@
 
 #include "meta/journal.h"
 
+#define BATCH_MAX_OPS	4096
 #define BATCH_MAX_BYTES	(3u << 20)	/* encoded; a segment is ≤ 4 MiB */
 #define PACK_MAX_BYTES	(16u << 20)
 
@@ -29,6 +30,18 @@ struct batch {
 	struct buf	 body;		/* encoded ops, as in the segment */
 };
 void	batch_done(struct batch *b);
+
+/*
+ * The rule of replay, on the state just before the batch.  1: its ops are
+ * applied, one by one, and then batch_applied(); 0: the whole batch is
+ * ignored; -errno.  Admissible: its session's row is open, with the batch's
+ * nonce, and first is the row's hwm + 1; or it is exactly one op, the
+ * session_open of that session and nonce (which makes the row and its hwm;
+ * first and last then mean nothing).
+ */
+int	batch_admissible(struct sqc *c, const struct batch *b);
+/* Writer.  After an admissible batch: the session's hwm is b->last. */
+int	batch_applied(struct sqc *c, const struct batch *b);
 
 /* Freezes if nothing is frozen yet and there is something to.  1: a batch is
  * frozen (now or before); 0: nothing ready; -errno.  Calls sq_write. */

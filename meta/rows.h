@@ -11,6 +11,8 @@
 #ifndef META_ROWS_H
 #define META_ROWS_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/sq.h"
 
@@ -67,18 +69,40 @@ int	row_get(struct sqc *c, struct row *io, struct buf *scratch); /* key in, rest
 /* Insert or replace.  Writer.  The only writers of replicated tables. */
 int	row_put(struct sqc *c, const struct change *ch, const struct row *r);
 int	row_del(struct sqc *c, const struct change *ch, const struct row *key); /* absent: 0 */
-/* Bulk load of sorted rows that no op will undo (pieces): plain insert. */
+/* The same where the caller has the row as it is now: old NULL when there is
+ * none, new NULL to delete.  Saves a look-up; same key in both. */
+int	row_change(struct sqc *c, const struct change *ch,
+	    const struct row *old, const struct row *new);
+/* Bulk load of sorted rows that no op will undo (pieces): plain insert
+ * (-EEXIST), but the root's inode, which every database has, is replaced. */
 int	row_load(struct sqc *c, const struct row *r);
 
 void	row_encode(const struct row *r, struct buf *out);
 void	row_encode_key(const struct row *r, struct buf *out);
 /* Borrowed from cur's bytes; sets cur's error on nonsense. */
 void	row_decode(struct cur *c, enum tbl tbl, struct row *ret);
-/* memcmp-like order of keys, the order of pieces. */
+/* Order of keys, the order of pieces and of SQLite: integers signed, bytes by
+ * memcmp, then length. */
 int	row_key_cmp(const struct row *a, const struct row *b);
 
+/*
+ * A table in key order, streamed; r and its image (n bytes, row_encode) are
+ * borrowed until each returns.  each returns nonzero to stop, which is what
+ * the scan then returns; it must not scan the same table on c.  One state:
+ * inside sq_snapshot_begin or an sq_write.
+ * _prefix: as of the log prefix (M4): what undo holds wins over the live row,
+ * ids in a hidden range are not there.  _live: the rows as they are.
+ */
+typedef int rows_each(void *arg, const struct row *r, const void *image,
+	    size_t n);
+int	rows_scan_prefix(struct sqc *c, enum tbl t, rows_each *each,
+	    void *arg);
+int	rows_scan_live(struct sqc *c, enum tbl t, rows_each *each, void *arg);
+
 /* Ranges of ids whose rows are not part of the log prefix yet (imports being
- * loaded, attach not landed).  Host-local table hidden(lo, hi, seq). */
+ * loaded: seq 0; attach journalled as seq, not landed).  Host-local table
+ * hidden(lo, hi, seq).  apply() of an attach sets the seq, or removes the
+ * range when the attach is in the log already. */
 int	hidden_add(struct sqc *c, uint64_t lo, uint64_t hi, uint64_t seq);
 int	hidden_set_seq(struct sqc *c, uint64_t lo, uint64_t seq);
 int	hidden_del(struct sqc *c, uint64_t lo);
