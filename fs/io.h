@@ -35,6 +35,11 @@ void	io_release(struct fs *f, struct handle *h);
 int	io_fsync(struct fs *f, struct handle *h, bool data_only);
 ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
 	    uint64_t off);
+/* Where the next n bytes can be had without copying: 0 and a reference to the
+ * backing file when all of them (clipped to the size: *retn) are here, else
+ * -EAGAIN: use io_read. */
+int	io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
+	    struct bfile **ret, size_t *retn);
 /* Reads into buf; deadline and offline per mount options. */
 ssize_t	io_read(struct fs *f, struct handle *h, void *buf, size_t n,
 	    uint64_t off);
@@ -44,6 +49,18 @@ int	io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
 off_t	io_lseek(struct fs *f, struct handle *h, uint64_t off, int whence);
 ssize_t	io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 	    struct handle *out, uint64_t off_out, size_t n);
+
+/* The last name of ino went (in the caller's order: after the commit): its
+ * local bytes go now, or at the last close. */
+void	io_unlinked(struct fs *f, uint64_t ino);
+/* Its bytes must be on disk before the name that replaces another is (L11). */
+int	io_sync_before_rename(struct fs *f, uint64_t ino);
+/* Explicit times from setattr on a file that may be open. */
+void	io_times_set(struct fs *f, uint64_t ino, int64_t mtime);
+/* Asked while a read waits for the network; true ends it with EINTR.  Set per
+ * thread by whoever knows how the caller is interrupted (fuse_io.c). */
+extern _Thread_local bool (*io_interrupted)(void *arg);
+extern _Thread_local void *io_interrupted_arg;
 
 /* --- whole files, for pins, warm, explain, sync --- */
 /* Everything of ino on this host: 0, or -errno (-ENOSPC, -EHOSTUNREACH...).
@@ -57,6 +74,9 @@ int	io_fill_whole(struct fs *f, uint64_t ino, bool verify,
 int	io_journal_dirty(struct fs *f, uint64_t top, uint64_t *retseq);
 /* After an unclean end: files that cache_recover names. */
 int	io_recover(struct fs *f);
+/* Now and then, from upload's thread: files that stay open and dirty are
+ * journalled every 30 s; what could not be settled at close is tried again. */
+void	io_tick(struct fs *f);
 /* gnsfs sync: journal what is dirty, upload, land. */
 int	io_sync(struct fs *f, uint64_t top, int64_t deadline, struct why *why);
 

@@ -1,18 +1,26 @@
 /*
- * vnode: what is known in core of an inode that is open, dirty, or being
- * filled.  The table is sized to those, never to the tree.
+ * vnode: what is known in core of an inode that is open or in use.  The
+ * table is sized to those, never to the tree.
  *
  * A kernel node is (inode, incarnation) (F1).  Its number is the inode
  * number, unless the incarnation that the kernel knows was replaced: then a
  * number with the top bit set stands for (inode, incarnation); node_ino()
  * translates.  (Session numbers are < 2^27, so inode numbers never have it.)
  *
- * Sizes and times of a file being written come from the backing file (F3):
- * vnode_overlay() lays them over what the database says.
+ * Where a regular file's bytes are, in this order of precedence:
+ *   b != NULL     a backing file: being written, or large
+ *   unstored      meta's row, the newest closed content of a small file
+ *   clean small   small.db, or one extent in a store
+ *   large clean   extents in stores; a backing file is made by the first read
+ *
+ * `busy` is a state that others wait for, not a held lock (STYLE 10): it is
+ * set while the representation changes (a small file becomes a backing file,
+ * a closed one a row), which includes database and disk work.
  */
 #ifndef FS_VNODE_H
 #define FS_VNODE_H
 
+#include "base/buf.h"
 #include "base/lock.h"
 #include "cache/backing.h"
 #include "fs/fs.h"
@@ -21,30 +29,57 @@
 struct vnode {
 	uint64_t	 ino;
 	unsigned	 refs;		/* under the table's lock */
+	struct vnode	*next;		/* hash chain, under the table's lock */
+
 	struct lock	 lock;		/* RANK_FILE: what follows */
-	unsigned	 opens, writers;
-	bool		 unlinked;	/* no name left: gone at last close */
+	struct cond	 cond;		/* busy or active ended */
+	bool		 busy;
+	unsigned	 active;	/* writes under way; exclude busy */
+	unsigned	 opens;		/* handles */
+	unsigned	 writers;	/* of them, those that may write */
+	bool		 loaded;	/* attr was read, b was looked up */
+	bool		 unlinked;	/* no name left: gone at the last close */
 	bool		 dirty;		/* written since the last extents op */
-	bool		 small;		/* content is a small row (no bfile) */
-	bool		 truncated;	/* by O_TRUNC or ftruncate: L11 */
-	bool		 loaded;	/* attr read */
-	struct attr	 attr;		/* as of the last op; size live */
-	struct bfile	*b;		/* NULL: none yet */
-	struct buf	*bytes;		/* small content being read; NULL */
-	struct meta_extent_list *extents;	/* cached; NULL: not read */
-	int64_t		 set_mtime;	/* explicit utimens while open; 0 */
-	struct vnode	*next;		/* hash chain */
+	bool		 truncated;	/* over stored content: L11 */
+	bool		 mtime_set;	/* attr.mtime is an explicit one */
+	int64_t		 dirty_since;	/* clock_mono */
+	struct attr	 attr;		/* as of the last op; size of live */
+	struct bfile	*b;		/* one reference; NULL: none yet */
+	struct buf	 bytes;		/* small content, once read */
+	bool		 have_bytes;
+	uint64_t	 room;		/* bytes of cache_room not used up */
+	struct extents	*held;		/* of an unlinked open file; NULL */
 };
 
 struct vnodes;
 
 int	vnodes_new(struct vnodes **ret);
 void	vnodes_free(struct vnodes *t);
-/* Existing or new; one reference. */
+/* Existing or new; one reference. -ENOMEM. */
 int	vnode_get(struct fs *f, uint64_t ino, struct vnode **ret);
-/* Only if it is there: NULL. One reference. */
+/* Only if it is there: NULL.  One reference. */
 struct vnode *vnode_peek(struct fs *f, uint64_t ino);
 void	vnode_put(struct fs *f, struct vnode *v);	/* NULL accepted */
+/* Each that is there, with a reference of the table's for the call. */
+void	vnodes_each(struct fs *f, void (*each)(void *arg, struct vnode *v),
+	    void *arg);
+
+/* The gate.  vnode_enter waits until nobody else is in and keeps all others
+ * out; vnode_share lets any number in together.  v->lock is not held after. */
+void	vnode_enter(struct vnode *v);
+void	vnode_leave(struct vnode *v);
+void	vnode_share(struct vnode *v);
+void	vnode_unshare(struct vnode *v);
+/* In the gate: v->b becomes b (taking the caller's reference; NULL: none),
+ * the old one is put; counts of writers follow. */
+void	vnode_set_backing(struct vnode *v, struct bfile *b);
+/* A reference to v->b, or NULL. */
+struct bfile *vnode_backing(struct vnode *v);
+/* Reads attr and looks the backing file up, once.  -ENOENT. Takes busy. */
+int	vnode_load(struct fs *f, struct vnode *v);
+
+/* Lays the size and times of a file being written over what the database
+ * says (F3). */
 void	vnode_overlay(struct fs *f, struct attr *a);
 
 uint64_t node_ino(struct fs *f, uint64_t node);

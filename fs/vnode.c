@@ -1,0 +1,298 @@
+/*
+ * The table is an array of chains under one lock, which is held for a few
+ * instructions at a time.  A vnode is freed by the vnode_put that finds
+ * nobody else, after it was taken out of the table, so that a vnode_get of
+ * the same inode meanwhile makes a new one and reads its state afresh.
+ */
+#include "fs/vnode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define TABLE_SIZE	4096	/* a power of two */
+
+struct vnodes {
+	struct lock	 lock;
+	_Atomic unsigned count;
+	struct vnode	*heads[TABLE_SIZE];
+};
+
+static struct vnode **
+chain_of(struct vnodes *t, uint64_t ino)
+{
+	return &t->heads[(ino ^ ino >> META_ID_SHIFT) & (TABLE_SIZE - 1)];
+}
+
+int
+vnodes_new(struct vnodes **ret)
+{
+	struct vnodes *t = calloc(1, sizeof *t);
+
+	if (t == NULL)
+		return -ENOMEM;
+	lock_init(&t->lock, RANK_VNODES, "vnodes");
+	*ret = t;
+	return 0;
+}
+
+void
+vnodes_free(struct vnodes *t)
+{
+	if (t == NULL)
+		return;
+	lock_done(&t->lock);
+	free(t);
+}
+
+static struct vnode *
+find_locked(struct vnodes *t, uint64_t ino)
+{
+	struct vnode *v;
+
+	lock_assert_held(&t->lock);
+	for (v = *chain_of(t, ino); v != NULL; v = v->next)
+		if (v->ino == ino)
+			break;
+	return v;
+}
+
+int
+vnode_get(struct fs *f, uint64_t ino, struct vnode **ret)
+{
+	struct vnodes *t = f->vnodes;
+	struct vnode *v, *fresh = NULL;
+
+	lock_take(&t->lock);
+	v = find_locked(t, ino);
+	if (v == NULL) {
+		lock_drop(&t->lock);
+		fresh = calloc(1, sizeof *fresh);
+		if (fresh == NULL)
+			return -ENOMEM;
+		fresh->ino = ino;
+		lock_init(&fresh->lock, RANK_FILE, "vnode");
+		cond_init(&fresh->cond);
+		lock_take(&t->lock);
+		v = find_locked(t, ino);
+		if (v == NULL) {
+			v = fresh;
+			fresh = NULL;
+			v->next = *chain_of(t, ino);
+			*chain_of(t, ino) = v;
+			atomic_fetch_add(&t->count, 1);
+		}
+	}
+	v->refs++;
+	lock_drop(&t->lock);
+	if (fresh != NULL) {
+		lock_done(&fresh->lock);
+		cond_done(&fresh->cond);
+		free(fresh);
+	}
+	*ret = v;
+	return 0;
+}
+
+struct vnode *
+vnode_peek(struct fs *f, uint64_t ino)
+{
+	struct vnodes *t = f->vnodes;
+	struct vnode *v;
+
+	if (atomic_load(&t->count) == 0)
+		return NULL;
+	lock_take(&t->lock);
+	v = find_locked(t, ino);
+	if (v != NULL)
+		v->refs++;
+	lock_drop(&t->lock);
+	return v;
+}
+
+void
+vnode_put(struct fs *f, struct vnode *v)
+{
+	struct vnodes *t = f->vnodes;
+	struct vnode **p;
+
+	if (v == NULL)
+		return;
+	lock_take(&t->lock);
+	if (--v->refs > 0) {
+		lock_drop(&t->lock);
+		return;
+	}
+	for (p = chain_of(t, v->ino); *p != v; p = &(*p)->next)
+		;
+	*p = v->next;
+	atomic_fetch_sub(&t->count, 1);
+	lock_drop(&t->lock);
+	bfile_put(v->b);
+	buf_done(&v->bytes);
+	free(v->held);
+	lock_done(&v->lock);
+	cond_done(&v->cond);
+	free(v);
+}
+
+void
+vnodes_each(struct fs *f, void (*each)(void *arg, struct vnode *v), void *arg)
+{
+	struct vnodes *t = f->vnodes;
+	struct vnode *v, *held = NULL;
+	unsigned i;
+
+	for (i = 0; i < TABLE_SIZE; i++) {
+		lock_take(&t->lock);
+		for (v = t->heads[i]; v != NULL; v = v->next) {
+			v->refs++;
+			lock_drop(&t->lock);
+			vnode_put(f, held);
+			held = v;
+			each(arg, v);
+			lock_take(&t->lock);
+		}
+		lock_drop(&t->lock);
+	}
+	vnode_put(f, held);
+}
+
+void
+vnode_enter(struct vnode *v)
+{
+	lock_take(&v->lock);
+	while (v->busy)
+		cond_wait(&v->cond, &v->lock);
+	v->busy = true;
+	while (v->active > 0)
+		cond_wait(&v->cond, &v->lock);
+	lock_drop(&v->lock);
+}
+
+void
+vnode_leave(struct vnode *v)
+{
+	lock_take(&v->lock);
+	v->busy = false;
+	cond_broadcast(&v->cond);
+	lock_drop(&v->lock);
+}
+
+void
+vnode_share(struct vnode *v)
+{
+	lock_take(&v->lock);
+	while (v->busy)
+		cond_wait(&v->cond, &v->lock);
+	v->active++;
+	lock_drop(&v->lock);
+}
+
+void
+vnode_unshare(struct vnode *v)
+{
+	lock_take(&v->lock);
+	if (--v->active == 0)
+		cond_broadcast(&v->cond);
+	lock_drop(&v->lock);
+}
+
+void
+vnode_set_backing(struct vnode *v, struct bfile *b)
+{
+	struct bfile *old;
+
+	lock_take(&v->lock);
+	old = v->b;
+	v->b = b;
+	v->have_bytes = false;
+	buf_done(&v->bytes);
+	lock_drop(&v->lock);
+	if (old != NULL && v->writers > 0)
+		bfile_writers(old, -(int)v->writers);
+	if (b != NULL && v->writers > 0)
+		bfile_writers(b, (int)v->writers);
+	bfile_put(old);
+}
+
+struct bfile *
+vnode_backing(struct vnode *v)
+{
+	struct bfile *b;
+
+	lock_take(&v->lock);
+	b = v->b;
+	if (b != NULL)
+		bfile_ref(b);
+	lock_drop(&v->lock);
+	return b;
+}
+
+int
+vnode_load(struct fs *f, struct vnode *v)
+{
+	struct bfile *b = NULL;
+	struct sqc *c = NULL;
+	struct attr a;
+	bool loaded;
+	int err;
+
+	lock_take(&v->lock);
+	loaded = v->loaded;
+	lock_drop(&v->lock);
+	if (loaded)
+		return 0;
+	vnode_enter(v);
+	if (v->loaded) {
+		vnode_leave(v);
+		return 0;
+	}
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_getattr(c, v->ino, &a);
+	sq_read_end(c);
+	if (err == 0 && (a.mode & S_IFMT) == S_IFREG) {
+		err = bfile_get(f->cache, v->ino, &b);
+		if (err == -ENOENT)
+			err = 0;
+	}
+	if (err == 0) {
+		lock_take(&v->lock);
+		v->attr = a;
+		v->b = b;
+		v->loaded = true;
+		lock_drop(&v->lock);
+	}
+	vnode_leave(v);
+	return err;
+}
+
+void
+vnode_overlay(struct fs *f, struct attr *a)
+{
+	struct vnode *v;
+
+	if ((a->mode & S_IFMT) != S_IFREG)
+		return;
+	v = vnode_peek(f, a->ino);
+	if (v == NULL)
+		return;
+	lock_take(&v->lock);
+	if (v->loaded && v->dirty && v->b != NULL) {
+		a->size = bfile_size(v->b);
+		if (!v->mtime_set) {
+			int64_t t = bfile_mtime(v->b);
+
+			a->mtime = t > a->mtime ? t : a->mtime;
+			a->ctime = t > a->ctime ? t : a->ctime;
+		}
+	}
+	lock_drop(&v->lock);
+	vnode_put(f, v);
+}
+
+uint64_t
+node_ino(struct fs *f, uint64_t node)
+{
+	return node;
+}

@@ -1,0 +1,716 @@
+/*
+ * Writing: from the first write to the journal.
+ *
+ * There is one write path (F2): bytes go to a backing file; when the last
+ * writer closes (or on fsync, for a small file) the content is *settled*:
+ *   small (≤ 64 KiB)  the bytes become a row in the transaction that journals
+ *                     the `extents` op; the backing file goes back to the pool
+ *   large             the op is journalled and waits for its upload
+ * Until then the backing file is the truth, and the cache's index names it as
+ * dirty, so that kill −9 loses nothing (K2; io_recover).
+ *
+ * The gate of the vnode (vnode_enter, vnode_share) keeps settling and writing
+ * apart; reads need neither.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "fs/content.h"
+#include "fs/io.h"
+#include "fs/ship.h"
+#include "fs/upload.h"
+#include "meta/journal.h"
+
+#define ROOM_STEP	(16u << 20)	/* bytes asked of the cache at a time */
+#define OPEN_DIRTY_MAX	(30 * NSEC_PER_SEC)
+
+/* --- settling --- */
+
+struct settle {
+	struct fs	*f;
+	struct vnode	*v;
+	struct bfile	*b;
+	struct op	 op;
+	struct buf	 bytes;
+	bool		 small;
+	uint64_t	 seq;
+};
+
+static int
+settle_tx(struct sqc *c, void *arg)
+{
+	struct settle *s = arg;
+	int err;
+
+	if (s->small) {
+		err = journal(s->f->meta, c, &s->op,
+		    s->bytes.len > 0 ? NEEDS_PACK : NEEDS_NOTHING,
+		    s->bytes.p, s->bytes.len, &s->seq);
+		return err != 0 ? err : bfile_forget_tx(c, s->b);
+	}
+	err = journal(s->f->meta, c, &s->op, NEEDS_UPLOAD, NULL, 0, &s->seq);
+	return err != 0 ? err : bfile_closed(c, s->b, s->seq);
+}
+
+static void
+fill_op(struct settle *s, uint64_t size)
+{
+	struct vnode *v = s->v;
+	int64_t wrote = bfile_mtime(s->b);
+
+	s->op.kind = OP_EXTENTS;
+	s->op.ino = v->ino;
+	s->op.size = size;
+	lock_take(&v->lock);
+	s->op.mtime = v->mtime_set ? v->attr.mtime : wrote;
+	s->op.ctime = v->attr.ctime > wrote ? v->attr.ctime : wrote;
+	lock_drop(&v->lock);
+	if (s->small)
+		s->op.flags = EXT_WHOLE;
+}
+
+/* The content goes: no name is left. In the gate. */
+static void
+drop_backing(struct fs *f, struct vnode *v)
+{
+	struct bfile *b = vnode_backing(v);
+
+	if (b == NULL)
+		return;
+	content_forget(f, b);
+	vnode_set_backing(v, NULL);
+	bfile_put(b);
+	v->dirty = false;
+}
+
+static void
+settled(struct settle *s, uint64_t size)
+{
+	struct vnode *v = s->v;
+
+	lock_take(&v->lock);
+	v->dirty = false;
+	v->truncated = false;
+	v->attr.size = size;
+	v->attr.mtime = s->op.mtime;
+	v->attr.ctime = s->op.ctime;
+	lock_drop(&v->lock);
+	if (s->small) {
+		bfile_forget(s->b);
+		vnode_set_backing(v, NULL);
+		ship_kick(s->f);
+	} else {
+		bfile_closed_commit(s->b, s->seq);
+		(void)bfile_keep(s->b);
+		upload_kick(s->f);
+	}
+}
+
+/*
+ * Journals the `extents` op for what was written.  In the gate.  durable:
+ * with the commit synced (a small file's fsync is this one sync).
+ */
+static int
+settle(struct fs *f, struct vnode *v, bool durable)
+{
+	struct settle s = { .f = f, .v = v };
+	uint64_t size;
+	int err = 0;
+
+	s.b = vnode_backing(v);
+	if (s.b == NULL || !v->dirty)
+		goto out;
+	size = bfile_size(s.b);
+	s.small = size <= META_SMALL_MAX && bfile_has(s.b, 0, size) == 1;
+	fill_op(&s, size);
+	if (s.small && size > 0) {
+		void *p = buf_grow(&s.bytes, size);
+
+		err = p == NULL ? -ENOMEM :
+		    sys_pread_all(bfile_fd(s.b), p, size, 0);
+		if (err != 0)
+			goto out;
+		s.bytes.len = size;
+	}
+	if (!s.small && v->truncated && !bfile_is_synced(s.b))
+		err = bfile_sync(s.b);				/* L11 */
+	if (err == 0)
+		err = (durable ? sq_write_sync : sq_write)(meta_sq(f->meta),
+		    settle_tx, &s);
+	if (err == -ENOENT) {		/* unlinked meanwhile: B7 */
+		v->unlinked = true;
+		err = 0;
+	} else if (err == 0)
+		settled(&s, size);
+out:
+	bfile_put(s.b);
+	buf_done(&s.bytes);
+	return err;
+}
+
+/* --- getting ready to write --- */
+
+/* In the gate: v->b is there after.  keep: with the content. */
+static int
+make_writable(struct fs *f, struct vnode *v, bool keep)
+{
+	struct bfile *b = NULL;
+	int err = 0;
+
+	if (v->b != NULL)
+		return 0;
+	if (keep && v->attr.size > 0) {
+		err = content_small(f, v);
+		if (err == -EFBIG)
+			err = bfile_make(f->cache, v->ino, v->attr.size, &b);
+		else if (err == 0)
+			err = bfile_from_bytes(f->cache, v->ino, v->bytes.p,
+			    v->bytes.len, &b);
+	} else
+		err = bfile_from_bytes(f->cache, v->ino, NULL, 0, &b);
+	if (err == 0)
+		vnode_set_backing(v, b);
+	return err;
+}
+
+static void
+wrote(struct vnode *v)
+{
+	lock_take(&v->lock);
+	if (!v->dirty) {
+		v->dirty = true;
+		v->dirty_since = clock_mono();
+	}
+	v->mtime_set = false;
+	lock_drop(&v->lock);
+}
+
+static int
+truncate_entered(struct fs *f, struct vnode *v, uint64_t size)
+{
+	int err;
+
+	err = make_writable(f, v, size > 0);
+	if (err == 0)
+		err = bfile_truncate(v->b, size);
+	if (err == 0) {
+		wrote(v);
+		v->truncated = true;
+	}
+	return err;
+}
+
+/* Room in the cache for n more bytes, asked for in steps. */
+static int
+take_room(struct fs *f, struct vnode *v, size_t n)
+{
+	uint64_t want = n > ROOM_STEP ? n : ROOM_STEP;
+	int err;
+
+	lock_take(&v->lock);
+	if (v->room >= n) {
+		v->room -= n;
+		lock_drop(&v->lock);
+		return 0;
+	}
+	lock_drop(&v->lock);
+	err = cache_room(f->cache, want, true);
+	if (err == -ENOSPC) {
+		upload_kick(f);
+		err = cache_room_wait(f->cache, n,
+		    clock_mono() + f->opt.io_timeout);
+		want = n;
+	}
+	if (err != 0)
+		return -ENOSPC;
+	lock_take(&v->lock);
+	v->room = want - n;
+	lock_drop(&v->lock);
+	return 0;
+}
+
+static int
+share_writable(struct fs *f, struct vnode *v)
+{
+	int err;
+
+	for (;;) {
+		vnode_share(v);
+		if (v->b != NULL)
+			return 0;
+		vnode_unshare(v);
+		vnode_enter(v);
+		err = make_writable(f, v, true);
+		vnode_leave(v);
+		if (err != 0)
+			return err;
+	}
+}
+
+/* --- what handles do --- */
+
+ssize_t
+io_write(struct fs *f, struct handle *h, const void *p, size_t n, uint64_t off)
+{
+	struct vnode *v = h->v;
+	ssize_t r;
+
+	if (!h->writes)
+		return -EBADF;
+	r = fs_may_write(f);
+	if (r == 0 && n > 0)
+		r = take_room(f, v, n);
+	if (r == 0)
+		r = share_writable(f, v);
+	if (r != 0)
+		return r;
+	r = bfile_write(v->b, p, n, off);
+	if (r > 0)
+		wrote(v);
+	vnode_unshare(v);
+	return r;
+}
+
+int
+io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
+    uint64_t len)
+{
+	struct vnode *v = h->v;
+	int err;
+
+	if (!h->writes)
+		return -EBADF;
+	err = fs_may_write(f);
+	if (err == 0)
+		err = cache_room(f->cache, len, true);
+	if (err == 0)
+		err = share_writable(f, v);
+	if (err != 0)
+		return err;
+	err = bfile_fallocate(v->b, mode, off, len);
+	if (err == 0)
+		wrote(v);
+	vnode_unshare(v);
+	return err;
+}
+
+int
+io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
+{
+	struct handle *h = calloc(1, sizeof *h);
+	int err;
+
+	if (h == NULL)
+		return -ENOMEM;
+	h->flags = flags;
+	h->writes = (flags & O_ACCMODE) != O_RDONLY;
+	err = vnode_get(f, ino, &h->v);
+	if (err == 0)
+		err = vnode_load(f, h->v);
+	if (err == 0 && (h->writes || (flags & O_TRUNC))) {
+		err = fs_may_write(f);
+		if (err == 0 && (h->v->attr.flags & INODE_IMPORTED))
+			err = -EROFS;				/* B2 */
+	}
+	if (err != 0)
+		goto fail;
+	vnode_enter(h->v);
+	if (flags & O_TRUNC)
+		err = truncate_entered(f, h->v, 0);
+	if (err == 0) {
+		h->v->opens++;
+		if (h->writes) {
+			h->v->writers++;
+			if (h->v->b != NULL)
+				bfile_writers(h->v->b, 1);
+		}
+	}
+	vnode_leave(h->v);
+	if (err != 0)
+		goto fail;
+	*ret = h;
+	return 0;
+fail:
+	vnode_put(f, h->v);
+	free(h);
+	return err;
+}
+
+struct create {
+	struct fs	*f;
+	struct op	 op;
+	struct bfile	*b;
+	uint64_t	 seq;
+};
+
+static int
+create_tx(struct sqc *c, void *arg)
+{
+	struct create *cr = arg;
+	int err;
+
+	err = journal(cr->f->meta, c, &cr->op, NEEDS_NOTHING, NULL, 0,
+	    &cr->seq);
+	return err != 0 ? err : bfile_assign(c, cr->b, cr->op.ino);
+}
+
+static void
+created(struct vnode *v, const struct op *op, struct bfile *b,
+    struct attr *ret)
+{
+	struct attr a = { .ino = op->ino, .mode = op->mode, .uid = op->uid,
+	    .gid = op->gid, .nlink = 1, .atime = op->mtime,
+	    .mtime = op->mtime, .ctime = op->mtime };
+
+	lock_take(&v->lock);
+	v->attr = a;
+	v->loaded = true;
+	v->b = b;
+	v->opens = v->writers = 1;
+	lock_drop(&v->lock);
+	bfile_writers(b, 1);
+	*ret = a;
+}
+
+int
+io_create(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
+    uint32_t uid, uint32_t gid, int flags, struct attr *retattr,
+    struct handle **ret)
+{
+	struct create cr = { .f = f };
+	struct handle *h = NULL;
+	int err;
+
+	err = fs_may_write(f);
+	if (err != 0)
+		return err;
+	h = calloc(1, sizeof *h);
+	if (h == NULL)
+		return -ENOMEM;
+	h->flags = flags;
+	h->writes = true;	/* a new file is written through any handle's
+				   vnode; the kernel checks O_RDONLY itself */
+	cr.op = (struct op){ .kind = OP_CREATE, .parent = parent,
+	    .name = name, .mode = S_IFREG | (mode & 07777), .uid = uid,
+	    .gid = gid, .mtime = clock_real(), .ino = meta_new_id(f->meta) };
+	err = cr.op.ino == 0 ? -EROFS : bfile_new(f->cache, &cr.b);
+	if (err == 0)
+		err = vnode_get(f, cr.op.ino, &h->v);
+	if (err == 0)
+		err = sq_write(meta_sq(f->meta), create_tx, &cr);
+	if (err != 0)
+		goto fail;
+	created(h->v, &cr.op, cr.b, retattr);
+	ship_kick(f);
+	*ret = h;
+	return 0;
+fail:
+	vnode_put(f, h->v);
+	bfile_put(cr.b);
+	free(h);
+	return err;
+}
+
+int
+io_flush(struct fs *f, struct handle *h)
+{
+	return 0;		/* no write is ever answered before it is kept */
+}
+
+void
+io_release(struct fs *f, struct handle *h)
+{
+	struct vnode *v = h->v;
+	int err = 0;
+
+	vnode_enter(v);
+	v->opens--;
+	if (h->writes) {
+		v->writers--;
+		if (v->b != NULL)
+			bfile_writers(v->b, -1);
+		/* A new file without a byte has said all with its create. */
+		if (v->writers == 0 && !v->dirty && v->b != NULL &&
+		    bfile_is_dirty(v->b) && bfile_size(v->b) == 0 &&
+		    v->attr.size == 0)
+			drop_backing(f, v);
+		if (v->writers == 0 && v->dirty && !v->unlinked)
+			err = settle(f, v, false);
+	}
+	if (v->opens == 0 && v->unlinked)
+		drop_backing(f, v);
+	vnode_leave(v);
+	if (err != 0) {
+		log_error("a closed file could not be journalled; its bytes "
+		    "are kept and it is tried again", "ino=%llu err=%d",
+		    (unsigned long long)v->ino, err);
+		content_retry_later(f, v);
+	}
+	vnode_put(f, v);
+	free(h);
+}
+
+int
+io_fsync(struct fs *f, struct handle *h, bool data_only)
+{
+	struct vnode *v = h->v;
+	struct bfile *b;
+	int err = 0;
+	bool small = false;
+
+	vnode_enter(v);
+	if (v->dirty && !v->unlinked && v->b != NULL &&
+	    bfile_size(v->b) <= META_SMALL_MAX) {
+		err = settle(f, v, true);
+		small = err == 0 && v->b == NULL;
+	}
+	vnode_leave(v);
+	if (err != 0 || small)
+		return err;
+	b = vnode_backing(v);
+	if (b != NULL && !bfile_is_synced(b))
+		err = bfile_sync(b);
+	bfile_put(b);
+	if (err == 0)
+		err = sq_sync(meta_sq(f->meta));
+	return err;
+}
+
+int
+io_truncate(struct fs *f, uint64_t ino, uint64_t size)
+{
+	struct vnode *v = NULL;
+	int err;
+
+	err = fs_may_write(f);
+	if (err == 0)
+		err = vnode_get(f, ino, &v);
+	if (err == 0)
+		err = vnode_load(f, v);
+	if (err == 0 && (v->attr.flags & INODE_IMPORTED))
+		err = -EROFS;					/* B2 */
+	if (err == 0) {
+		vnode_enter(v);
+		err = truncate_entered(f, v, size);
+		if (err == 0 && v->writers == 0)
+			err = settle(f, v, false);
+		vnode_leave(v);
+	}
+	vnode_put(f, v);
+	return err;
+}
+
+ssize_t
+io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
+    struct handle *out, uint64_t off_out, size_t n)
+{
+	size_t cap = n < CACHE_CHUNK ? n : CACHE_CHUNK, done = 0;
+	char *buf = malloc(cap);
+	ssize_t r = 0;
+
+	if (buf == NULL)
+		return -ENOMEM;
+	while (done < n) {
+		size_t want = n - done < cap ? n - done : cap;
+
+		r = io_read(f, in, buf, want, off_in + done);
+		if (r > 0)
+			r = io_write(f, out, buf, (size_t)r, off_out + done);
+		if (r <= 0)
+			break;
+		done += (size_t)r;
+	}
+	free(buf);
+	return done > 0 ? (ssize_t)done : r;
+}
+
+/* --- names and times --- */
+
+void
+io_unlinked(struct fs *f, uint64_t ino)
+{
+	struct vnode *v = NULL;
+
+	if (vnode_peek(f, ino) == NULL) {
+		content_drop(f, ino);
+		return;
+	}
+	v = vnode_peek(f, ino);		/* the first reference keeps it */
+	if (v == NULL)
+		return;
+	vnode_put(f, v);
+	vnode_enter(v);
+	v->unlinked = true;
+	if (v->opens == 0) {
+		drop_backing(f, v);
+		v->loaded = false;
+	} else
+		content_hold(f, v);
+	vnode_leave(v);
+	if (v->opens == 0)
+		content_drop(f, ino);
+	vnode_put(f, v);
+}
+
+int
+io_sync_before_rename(struct fs *f, uint64_t ino)
+{
+	struct bfile *b = NULL;
+	int err;
+
+	err = bfile_get(f->cache, ino, &b);
+	if (err != 0)
+		return err == -ENOENT ? 0 : err;
+	if (bfile_is_dirty(b) && !bfile_is_synced(b))
+		err = bfile_sync(b);					/* L11 */
+	bfile_put(b);
+	return err;
+}
+
+void
+io_times_set(struct fs *f, uint64_t ino, int64_t mtime)
+{
+	struct vnode *v = vnode_peek(f, ino);
+
+	if (v == NULL)
+		return;
+	lock_take(&v->lock);
+	if (v->loaded) {
+		v->attr.mtime = mtime;
+		v->mtime_set = true;
+	}
+	lock_drop(&v->lock);
+	vnode_put(f, v);
+}
+
+/* --- sync, recovery --- */
+
+struct journal_dirty {
+	struct fs	*f;
+	uint64_t	 top;
+	int64_t		 older;		/* dirty since before; INT64_MAX: all */
+	int		 err;
+};
+
+static bool
+is_below(struct fs *f, uint64_t ino, uint64_t top)
+{
+	struct sqc *c = NULL;
+	bool yes = true;
+
+	if (top == 0 || top == META_ROOT)
+		return true;
+	if (sq_read(meta_sq(f->meta), &c) == 0)
+		yes = meta_is_below(c, ino, top) != 0;
+	sq_read_end(c);
+	return yes;
+}
+
+static void
+journal_one(void *arg, struct vnode *v)
+{
+	struct journal_dirty *j = arg;
+	bool due;
+	int err = 0;
+
+	lock_take(&v->lock);
+	due = v->dirty && !v->unlinked && v->dirty_since < j->older;
+	lock_drop(&v->lock);
+	if (!due || !is_below(j->f, v->ino, j->top))
+		return;
+	vnode_enter(v);
+	if (v->dirty && !v->unlinked)
+		err = settle(j->f, v, false);
+	vnode_leave(v);
+	if (err != 0 && j->err == 0)
+		j->err = err;
+}
+
+int
+io_journal_dirty(struct fs *f, uint64_t top, uint64_t *retseq)
+{
+	struct journal_dirty j = { .f = f, .top = top, .older = INT64_MAX };
+	struct journal_stat st = { 0 };
+	struct sqc *c = NULL;
+	int err;
+
+	vnodes_each(f, journal_one, &j);
+	err = j.err != 0 ? j.err : sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = journal_stat(c, &st);
+	sq_read_end(c);
+	if (err == 0)
+		*retseq = st.last_seq;
+	return err;
+}
+
+void
+io_tick(struct fs *f)
+{
+	struct journal_dirty j = { .f = f,
+	    .older = clock_mono() - OPEN_DIRTY_MAX };
+
+	vnodes_each(f, journal_one, &j);
+	content_retry(f);
+}
+
+int
+io_sync(struct fs *f, uint64_t top, int64_t deadline, struct why *why)
+{
+	uint64_t seq = 0;
+	int err;
+
+	err = io_journal_dirty(f, top, &seq);
+	if (err != 0)
+		return why_set(why, err, "what is open could not be "
+		    "journalled: %s", strerror(-err));
+	if (seq == 0)
+		return 0;
+	upload_hurry(f, seq);
+	return ship_wait_landed(f, seq, deadline, why);
+}
+
+static int
+recover_one(void *arg, const struct cache_orphan *o)
+{
+	struct fs *f = arg;
+	struct vnode *v = NULL;
+	int err;
+
+	if (o->closed && !(o->unsynced && o->had_base))
+		return 0;
+	err = vnode_get(f, o->ino, &v);
+	if (err != 0)
+		return err;
+	err = vnode_load(f, v);
+	vnode_enter(v);
+	if (err == -ENOENT || (o->unsynced && o->had_base)) {	/* L11 */
+		log_warn("unfinished bytes dropped", "ino=%llu size=%llu "
+		    "gone=%d unsynced=%d", (unsigned long long)o->ino,
+		    (unsigned long long)o->size, err == -ENOENT, o->unsynced);
+		err = 0;
+		vnode_leave(v);
+		vnode_put(f, v);
+		content_drop(f, o->ino);
+		return 0;
+	}
+	if (err == 0 && v->b != NULL) {
+		v->dirty = true;
+		err = settle(f, v, false);
+	}
+	vnode_leave(v);
+	vnode_put(f, v);
+	return err;
+}
+
+int
+io_recover(struct fs *f)
+{
+	return cache_recover(f->cache, recover_one, f);
+}
