@@ -65,12 +65,16 @@ int	sq_write_sync(struct sq *q, sq_fn *fn, void *arg);
 
 int	sq_read(struct sq *q, struct sqc **ret);	/* 0 or -errno */
 void	sq_read_end(struct sqc *c);			/* NULL accepted */
+/* Begun again, it sees the newest state. */
 int	sq_snapshot_begin(struct sqc *c);
 void	sq_snapshot_end(struct sqc *c);
 
 /* For use inside sq_fn and on readers.  sql must be a string constant (the
  * pointer is the key of the connection's statement cache).  NULL on error;
- * what follows accepts NULL and sqs_step then gives the error of c. */
+ * what follows accepts NULL and sqs_step then gives the error of the last
+ * sq_prep of this thread.  While one such statement is in use (from sq_prep or
+ * a bind to its reset) another of the same text is made, so use may nest; what
+ * is still in use at the end of sq_fn or at sq_read_end is reset there. */
 struct sqs *sq_prep(struct sqc *c, const char *sql);
 int	sq_err(struct sqc *c);			/* last error, -errno */
 /* Several statements, no rows; for schema. */
@@ -84,7 +88,7 @@ void	sqs_text(struct sqs *s, int i, const char *p);		/* borrowed till reset */
 void	sqs_null(struct sqs *s, int i);
 /* 1 a row, 0 done (the statement is then reset), -errno. */
 int	sqs_step(struct sqs *s);
-void	sqs_reset(struct sqs *s);
+void	sqs_reset(struct sqs *s);	/* also forgets what was bound */
 int	sqs_run(struct sqs *s);		/* step to the end, reset: 0 or -errno */
 int64_t	sqs_col_int(struct sqs *s, int i);	/* i from 0 */
 const void *sqs_col_blob(struct sqs *s, int i, size_t *retn); /* till next step */

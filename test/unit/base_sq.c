@@ -1,0 +1,551 @@
+/* sq: groups, errors, statements, readers, checkpoints. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/sq.h"
+
+static char dir[256], path[300];
+static struct sq *q;
+
+static void
+open_db(void)
+{
+	struct why why = { "" };
+
+	ck_assert_msg(sq_open(path, NULL, &q, &why) == 0, "%s", why.text);
+}
+
+static int
+schema(struct sqc *c, void *arg)
+{
+	return sq_exec(c, "CREATE TABLE t(id INTEGER PRIMARY KEY, b BLOB);"
+	    "CREATE TABLE n(k INTEGER PRIMARY KEY, v);");
+}
+
+static void
+setup(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(dir, sizeof(dir), "%s/gnsfs-sq-XXXXXX", tmp ? tmp : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/db", dir);
+	open_db();
+	ck_assert_int_eq(sq_write(q, schema, NULL), 0);
+}
+
+static void
+teardown(void)
+{
+	char cmd[400];
+
+	sq_close(q);
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static int
+insert(struct sqc *c, void *arg)
+{
+	struct sqs *s = sq_prep(c, "INSERT INTO t(id, b) VALUES(?, ?)");
+
+	sqs_int(s, 1, *(int64_t *)arg);
+	sqs_blob(s, 2, "0123456789", 10);
+	return sqs_run(s);
+}
+
+static int
+insert_and_fail(struct sqc *c, void *arg)
+{
+	int err = insert(c, arg);
+
+	return err ? err : -ESTALE;
+}
+
+static int64_t
+ask(const char *sql)
+{
+	struct sqc *c;
+	struct sqs *s;
+	int64_t v = -1;
+
+	ck_assert_int_eq(sq_read(q, &c), 0);
+	s = sq_prep(c, sql);
+	if (sqs_step(s) == 1)
+		v = sqs_col_int(s, 0);
+	sq_read_end(c);
+	return v;
+}
+
+START_TEST(write_keeps_or_undoes)
+{
+	int64_t id = 1;
+
+	ck_assert_int_eq(sq_write(q, insert, &id), 0);
+	ck_assert_int_eq(ask("SELECT count(*) FROM t"), 1);
+	ck_assert_int_eq(sq_write(q, insert, &id), -EEXIST);
+	id = 2;
+	ck_assert_int_eq(sq_write(q, insert_and_fail, &id), -ESTALE);
+	ck_assert_int_eq(ask("SELECT count(*) FROM t "), 1);
+	ck_assert_int_eq(sq_write_sync(q, insert_and_fail, &id), -ESTALE);
+	ck_assert_int_eq(sq_write_sync(q, insert, &id), 0);
+	ck_assert_int_eq(sq_sync(q), 0);
+	ck_assert_int_eq(ask("SELECT n FROM sq_sync"), 2);
+	/* and it is there after a close, with the WAL folded in */
+	sq_close(q);
+	ck_assert_int_ne(access(strcat(path, "-wal"), F_OK), 0);
+	path[strlen(path) - 4] = '\0';
+	open_db();
+	ck_assert_int_eq(ask("SELECT count(*) FROM t"), 2);
+}
+END_TEST
+
+struct job {
+	pthread_t	t;
+	int64_t		from;
+	int		n, bad;
+	bool		sync;
+};
+
+/* Every third fails, and must leave nothing. */
+static void *
+writer(void *arg)
+{
+	struct job *j = arg;
+
+	for (int i = 0; i < j->n; i++) {
+		int64_t id = j->from + i;
+		bool fail = id % 3 == 0;
+		int rv = j->sync ? sq_write_sync(q, insert, &id) :
+		    sq_write(q, fail ? insert_and_fail : insert, &id);
+
+		if (rv != (fail && !j->sync ? -ESTALE : 0))
+			j->bad++;
+	}
+	return NULL;
+}
+
+static _Atomic bool stop;
+
+static void *
+reader(void *arg)
+{
+	int64_t last = 0, n;
+
+	while (!atomic_load(&stop)) {
+		n = ask("SELECT count(*) FROM t");
+		if (n < last)
+			*(int *)arg = 1;
+		last = n;
+	}
+	return NULL;
+}
+
+START_TEST(many_writers)
+{
+	struct job j[12] = { 0 };
+	pthread_t r[3];
+	int bad = 0;
+
+	atomic_store(&stop, false);
+	for (int i = 0; i < 3; i++)
+		pthread_create(&r[i], NULL, reader, &bad);
+	for (int i = 0; i < 12; i++) {
+		j[i].from = 3000 * i;
+		j[i].sync = i >= 10;
+		j[i].n = j[i].sync ? 60 : 600;
+		pthread_create(&j[i].t, NULL, writer, &j[i]);
+	}
+	for (int i = 0; i < 12; i++) {
+		pthread_join(j[i].t, NULL);
+		ck_assert_int_eq(j[i].bad, 0);
+	}
+	atomic_store(&stop, true);
+	for (int i = 0; i < 3; i++)
+		pthread_join(r[i], NULL);
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(ask("SELECT count(*) FROM t"), 10 * 400 + 2 * 60);
+}
+END_TEST
+
+/* A transaction that SQLite gives up takes only its own members along. */
+static int
+give_up(struct sqc *c, void *arg)
+{
+	sq_exec(c, "ROLLBACK");
+	return -ENOSPC;
+}
+
+static int
+slow(struct sqc *c, void *arg)
+{
+	clock_sleep(100 * NSEC_PER_MSEC);
+	return 7;
+}
+
+static void *
+run_fn(void *arg)
+{
+	return (void *)(intptr_t)sq_write(q, *(sq_fn **)arg, NULL);
+}
+
+static void *
+run_insert(void *arg)
+{
+	return (void *)(intptr_t)sq_write(q, insert, arg);
+}
+
+START_TEST(lost_transaction)
+{
+	sq_fn *f[2] = { slow, give_up };
+	int64_t id[2] = { 10, 11 };
+	pthread_t t[4];
+	void *rv[4];
+
+	pthread_create(&t[0], NULL, run_fn, &f[0]);
+	clock_sleep(20 * NSEC_PER_MSEC);
+	pthread_create(&t[1], NULL, run_insert, &id[0]);
+	clock_sleep(20 * NSEC_PER_MSEC);
+	pthread_create(&t[2], NULL, run_fn, &f[1]);
+	clock_sleep(20 * NSEC_PER_MSEC);
+	pthread_create(&t[3], NULL, run_insert, &id[1]);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], &rv[i]);
+	ck_assert_int_eq((intptr_t)rv[0], 7);
+	ck_assert_int_eq((intptr_t)rv[1], -ENOSPC);
+	ck_assert_int_eq((intptr_t)rv[2], -ENOSPC);
+	ck_assert_int_eq((intptr_t)rv[3], 0);
+	ck_assert_int_eq(ask("SELECT group_concat(id) FROM t"), 11);
+}
+END_TEST
+
+static const char *
+all_ids(void)
+{
+	return "SELECT id FROM t ORDER BY id";
+}
+
+static int
+nested(struct sqc *c, void *arg)
+{
+	struct sqs *a, *b;
+	int n = 0;
+
+	a = sq_prep(c, all_ids());
+	while (sqs_step(a) == 1) {
+		b = sq_prep(c, all_ids());
+		ck_assert_ptr_ne(a, b);
+		while (sqs_step(b) == 1)
+			n++;
+	}
+	/* all done: one of them serves again */
+	b = sq_prep(c, all_ids());
+	ck_assert_ptr_eq(a, b);
+	ck_assert_int_eq(sqs_step(b), 1);
+	return n;	/* b is left unreset, and reset for us */
+}
+
+static int
+bindings(struct sqc *c, void *arg)
+{
+	const char *sql = "INSERT INTO n(k, v) VALUES(?, ?)";
+	struct sqs *a = sq_prep(c, sql), *b;
+	size_t n;
+
+	sqs_int(a, 1, 1);
+	b = sq_prep(c, sql);	/* a is bound: not the same */
+	ck_assert_ptr_ne(a, b);
+	sqs_int(b, 1, 2);
+	sqs_text(b, 2, "two");
+	ck_assert_int_eq(sqs_run(b), 0);
+	sqs_blob(a, 2, NULL, 0);
+	ck_assert_int_eq(sqs_run(a), 0);
+	ck_assert_int_eq(sq_changes(c), 1);
+	ck_assert_int_eq(sq_last_rowid(c), 1);
+	sqs_int(a, 1, 3);
+	sqs_null(a, 2);
+	ck_assert_int_eq(sqs_run(a), 0);
+	a = sq_prep(c, "SELECT v FROM n ORDER BY k");
+	ck_assert_int_eq(sqs_step(a), 1);
+	ck_assert(!sqs_col_is_null(a, 0));
+	ck_assert_ptr_nonnull(sqs_col_blob(a, 0, &n));
+	ck_assert_uint_eq(n, 0);
+	ck_assert_int_eq(sqs_step(a), 1);
+	ck_assert_str_eq(sqs_col_text(a, 0), "two");
+	ck_assert_int_eq(sqs_step(a), 1);
+	ck_assert(sqs_col_is_null(a, 0));
+	ck_assert_ptr_null(sqs_col_blob(a, 0, &n));
+	ck_assert_int_eq(sqs_step(a), 0);
+	/* errors */
+	a = sq_prep(c, "SELECT v FROM n WHERE k = ?");
+	sqs_int(a, 5, 1);
+	ck_assert_int_eq(sqs_step(a), -EIO);
+	a = sq_prep(c, "SELECT nonsense FROM n");
+	ck_assert_ptr_null(a);
+	ck_assert_int_eq(sq_err(c), -EIO);
+	sqs_int(a, 1, 1);
+	ck_assert_int_eq(sqs_step(a), -EIO);
+	ck_assert_int_eq(sqs_col_int(a, 0), 0);
+	sqs_reset(a);
+	return 0;
+}
+
+START_TEST(statements)
+{
+	for (int64_t id = 1; id <= 5; id++)
+		ck_assert_int_eq(sq_write(q, insert, &id), 0);
+	ck_assert_int_eq(sq_write(q, nested, NULL), 25);
+	ck_assert_int_eq(sq_write(q, nested, NULL), 25);
+	ck_assert_int_eq(sq_write(q, bindings, NULL), 0);
+}
+END_TEST
+
+static int
+many_texts(struct sqc *c, void *arg)
+{
+	static char sql[1000][40];
+
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 1000; i++) {
+			struct sqs *s;
+
+			snprintf(sql[i], sizeof(sql[i]), "SELECT %d", i);
+			s = sq_prep(c, sql[i]);
+			ck_assert_int_eq(sqs_step(s), 1);
+			ck_assert_int_eq(sqs_col_int(s, 0), i);
+			sqs_reset(s);
+		}
+	}
+	return 0;
+}
+
+START_TEST(statement_table_grows)
+{
+	ck_assert_int_eq(sq_write(q, many_texts, NULL), 0);
+}
+END_TEST
+
+static void *
+lend(void *arg)
+{
+	struct sqc *c;
+
+	if (sq_read(q, &c) == 0)
+		sq_read_end(c);
+	atomic_store((_Atomic int *)arg, 1);
+	return NULL;
+}
+
+START_TEST(readers)
+{
+	struct sq_opts o = { .readers = 2 };
+	struct sqc *a, *b;
+	struct sqs *s;
+	int64_t id = 1;
+	_Atomic int got = 0;
+	pthread_t t;
+
+	sq_close(q);
+	ck_assert_int_eq(sq_open(path, &o, &q, NULL), 0);
+	ck_assert_int_eq(sq_read(q, &a), 0);
+	ck_assert_int_eq(sq_read(q, &b), 0);
+	pthread_create(&t, NULL, lend, &got);
+	clock_sleep(30 * NSEC_PER_MSEC);
+	ck_assert_int_eq(atomic_load(&got), 0);	/* waits */
+	sq_read_end(b);
+	pthread_join(t, NULL);
+	ck_assert_int_eq(atomic_load(&got), 1);
+	sq_read_end(NULL);
+	/* a snapshot stays, what it is not sees the last commit */
+	ck_assert_int_eq(sq_snapshot_begin(a), 0);
+	ck_assert_int_eq(sq_write(q, insert, &id), 0);
+	s = sq_prep(a, "SELECT count(*) FROM t");
+	ck_assert_int_eq(sqs_step(s), 1);
+	ck_assert_int_eq(sqs_col_int(s, 0), 0);
+	ck_assert_int_eq(sq_snapshot_begin(a), 0);	/* renewed */
+	ck_assert_int_eq(sqs_step(s), 1);
+	ck_assert_int_eq(sqs_col_int(s, 0), 1);
+	/* and it cannot write */
+	ck_assert_int_eq(sq_exec(a, "DELETE FROM t"), -EROFS);
+	ck_assert_int_eq(sq_err(a), -EROFS);
+	sq_read_end(a);
+	ck_assert_int_eq(ask("SELECT count(*) FROM t"), 1);
+}
+END_TEST
+
+static int
+insert_big(struct sqc *c, void *arg)
+{
+	struct sqs *s = sq_prep(c, "INSERT INTO t(b) VALUES(zeroblob(?))");
+
+	sqs_int(s, 1, *(int64_t *)arg);
+	return sqs_run(s);
+}
+
+static int64_t
+wal_size(void)
+{
+	struct stat st;
+	char wal[320];
+
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	return stat(wal, &st) < 0 ? 0 : st.st_size;
+}
+
+START_TEST(wal_is_bounded)
+{
+	int64_t n = 1 << 20;
+
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(sq_write(q, insert_big, &n), 0);
+	ck_assert_int_lt(wal_size(), 24 << 20);
+	ck_assert_int_gt(wal_size(), 1 << 20);
+}
+END_TEST
+
+static int
+delete_all(struct sqc *c, void *arg)
+{
+	return sq_exec(c, "DELETE FROM t");
+}
+
+/* Fills the disk; more() makes room; then nothing may be stuck. */
+static void
+fill_and_recover(void (*more)(void))
+{
+	int64_t n = 1 << 20, id = 1 << 20;
+	int err = 0, i;
+
+	for (i = 0; i < 40 && !err; i++)
+		err = sq_write(q, insert_big, &n);
+	ck_assert_int_eq(err, -ENOSPC);
+	ck_assert_int_eq(ask("SELECT count(*) FROM t"), i - 1);
+	ck_assert_int_eq(sq_write(q, insert_big, &n), -ENOSPC);
+	more();
+	ck_assert_int_eq(sq_write(q, delete_all, NULL), 0);
+	ck_assert_int_eq(sq_write(q, insert, &id), 0);
+	ck_assert_int_eq(sq_sync(q), 0);
+	sq_close(q);
+	open_db();
+	ck_assert_int_eq(ask("SELECT count(*) FROM t"), 1);
+}
+
+static struct rlimit old_limit;
+
+static void
+lift_limit(void)
+{
+	setrlimit(RLIMIT_FSIZE, &old_limit);
+}
+
+START_TEST(file_limit)
+{
+	struct rlimit lim;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old_limit);
+	lim = old_limit;
+	lim.rlim_cur = 4 << 20;
+	setrlimit(RLIMIT_FSIZE, &lim);
+	fill_and_recover(lift_limit);
+}
+END_TEST
+
+static void
+remove_ballast(void)
+{
+	char ballast[320];
+
+	snprintf(ballast, sizeof(ballast), "%s/ballast", dir);
+	ck_assert_int_eq(unlink(ballast), 0);
+}
+
+/* A disk of its own, where the kernel lets us mount one. */
+START_TEST(full_disk)
+{
+	char ballast[320];
+	int fd;
+
+	sq_close(q);
+	q = NULL;
+	if (unshare(CLONE_NEWNS) < 0 &&
+	    unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return;
+	mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	if (mount("none", dir, "tmpfs", 0, "size=24m") < 0)
+		return;
+	snprintf(ballast, sizeof(ballast), "%s/ballast", dir);
+	fd = open(ballast, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_eq(posix_fallocate(fd, 0, 12 << 20), 0);
+	close(fd);
+	open_db();
+	ck_assert_int_eq(sq_write(q, schema, NULL), 0);
+	fill_and_recover(remove_ballast);
+	sq_close(q);
+	q = NULL;
+	umount2(dir, MNT_DETACH);
+}
+END_TEST
+
+START_TEST(open_refuses)
+{
+	struct sq *other = NULL;
+	struct why why = { "" };
+	char bad[320];
+	int fd;
+
+	snprintf(bad, sizeof(bad), "%s/none/db", dir);
+	ck_assert_int_lt(sq_open(bad, NULL, &other, &why), 0);
+	ck_assert_ptr_nonnull(strstr(why.text, "none/db"));
+	snprintf(bad, sizeof(bad), "%s/bad", dir);
+	fd = open(bad, O_CREAT | O_WRONLY, 0600);
+	for (int i = 0; i < 1000; i++)
+		ck_assert_int_eq(write(fd, "this is no database ", 20), 20);
+	close(fd);
+	why.text[0] = '\0';
+	ck_assert_int_eq(sq_open(bad, NULL, &other, &why), -EUCLEAN);
+	ck_assert_ptr_nonnull(strstr(why.text, "not a database"));
+	ck_assert_ptr_null(other);
+	sq_close(NULL);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("base_sq");
+	TCase *t = tcase_create("all");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	suite_add_tcase(s, t);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, write_keeps_or_undoes);
+	tcase_add_test(t, many_writers);
+	tcase_add_test(t, lost_transaction);
+	tcase_add_test(t, statements);
+	tcase_add_test(t, statement_table_grows);
+	tcase_add_test(t, readers);
+	tcase_add_test(t, wal_is_bounded);
+	tcase_add_test(t, file_limit);
+	tcase_add_test(t, full_disk);
+	tcase_add_test(t, open_refuses);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
