@@ -129,7 +129,10 @@ struct store;
 struct store_ops {
 	/* [off, off+len) of key; len 0: to the end.  version NULL or "": any
 	 * (metadata only; file data always names one, B5); another → CHANGED.
-	 * Past the end: STORE_INVALID.  ret may be NULL: whole object's info. */
+	 * Past the end: STORE_INVALID (of an empty object too, but for off 0).
+	 * ret may be NULL: whole object's info.  It is filled before the sink
+	 * sees the first byte, and stands even if the get then fails: the
+	 * retry layer goes on with that version. */
 	enum store_rc (*get)(struct store *, struct store_call *,
 	    const char *key, const struct store_version *version,
 	    uint64_t off, uint64_t len, store_sink *sink, void *arg,
