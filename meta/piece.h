@@ -14,7 +14,8 @@
  *   bytes.
  *
  * A snapshot: "GNSSNAP1" feature level, lsn, head hash, digest, number of
- * pieces, for each: table, rows, hash; behind the same header.
+ * pieces, for each: table, rows, hash; behind the same header (frame.h).
+ * Numbers but level (u32), lsn (u64) and table (u8) are varints.
  */
 #ifndef META_PIECE_H
 #define META_PIECE_H
@@ -23,7 +24,8 @@
 #include "meta/meta.h"
 
 #define PIECE_BITS	14		/* 16,384 rows on average */
-#define PIECE_MAX	(8u << 20)	/* bytes before compression */
+#define PIECE_MAX	(8u << 20)	/* bytes of images, before compression */
+#define SNAPSHOT_PIECES	(1u << 20)	/* most in one snapshot */
 
 /* Cuts sorted rows into pieces.  emit gets each one's stored bytes (borrowed)
  * and hash; its error stops. */
@@ -32,14 +34,20 @@ typedef int piece_emit(void *arg, enum tbl tbl, uint64_t rows,
 	    const uint8_t hash[32], const void *p, size_t n);
 int	piece_writer_new(piece_emit *emit, void *arg, struct piece_writer **ret);
 int	piece_writer_add(struct piece_writer *w, const struct row *r); /* sorted within a table, tables ascending */
+/* The same, with the row's image at hand. */
+int	piece_writer_add_image(struct piece_writer *w, const struct row *r,
+	    const void *image, size_t n);
 int	piece_writer_end(struct piece_writer *w);	/* flush and free; also after an error */
 void	piece_writer_free(struct piece_writer *w);
 
-/* Hostile input.  Checks hash (unless NULL), crc, order, types; calls each. */
+/* Hostile input.  Checks hash (unless NULL), crc, order, types; calls each,
+ * whose error stops.  -EBADMSG, -EPROTONOSUPPORT, -ENOMEM. */
 int	piece_read(const void *p, size_t n, const uint8_t *hash,
 	    int (*each)(void *arg, const struct row *r), void *arg,
 	    struct why *why);
-/* Writer.  Loads rows; with lo/hi non-zero, every id in it must lie there. */
+/* Writer.  Loads rows; with lo/hi non-zero, every inode and object id in it
+ * must lie there, and only tables that an import has may be in it: -EBADMSG.
+ * -EEXIST: a row is there already. */
 int	piece_load(struct sqc *c, const void *p, size_t n,
 	    const uint8_t hash[32], uint64_t lo, uint64_t hi, struct why *why);
 
@@ -68,7 +76,8 @@ int	snapshot_loaded(struct sqc *c, const struct snapshot *s,
 	    struct why *why);
 
 /* SHA-256 over all images of the log prefix, tables ascending, keys
- * ascending, each image preceded by its table number and length (M4). */
+ * ascending, each image preceded by its table number (u8) and length (u32)
+ * (M4). */
 int	meta_digest(struct sqc *c, uint8_t ret[32]);
 /* The same of the live rows, pending ops included (for fsck and tests). */
 int	meta_digest_live(struct sqc *c, uint8_t ret[32]);

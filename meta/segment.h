@@ -14,15 +14,22 @@
 #include "meta/batch.h"
 
 #define SEGMENT_MAX	(4u << 20)	/* stored bytes */
+#define SEGMENT_RAW_MAX	(16u << 20)	/* before compression */
+#define SEGMENT_BATCHES	4096		/* most in one */
+#define SEGMENT_OPENS	4096		/* most session ops in one */
 #define FEATURE_LEVEL	1u
 
-/* Keys in the home. ret has room for KEY_MAX. */
-#define KEY_MAX		64
+/* Keys in the home (objects: in their store).  ret has room for KEY_MAX.
+ * Numbers are lower-case hex; <xx> of an object is its counter's low byte, of
+ * a piece its hash's first. */
+#define KEY_MAX		96
 void	segment_key(uint64_t lsn, char ret[KEY_MAX]);	/* log/<lsn>>12>/<lsn:016x> */
 void	object_key(uint64_t id, char ret[KEY_MAX]);	/* data/<xx>/<session>-<n> */
 void	piece_key(const uint8_t hash[32], char ret[KEY_MAX]);
 void	snapshot_key(uint64_t lsn, char ret[KEY_MAX]);
 
+/* Appends the stored bytes to out.  -EFBIG: over SEGMENT_MAX or
+ * SEGMENT_RAW_MAX. */
 int	segment_encode(uint64_t lsn, const uint8_t prev[32],
 	    const struct batch *b, unsigned n, struct buf *out,
 	    uint8_t rethash[32]);
@@ -32,6 +39,10 @@ struct segment {
 	uint8_t		 prev[32], hash[32];
 	unsigned	 nbatches;
 	struct batch	*batches;
+	/* what segment_opens gives */
+	struct op	*opens;
+	struct buf	*open_bytes;	/* what opens[i] points into */
+	unsigned	 nopens;
 };
 /* Hostile input: -EBADMSG with why ("segment 17: checksum"), -EPROTONOSUPPORT
  * for a newer feature level, -ENOMEM. */
@@ -59,8 +70,9 @@ int	segment_replay(struct sqc *c, const struct segment *seg,
 int	segment_attaches(const struct segment *seg,
 	    int (*each)(void *arg, uint64_t lo, uint64_t hi,
 		const uint8_t *hashes, size_t n), void *arg);
-/* The session_open in it that is ours or not: how a fence is noticed. */
+/* The session_open and session_fence ops in it, in order, ours or not: how a
+ * fence is noticed (L13).  Borrowed from seg. */
 int	segment_opens(const struct segment *seg, const struct op **retops,
-	    unsigned *retn);	/* borrowed from seg; */
+	    unsigned *retn);
 
 #endif
