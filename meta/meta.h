@@ -81,6 +81,11 @@ int	meta_session_take(struct meta *m, struct meta_session *ret);
 /* Notes a block [first, first+count) as granted to this state directory. */
 int	meta_session_granted(struct sqc *c, uint32_t first, uint32_t count);
 void	meta_session_get(struct meta *m, struct meta_session *ret);
+/* The nonce with which this database took that session: what a session_open
+ * gives as prev_nonce when the session still open in the log has our
+ * state_id.  -ENOENT: it was not taken here (a cloned disk), so it is not
+ * ours to fence. */
+int	meta_session_nonce(struct sqc *c, uint32_t number, uint64_t *ret);
 
 /* A fresh inode or object id; 0 when there is no session (caller: EROFS). */
 uint64_t meta_new_id(struct meta *m);

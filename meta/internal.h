@@ -1,0 +1,113 @@
+/*
+ * internal: what the files of meta/ share and nobody else includes.
+ *
+ * Host-local tables (schema.c), beside the replicated ones of rows.h:
+ *	meta(key, value)	text by name
+ *	op(seq | kind ino needs time body)	the journal
+ *	undo(seq tbl key | old)	pre-images (L5); key in memcmp order, old NULL
+ *				when the row was not there
+ *	unstored(seq | ino crc bytes)	small files' bytes not in a store
+ *	frozen(1 | session nonce first last nops body)	the one frozen batch
+ *	frozen_pack(object off | ino seq len)	what its packs are made of
+ *	hidden(lo | hi seq)	ids that are not in the log prefix
+ *	counts(1 | files dirs bytes unstored landed)	totals kept, and the
+ *				highest seq that landed (M5)
+ */
+#ifndef META_INTERNAL_H
+#define META_INTERNAL_H
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "meta/batch.h"
+#include "meta/meta.h"
+#include "meta/op.h"
+
+#define SCHEMA_VERSION	1
+
+/* op.needs beyond enum needs: its bytes were uploaded. */
+#define NEEDS_DONE	3
+
+/* op.flags of an unlink or a rename that dropped the last link of an inode,
+ * set when it is journalled: so its content part (M1), which runs later,
+ * does what replay does at once (M2).  Replay does not look at it. */
+#define OP_LAST_LINK	0x10000u
+
+/* A dentry is at its name's hash or one of the next slots (L14). */
+#define DENTRY_PROBES	16
+
+struct meta {
+	struct sq		*sq;
+	struct lock		 lock;		/* session */
+	struct meta_session	 session;
+	_Atomic uint64_t	 next_id;	/* 0: none to give */
+	_Atomic uint64_t	 frozen_synced;	/* last of the batch synced */
+};
+
+/* schema.c.  Writer.  -EPROTONOSUPPORT: made by a newer gnsfs. */
+int	schema_migrate(struct sqc *c);
+/* Writer.  Adds to the kept totals. */
+int	counts_add(struct sqc *c, int64_t files, int64_t dirs, int64_t bytes);
+int	counts_add_unstored(struct sqc *c, int64_t bytes);
+int	counts_set_landed(struct sqc *c, uint64_t seq);
+/* The seq the next journalled op gets (M5). */
+int	counts_next_seq(struct sqc *c, uint64_t *ret);
+
+/* rows.c.  What a landed op does to a session's row is done to every form of
+ * it, the live one and each pre-image, for a pending close of it changes
+ * other columns (L5).  edit leaves the key alone. */
+typedef void session_edit(struct row *r, void *arg);
+int	session_edit_all(struct sqc *c, int64_t number, session_edit *edit,
+	    void *arg);
+/* The row as of the log prefix: 0, -ENOENT.  Scratch as row_get. */
+int	session_get_prefix(struct sqc *c, struct row *io, struct buf *scratch);
+/* The pre-images of ops up to last are not needed any more. */
+int	undo_drop(struct sqc *c, uint64_t last);
+
+/* op.c: what a decoded or local op must be.  0, -EINVAL, -ENAMETOOLONG. */
+int	op_check(const struct op *op);
+
+/* apply_*.c.  retlast (may be NULL): an inode lost its last link. */
+int	apply_attr(struct sqc *c, const struct change *ch,
+	    const struct op *op, uint64_t *retlast);
+/* last: the inode that the op removed, 0 none. */
+int	apply_content(struct sqc *c, const struct change *ch,
+	    const struct op *op, uint64_t last);
+int	apply_session(struct sqc *c, const struct change *ch,
+	    const struct op *op);
+
+/* apply_tree.c: finds a name in its directory.  Sets hash, ino and type; the
+ * key's row is in *ret with the name borrowed.  -ENOENT: ret->v[1] is the
+ * slot a new entry takes; -ENOSPC: there is none. */
+int	dentry_find(struct sqc *c, uint64_t parent, const char *name,
+	    struct row *ret);
+int	inode_get(struct sqc *c, uint64_t ino, struct row *ret);
+
+/* Columns. */
+enum { I_INO, I_MODE, I_UID, I_GID, I_RDEV, I_NLINK, I_SIZE, I_ATIME, I_MTIME,
+	I_CTIME, I_FLAGS };
+enum { D_PARENT, D_HASH, D_NAME, D_INO, D_TYPE };
+enum { E_INO, E_OFF, E_LEN, E_OBJECT, E_OOFF, E_CRC };
+enum { S_NUMBER, S_STATE_ID, S_NONCE, S_HOST, S_OPENED, S_STATE, S_HWM,
+	S_BLOCK_FIRST, S_BLOCK_COUNT };
+
+static inline struct col
+col_int(int64_t v)
+{
+	return ((struct col){ .p = NULL, .i = v });
+}
+
+static inline struct col
+col_bytes(const void *p, size_t n)
+{
+	return ((struct col){ .p = n ? p : "", .n = n });
+}
+
+static inline struct col
+col_str(const char *s)
+{
+	return (col_bytes(s ? s : "", s ? strlen(s) : 0));
+}
+
+#endif
