@@ -65,9 +65,6 @@ int	session_get_prefix(struct sqc *c, struct row *io, struct buf *scratch);
 /* The pre-images of ops up to last are not needed any more. */
 int	undo_drop(struct sqc *c, uint64_t last);
 
-/* op.c: what a decoded or local op must be.  0, -EINVAL, -ENAMETOOLONG. */
-int	op_check(const struct op *op);
-
 /* apply_*.c.  retlast (may be NULL): an inode lost its last link. */
 int	apply_attr(struct sqc *c, const struct change *ch,
 	    const struct op *op, uint64_t *retlast);

@@ -42,17 +42,28 @@ enum op_kind {
 	OP_PIN,		/* ino(id) name value(selectors) host via name2, mtime
 			   expires in size; flags 1 = remove */
 	OP_TAG,		/* ino name value; flags 1 = remove */
-	OP_POLICY, OP_QUOTA,	/* room */
-	OP_SESSION_OPEN,	/* session, below */
-	OP_SESSION_CLOSE,
-	OP_SESSION_FENCE,
-	OP_SNAPSHOT_MARK,
+	OP_POLICY,	/* ino(id) name mask(kind) value(body); flags 1 =
+			   remove */
+	OP_QUOTA,	/* mask(kind) ino(id) size(bytes) ino2(files); flags
+			   1 = remove */
+	OP_SESSION_OPEN,	/* session nonce state_id prev_nonce name(host)
+			   mtime first_seq block_first block_count takeover.
+			   -EBUSY while another session is open, unless that
+			   one has our state_id and nonce == prev_nonce, or
+			   takeover: then it is fenced.  The row's hwm is
+			   first_seq - 1.  Not journalled while ops of an
+			   earlier session are pending: sent as a batch of its
+			   own and replayed (batch.h) */
+	OP_SESSION_CLOSE,	/* session: -ESTALE unless it is open */
+	OP_SESSION_FENCE,	/* session: the same */
+	OP_SNAPSHOT_MARK,	/* changes nothing */
 	OP_KIND_END
 };
 
 enum { ATTR_MODE = 1, ATTR_UID = 2, ATTR_GID = 4, ATTR_ATIME = 8,
 	ATTR_MTIME = 16 };	/* ctime is always set */
-/* EXT_WHOLE: the list replaces every extent; else it is laid over them.
+/* EXT_WHOLE: the list replaces every extent; else it is laid over them.  Both
+ * ways nothing stays beyond size.  Extents ascend and do not overlap.
  * EXT_VOID: completed empty (M3). */
 enum { EXT_WHOLE = 1, EXT_VOID = 2 };
 
@@ -92,9 +103,14 @@ struct op {
 
 void	op_encode(const struct op *op, struct buf *out);
 /* Hostile input.  Strings, value and arrays point into c's bytes or into
- * *store, which must outlive op.  c's error says so. */
+ * *store, which is reset first and must outlive op: one store, one op at a
+ * time.  c's error says so; what comes back is well-formed (op_check). */
 void	op_decode(struct cur *c, struct op *ret, struct buf *store);
 const char *op_kind_name(enum op_kind k);
+
+/* What a local op must be before it is journalled: 0, -EINVAL,
+ * -ENAMETOOLONG, -E2BIG. */
+int	op_check(const struct op *op);
 
 enum apply_part { APPLY_ATTR = 1, APPLY_CONTENT = 2, APPLY_BOTH = 3 };
 /* Writer.  M1, M2. */
