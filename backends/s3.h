@@ -1,0 +1,156 @@
+/*
+ * s3: inside of the S3 backend; nobody but s3*.c and their tests includes it.
+ *
+ *   s3.c            opening, get, head, put, del
+ *   s3_request.c    one request: its URL, sums, signature, and what became
+ *                   of it
+ *   s3_error.c      what an answer that is not 2xx means (enum store_rc)
+ *   s3_list.c       a page of ListObjectsV2
+ *   s3_multipart.c  large puts and copies as parallel parts
+ *
+ * Settings of an s3:// URL: endpoint (http[s]://host[:port]; absent: AWS),
+ * region, profile, style (path, virtual), ca (a file of certificates),
+ * checksum (crc32c, none: for stores that refuse S3's checksum headers).
+ */
+#ifndef BACKENDS_S3_H
+#define BACKENDS_S3_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backends/creds_aws.h"
+#include "backends/http.h"
+#include "backends/layer.h"
+#include "backends/store.h"
+#include "base/workers.h"
+
+#define S3_MIB		((uint64_t)1 << 20)
+#define S3_PARTS_MAX	10000
+#define S3_ETAG_MAX	150	/* characters; longer ones are not used */
+
+/* Sizes, that a test may make small.  0 = the default. */
+struct s3_sizes {
+	uint64_t	 single;	/* most bytes put in one request: 16 MiB */
+	uint64_t	 part;		/* least bytes of a part: 8 MiB */
+	uint64_t	 copy_single;	/* most copied in one request: 5 GiB */
+	uint64_t	 copy_part;	/* of a copy in parts: 256 MiB */
+};
+
+struct s3 {
+	struct store	 store;
+	struct http	*http;
+	struct creds_aws *creds;	/* NULL: unsigned (loopback only) */
+	struct workers	*pool;		/* lanes of large puts and copies */
+	struct s3_sizes	 sizes;
+	char		*url;		/* store.url */
+	char		*bucket;
+	char		*prefix;	/* "" or ends in '/' */
+	char		*region;
+	char		*base;		/* "https://host[:port]" */
+	char		*host;		/* host[:port] as the Host header is */
+	char		*path;		/* "/bucket", or "" (virtual) */
+	bool		 https, loopback, aws;
+	bool		 checksums;	/* x-amz-checksum-crc32c */
+	_Atomic bool	 no_del_match;	/* seen to be one that ignores it */
+};
+
+/* As s3_store_open; sizes may be NULL. */
+int	s3_open(const struct url *u, const struct s3_sizes *sizes,
+	    struct store **ret, struct why *why);
+
+/* --- one request (s3_request.c) --- */
+
+struct s3_error {
+	char	code[64];		/* S3's code; "" where none was given */
+	char	message[200];
+	char	region[40];		/* where the bucket is */
+	char	server_time[40];	/* of RequestTimeTooSkewed */
+};
+
+struct s3_req {
+	/* Filled by the caller. */
+	const char	*method;
+	const char	*op;		/* for messages: "PUT", "LIST", ... */
+	const char	*key;		/* below the prefix; NULL: the bucket */
+	unsigned	 nparams;
+	struct s3_param { const char *name, *value; } params[8];
+	struct http_headers headers;	/* s3_do adds, s3_req_done frees */
+	const struct store_src *src;	/* body of PUT and POST; NULL: empty */
+	uint64_t	 off, len;	/* the part of src that is sent */
+	bool		 sum;		/* send its CRC-32C (where allowed) */
+	bool		 write;		/* an answer lost is AMBIGUOUS */
+	bool		 late_error;	/* 200 may have an error for a body */
+	bool		 expect, fresh;
+	enum store_rc	 on_412;	/* OK: STORE_CHANGED */
+	unsigned	 stall;		/* seconds; 0 = http's */
+	size_t		 max_body;
+	enum http_verdict (*accept)(void *arg, struct http_resp *resp);
+	store_sink	*sink;
+	void		*arg;
+
+	/* Filled by s3_do. */
+	struct http_resp resp;
+	struct s3_error	 error;
+	enum http_end	 end;
+	char		 crc[9];	/* base64; "" where none was sent */
+};
+
+/*
+ * Sends it and says what became of it; why names bucket, operation, status,
+ * code and the way out.  Answered 2xx: STORE_OK.  Stopped by accept or sink:
+ * STORE_CANCELLED; by the source: STORE_INVALID.  s3_req_done() after it, whatever it returned.
+ */
+enum store_rc s3_do(struct s3 *s, struct store_call *c, struct s3_req *r);
+void	s3_req_done(struct s3_req *r);
+
+void	s3_param(struct s3_req *r, const char *name, const char *value);
+/* Adds If-Match or If-Unmodified-Since, with lead ("", "x-amz-copy-source-")
+ * before the name; nothing for no version. */
+void	s3_pin(struct http_headers *h, const char *lead,
+	    const struct store_version *v);
+/* What the headers say of the object: mtime by Last-Modified, version. */
+void	s3_info(const struct http_resp *resp, uint64_t size,
+	    struct store_info *ret);
+/* A version from an ETag ("" or NULL: none), a size and seconds. */
+void	s3_version(const char *etag, uint64_t size, int64_t secs,
+	    struct store_version *ret);
+/* Is the object that info tells of the one v names? */
+bool	s3_is_version(const struct store_info *info,
+	    const struct store_version *v);
+/* Seconds of an ISO 8601 time as S3 writes it; -1: it is none. */
+int64_t	s3_time_parse(const char *s);
+/* STORE_INVALID for a key that cannot be one. */
+enum store_rc s3_key_check(struct s3 *s, const char *key, struct why *why);
+
+/* --- errors (s3_error.c) --- */
+
+/* Reads an error body into ret (all "" where it is none). */
+void	s3_error_parse(const struct buf *body, struct s3_error *ret);
+/* Is the body one? */
+bool	s3_error_is(const struct buf *body);
+/* What r's answer (resp, error) means, and says why. */
+enum store_rc s3_error_rc(struct s3 *s, const struct s3_req *r,
+	    const char *id, struct why *why);
+
+/* --- operations --- */
+
+enum store_rc s3_list(struct store *st, struct store_call *c,
+	    struct store_list *l,
+	    int (*each)(void *arg, const struct store_entry *e), void *arg);
+enum store_rc s3_head(struct store *st, struct store_call *c,
+	    const char *key, struct store_info *ret);
+/* A put of more than sizes.single bytes. */
+enum store_rc s3_put_parts(struct s3 *s, struct store_call *c,
+	    const char *key, enum store_cond cond,
+	    const struct store_version *match, const struct store_src *src,
+	    struct store_info *ret);
+enum store_rc s3_copy(struct store *st, struct store_call *c,
+	    const char *from, const struct store_version *version,
+	    const char *to, struct store_info *ret);
+/* The condition as headers and on_412. STORE_OK, STORE_INVALID, or
+ * STORE_UNSUPPORTED (a version that is no ETag). */
+enum store_rc s3_condition(struct s3_req *r, enum store_cond cond,
+	    const struct store_version *match, struct why *why);
+
+#endif

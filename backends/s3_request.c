@@ -1,0 +1,440 @@
+/*
+ * s3_request: one request to S3: its URL, sums and signature, and what became
+ * of it.
+ *
+ * Integrity.  A body's CRC-32C goes along in a header, so that the store
+ * refuses what was damaged on the way; it is computed in a pass of its own
+ * over the source, which costs a second read (of the page cache, at tens of
+ * Gbit/s) and no memory.  Over https and to loopback the signature leaves the
+ * payload out; over plain http elsewhere it holds its SHA-256.
+ */
+#include "backends/s3.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "backends/sigv4.h"
+#include "base/clock.h"
+#include "base/hash.h"
+
+#define EMPTY_SHA256 \
+	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+enum { SUM_CHUNK = 256 * 1024 };
+
+void
+s3_param(struct s3_req *r, const char *name, const char *value)
+{
+	assert(r->nparams < sizeof r->params / sizeof r->params[0]);
+	r->params[r->nparams].name = name;
+	r->params[r->nparams].value = value;
+	r->nparams++;
+}
+
+void
+s3_req_done(struct s3_req *r)
+{
+	http_headers_done(&r->headers);
+	http_resp_done(&r->resp);
+}
+
+/* --- the URL --- */
+
+static int
+by_name(const void *a, const void *b)
+{
+	const struct s3_param *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+/* Path and query of r, encoded, the query sorted. */
+static int
+build_target(const struct s3 *s, const struct s3_req *r, struct buf *path,
+    struct buf *query)
+{
+	struct s3_param sorted[sizeof r->params / sizeof r->params[0]];
+	unsigned i;
+
+	buf_puts(path, s->path);
+	if (r->key != NULL) {
+		buf_puts(path, "/");
+		sigv4_encode(path, s->prefix, 1);
+		sigv4_encode(path, r->key, 1);
+	} else if (s->path[0] == '\0') {
+		buf_puts(path, "/");
+	}
+	memcpy(sorted, r->params, sizeof sorted);
+	qsort(sorted, r->nparams, sizeof sorted[0], by_name);
+	for (i = 0; i < r->nparams; i++) {
+		buf_puts(query, i > 0 ? "&" : "");
+		sigv4_encode(query, sorted[i].name, 0);
+		buf_puts(query, "=");
+		sigv4_encode(query, sorted[i].value, 0);
+	}
+	buf_cstr(path);
+	buf_cstr(query);
+	return buf_err(path) != 0 ? buf_err(path) : buf_err(query);
+}
+
+/* --- sums --- */
+
+/* One pass over the body: its CRC-32C, and into hex its SHA-256 where wanted.
+ * 0, -ENOMEM, -ECANCELED, or what the source answers. */
+static int
+sum_body(const struct s3_req *r, struct store_call *c, uint32_t *retcrc,
+    char *hex)
+{
+	struct sha256_ctx *sha = NULL;
+	uint8_t sum[SHA256_LEN];
+	uint8_t *chunk;
+	uint64_t off = 0;
+	uint32_t crc = 0;
+	size_t want = r->len < SUM_CHUNK ? (size_t)r->len : SUM_CHUNK;
+	int n = 0;
+
+	chunk = malloc(want != 0 ? want : 1);
+	if (chunk == NULL)
+		return -ENOMEM;
+	if (hex != NULL && (sha = sha256_new()) == NULL) {
+		free(chunk);
+		return -ENOMEM;
+	}
+	while (off < r->len) {
+		want = r->len - off < SUM_CHUNK ? (size_t)(r->len - off) :
+		    SUM_CHUNK;
+		n = r->src->read(r->src->arg, chunk, want, r->off + off);
+		if (n == 0)
+			n = -ENODATA;
+		if (n > 0 && call_check(c) != STORE_OK)
+			n = -ECANCELED;
+		if (n < 0)
+			break;
+		if (r->sum)
+			crc = crc32c(crc, chunk, (size_t)n);
+		if (sha != NULL)
+			sha256_add(sha, chunk, (size_t)n);
+		off += (uint64_t)n;
+	}
+	if (sha != NULL) {
+		sha256_final(sha, sum);
+		hex_encode(sum, sizeof sum, hex);
+	}
+	free(chunk);
+	*retcrc = crc;
+	return n < 0 ? n : 0;
+}
+
+/* Adds the checksum header; payload is what the signature says of the body. */
+static int
+add_sums(struct s3 *s, struct store_call *c, struct s3_req *r,
+    char payload[SHA256_HEX])
+{
+	bool crc_wanted = r->sum && s->checksums;
+	bool sha_wanted = !s->https && !s->loopback && r->len > 0;
+	uint32_t crc = 0;
+	int err = 0;
+
+	r->crc[0] = '\0';
+	snprintf(payload, SHA256_HEX, "%s", r->len == 0 ? EMPTY_SHA256 :
+	    SIGV4_UNSIGNED);
+	if (crc_wanted || sha_wanted)
+		err = sum_body(r, c, &crc, sha_wanted ? payload : NULL);
+	if (err == 0 && crc_wanted) {
+		sigv4_crc_base64(crc, r->crc);
+		http_headers_add(&r->headers, "x-amz-checksum-crc32c", "%s",
+		    r->crc);
+	}
+	return err;
+}
+
+/* --- sending it --- */
+
+static enum store_rc
+source_failed(struct store_call *c, int err)
+{
+	enum store_rc rc;
+
+	if (err == -ENOMEM)
+		return STORE_NOMEM;
+	rc = call_check(c);
+	if (rc != STORE_OK)
+		return rc;
+	why_set(call_why(c), 0, "the bytes to be sent cannot be read: %s",
+	    strerror(-err));
+	return STORE_INVALID;
+}
+
+static enum store_rc
+no_answer(struct s3 *s, struct store_call *c, const struct s3_req *r)
+{
+	struct why *why = call_why(c);
+
+	switch (r->end) {
+	case HTTP_NOMEM:
+		return STORE_NOMEM;
+	case HTTP_CANCELLED:
+		return STORE_CANCELLED;
+	case HTTP_STOPPED:
+		if (r->resp.err != 0)
+			return source_failed(c, r->resp.err);
+		return STORE_CANCELLED;
+	case HTTP_UNSENT:
+		why_set(why, 0, "bucket '%s' at %s cannot be reached for %s: "
+		    "%s", s->bucket, s->base, r->op, r->resp.error);
+		return STORE_UNREACHABLE;
+	default:
+		why_set(why, 0, "bucket '%s' at %s gave no whole answer to %s: "
+		    "%s", s->bucket, s->base, r->op, r->resp.error);
+		return r->write ? STORE_AMBIGUOUS : STORE_UNREACHABLE;
+	}
+}
+
+/* Signs and performs; the answer, if any, is in r->resp and r->error. */
+static enum store_rc
+send_once(struct s3 *s, struct store_call *c, struct s3_req *r,
+    const struct aws_creds *creds, const char *payload)
+{
+	struct buf path = BUF_INIT, query = BUF_INIT, url = BUF_INIT;
+	struct http_req h = { .method = r->method };
+	struct sigv4 k;
+	const char *server;
+	int err;
+
+	err = build_target(s, r, &path, &query);
+	if (err == 0 && creds->id != NULL) {
+		k = (struct sigv4){ .id = creds->id, .secret = creds->secret,
+		    .token = creds->token, .region = s->region,
+		    .service = "s3", .now = clock_real() };
+		err = sigv4_sign(&k, r->method, s->host, buf_cstr(&path),
+		    buf_cstr(&query), payload, &r->headers);
+	}
+	buf_printf(&url, "%s%s%s%s", s->base, buf_cstr(&path),
+	    query.len > 0 ? "?" : "", buf_cstr(&query));
+	h.url = buf_cstr(&url);
+	if (err == 0)
+		err = buf_err(&url);
+	if (err != 0)
+		goto out;
+	h.headers = &r->headers;
+	h.body_len = r->len;
+	h.body_off = r->off;
+	if (r->src != NULL) {
+		h.read = r->src->read;
+		h.read_arg = r->src->arg;
+	}
+	h.expect = r->expect;
+	h.fresh = r->fresh;
+	h.accept = r->accept;
+	h.sink = r->sink;
+	h.arg = r->arg;
+	h.max_body = r->max_body;
+	h.stall = r->stall;
+	h.deadline = c != NULL ? c->deadline : 0;
+	h.cancel = c != NULL ? c->cancel : NULL;
+	http_resp_done(&r->resp);
+	r->end = http_perform(s->http, &h, &r->resp);
+	server = http_resp_header(&r->resp, "server");
+	if (server != NULL && strncmp(server, "MinIO", 5) == 0)
+		atomic_store(&s->no_del_match, true);
+out:
+	buf_done(&path);
+	buf_done(&query);
+	buf_done(&url);
+	if (err == -ENOMEM)
+		return STORE_NOMEM;
+	if (err != 0) {
+		why_set(call_why(c), 0, "the request cannot be made: %s",
+		    strerror(-err));
+		return STORE_INVALID;
+	}
+	return r->end == HTTP_ANSWERED ? STORE_OK : no_answer(s, c, r);
+}
+
+/* Do these say that other credentials might do? */
+static bool
+is_stale(const struct s3_error *e)
+{
+	return strcmp(e->code, "ExpiredToken") == 0 ||
+	    strcmp(e->code, "InvalidAccessKeyId") == 0 ||
+	    strcmp(e->code, "InvalidToken") == 0 ||
+	    strcmp(e->code, "TokenRefreshRequired") == 0;
+}
+
+static bool
+is_success(const struct s3_req *r)
+{
+	return r->resp.status >= 200 && r->resp.status < 300 &&
+	    !(r->late_error && s3_error_is(&r->resp.body));
+}
+
+enum store_rc
+s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
+{
+	struct aws_creds creds = { 0 };
+	char payload[SHA256_HEX];
+	unsigned nheaders, i;
+	enum store_rc rc;
+	int err;
+
+	rc = call_check(c);
+	if (rc != STORE_OK)
+		return rc;
+	err = add_sums(s, c, r, payload);
+	if (err != 0)
+		return source_failed(c, err);
+	nheaders = r->headers.n;
+	/* Refused credentials did nothing, so with others it may go again. */
+	for (i = 0; i < 2; i++) {
+		if (s->creds != NULL && creds_aws_get(s->creds, &creds) != 0)
+			return STORE_NOMEM;
+		http_headers_cut(&r->headers, nheaders);
+		rc = send_once(s, c, r, &creds, payload);
+		if (rc != STORE_OK || is_success(r))
+			break;
+		s3_error_parse(&r->resp.body, &r->error);
+		if (i == 0 && s->creds != NULL && is_stale(&r->error) &&
+		    creds_aws_refused(s->creds, creds.id)) {
+			aws_creds_done(&creds);
+			continue;
+		}
+		rc = s3_error_rc(s, r, creds.id != NULL ? creds.id : "",
+		    call_why(c));
+		break;
+	}
+	aws_creds_done(&creds);
+	return rc;
+}
+
+/* --- what answers and lists say of an object --- */
+
+void
+s3_version(const char *etag, uint64_t size, int64_t secs,
+    struct store_version *ret)
+{
+	size_t i, n = etag != NULL ? strlen(etag) : 0;
+	bool good = n > 0 && n <= S3_ETAG_MAX && strcmp(etag, "\"\"") != 0 &&
+	    strncmp(etag, "W/", 2) != 0;
+
+	for (i = 0; i < n; i++) {
+		if ((unsigned char)etag[i] <= ' ' || etag[i] == 0x7f)
+			good = false;
+	}
+	/* Some stores leave the quotes out of their lists. */
+	if (good && etag[0] != '"')
+		snprintf(ret->text, sizeof ret->text, "e:\"%s\"", etag);
+	else if (good)
+		snprintf(ret->text, sizeof ret->text, "e:%s", etag);
+	else
+		snprintf(ret->text, sizeof ret->text, "d:%llu:%lld",
+		    (unsigned long long)size, (long long)secs);
+}
+
+void
+s3_info(const struct http_resp *resp, uint64_t size, struct store_info *ret)
+{
+	const char *when = http_resp_header(resp, "last-modified");
+	int64_t secs = 0;
+
+	if (when == NULL)
+		when = http_resp_header(resp, "date");
+	if (when != NULL)
+		secs = http_date_parse(when);
+	if (secs < 0)
+		secs = 0;
+	memset(ret, 0, sizeof *ret);
+	ret->size = size;
+	ret->mtime = secs * NSEC_PER_SEC;
+	s3_version(http_resp_header(resp, "etag"), size, secs, &ret->version);
+}
+
+bool
+s3_is_version(const struct store_info *info, const struct store_version *v)
+{
+	struct store_version dated;
+
+	if (!version_given(v) || strcmp(v->text, info->version.text) == 0)
+		return true;
+	s3_version(NULL, info->size, info->mtime / NSEC_PER_SEC, &dated);
+	return strcmp(v->text, dated.text) == 0;
+}
+
+void
+s3_pin(struct http_headers *h, const char *lead,
+    const struct store_version *v)
+{
+	char date[HTTP_DATE_LEN], name[64];
+	long long secs;
+
+	if (!version_given(v))
+		return;
+	if (strncmp(v->text, "e:", 2) == 0) {
+		snprintf(name, sizeof name, "%sif-match", lead);
+		http_headers_add(h, name, "%s", v->text + 2);
+	} else if (sscanf(v->text, "d:%*u:%lld", &secs) == 1) {
+		http_date_format(secs, date);
+		snprintf(name, sizeof name, "%sif-unmodified-since", lead);
+		http_headers_add(h, name, "%s", date);
+	}
+}
+
+int64_t
+s3_time_parse(const char *s)
+{
+	struct tm tm = { 0 };
+	int n = 0;
+
+	if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon,
+	    &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) != 6 ||
+	    n != 19)
+		return -1;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	return (int64_t)timegm(&tm);
+}
+
+enum store_rc
+s3_key_check(struct s3 *s, const char *key, struct why *why)
+{
+	size_t n = strlen(key);
+
+	if (n == 0 || n + strlen(s->prefix) > STORE_KEY_MAX) {
+		why_set(why, 0, n == 0 ? "a key cannot be empty" :
+		    "key '%.60s...' is longer than S3 takes (1024 bytes)",
+		    key);
+		return STORE_INVALID;
+	}
+	return STORE_OK;
+}
+
+enum store_rc
+s3_condition(struct s3_req *r, enum store_cond cond,
+    const struct store_version *match, struct why *why)
+{
+	switch (cond) {
+	case STORE_ALWAYS:
+		return STORE_OK;
+	case STORE_IF_ABSENT:
+		http_headers_add(&r->headers, "if-none-match", "*");
+		r->on_412 = STORE_EXISTS;
+		return STORE_OK;
+	case STORE_IF_MATCH:
+		if (!version_given(match)) {
+			why_set(why, 0, "a put by version names none");
+			return STORE_INVALID;
+		}
+		if (strncmp(match->text, "e:", 2) != 0) {
+			why_set(why, 0, "this store gives '%s' no ETag, so it "
+			    "cannot be replaced by version", r->key);
+			return STORE_UNSUPPORTED;
+		}
+		s3_pin(&r->headers, "", match);
+		r->on_412 = STORE_CHANGED;
+		return STORE_OK;
+	}
+	return STORE_INVALID;
+}
