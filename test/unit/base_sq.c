@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,6 +20,26 @@
 
 static char dir[256], path[300];
 static struct sq *q;
+
+static _Atomic int nsyncs;
+static _Atomic bool slow_disk;
+
+/* In the place of the C library's, so that what SQLite does is counted. */
+int
+fdatasync(int fd)
+{
+	atomic_fetch_add(&nsyncs, 1);
+	if (atomic_load(&slow_disk))
+		clock_sleep(30 * NSEC_PER_MSEC);
+	return syscall(SYS_fdatasync, fd);
+}
+
+int
+fsync(int fd)
+{
+	atomic_fetch_add(&nsyncs, 1);
+	return syscall(SYS_fsync, fd);
+}
 
 static void
 open_db(void)
@@ -178,6 +199,43 @@ START_TEST(many_writers)
 		pthread_join(r[i], NULL);
 	ck_assert_int_eq(bad, 0);
 	ck_assert_int_eq(ask("SELECT count(*) FROM t"), 10 * 400 + 2 * 60);
+}
+END_TEST
+
+static void *
+run_sync(void *arg)
+{
+	return (void *)(intptr_t)sq_sync(q);
+}
+
+/* L10: a plain commit syncs nothing, a sync does, and waiters share one. */
+START_TEST(syncs)
+{
+	pthread_t t[8];
+	int64_t id = 1;
+	void *rv;
+
+	atomic_store(&nsyncs, 0);
+	for (; id < 100; id++)
+		ck_assert_int_eq(sq_write(q, insert, &id), 0);
+	ck_assert_int_eq(atomic_load(&nsyncs), 0);
+	ck_assert_int_eq(sq_sync(q), 0);
+	ck_assert_int_eq(atomic_load(&nsyncs), 1);
+	ck_assert_int_eq(sq_sync(q), 0);
+	ck_assert_int_eq(atomic_load(&nsyncs), 2);
+	ck_assert_int_eq(sq_write_sync(q, insert, &id), 0);
+	ck_assert_int_eq(atomic_load(&nsyncs), 3);
+	id++;
+	ck_assert_int_eq(sq_write(q, insert, &id), 0);
+	ck_assert_int_eq(atomic_load(&nsyncs), 3);
+	atomic_store(&slow_disk, true);
+	for (int i = 0; i < 8; i++)
+		pthread_create(&t[i], NULL, run_sync, NULL);
+	for (int i = 0; i < 8; i++) {
+		pthread_join(t[i], &rv);
+		ck_assert_int_eq((intptr_t)rv, 0);
+	}
+	ck_assert_int_le(atomic_load(&nsyncs), 3 + 4);
 }
 END_TEST
 
@@ -536,6 +594,7 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, write_keeps_or_undoes);
 	tcase_add_test(t, many_writers);
+	tcase_add_test(t, syncs);
 	tcase_add_test(t, lost_transaction);
 	tcase_add_test(t, statements);
 	tcase_add_test(t, statement_table_grows);
