@@ -855,6 +855,22 @@ hidden_purge_range(struct sqc *c, int64_t lo, int64_t hi)
 }
 
 int
+hidden_drop(struct sqc *c, uint64_t lo)
+{
+	struct sqs *s = sq_prep(c, "SELECT hi FROM hidden "
+	    "WHERE lo = ? AND seq = 0");
+	int64_t hi;
+	int rc;
+
+	sqs_int(s, 1, lo);
+	if ((rc = sqs_step(s)) != 1)
+		return (rc ? rc : -ENOENT);
+	hi = sqs_col_int(s, 0);
+	sqs_reset(s);
+	return (hidden_purge_range(c, (int64_t)lo, hi));
+}
+
+int
 hidden_purge(struct sqc *c)
 {
 	for (;;) {

@@ -106,6 +106,8 @@ int	rows_scan_live(struct sqc *c, enum tbl t, rows_each *each, void *arg);
 int	hidden_add(struct sqc *c, uint64_t lo, uint64_t hi, uint64_t seq);
 int	hidden_set_seq(struct sqc *c, uint64_t lo, uint64_t seq);
 int	hidden_del(struct sqc *c, uint64_t lo);
+/* Deletes the range at lo, of seq 0, with its rows.  -ENOENT. */
+int	hidden_drop(struct sqc *c, uint64_t lo);
 /* Deletes the rows of hidden ranges with seq 0 (an import that died). */
 int	hidden_purge(struct sqc *c);
 
