@@ -1,0 +1,154 @@
+/*
+ * apply_content: the content part of operations (M1): where a file's bytes
+ * are.  It has no preconditions; what it does follows from the op and the
+ * content tables alone, so that it may run when the op is frozen, later than
+ * the attribute part, and still gives what replay gives (M2).
+ */
+#include <errno.h>
+
+#include "meta/internal.h"
+
+/* The extents that have bytes in [lo, hi), appended to out. */
+static int
+extents_in(struct sqc *c, int64_t ino, int64_t lo, int64_t hi,
+    struct buf *out)
+{
+	struct sqs *s = sq_prep(c, "SELECT off, len, object, ooff, crc "
+	    "FROM extent WHERE ino = ?1 AND off < ?3 AND off + len > ?2 AND "
+	    "off >= ifnull((SELECT max(off) FROM extent "
+	    "WHERE ino = ?1 AND off <= ?2), ?2) ORDER BY off");
+	int rc;
+
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, lo);
+	sqs_int(s, 3, hi);
+	while ((rc = sqs_step(s)) == 1) {
+		struct row r = { T_EXTENT, { col_int(ino) } };
+
+		for (int i = 0; i < 5; i++)
+			r.v[E_OFF + i] = col_int(sqs_col_int(s, i));
+		buf_put(out, &r, sizeof(r));
+	}
+	return (rc ? rc : buf_err(out));
+}
+
+/* Takes [lo, hi) out of one extent. */
+static int
+extent_cut(struct sqc *c, const struct change *ch, const struct row *old,
+    int64_t lo, int64_t hi)
+{
+	int64_t off = old->v[E_OFF].i, end = off + old->v[E_LEN].i;
+	struct row left = *old, right = *old;
+	int err;
+
+	/* a part's checksum is not known */
+	left.v[E_LEN] = col_int(lo - off);
+	left.v[E_CRC] = col_int(-1);
+	if ((err = row_change(c, ch, old, off < lo ? &left : NULL)) != 0)
+		return (err);
+	if (end <= hi)
+		return (0);
+	right.v[E_OFF] = col_int(hi);
+	right.v[E_LEN] = col_int(end - hi);
+	right.v[E_OOFF] = col_int(old->v[E_OOFF].i + hi - off);
+	right.v[E_CRC] = col_int(-1);
+	return (row_change(c, ch, NULL, &right));
+}
+
+static int
+extents_cut(struct sqc *c, const struct change *ch, int64_t ino, int64_t lo,
+    int64_t hi)
+{
+	struct buf rows = BUF_INIT;
+	const struct row *r;
+	int err = lo < hi ? extents_in(c, ino, lo, hi, &rows) : 0;
+
+	r = (const void *)rows.p;
+	for (size_t n = rows.len / sizeof(*r); err == 0 && n > 0; n--, r++)
+		err = extent_cut(c, ch, r, lo, hi);
+	buf_done(&rows);
+	return (err);
+}
+
+static int
+object_put(struct sqc *c, const struct change *ch, const struct op_object *o)
+{
+	struct row object = { T_OBJECT, { col_int(o->id), col_int(o->size),
+	    col_int(o->kind) } };
+	/* the key is derived from the id (B3) */
+	struct row at = { T_LOCATION, { col_int(o->id), col_int(o->store),
+	    col_bytes(NULL, 0), col_str(o->version) } };
+	int err = row_put(c, ch, &object);
+
+	return (err ? err : row_put(c, ch, &at));
+}
+
+static int
+content_extents(struct sqc *c, const struct change *ch, const struct op *op)
+{
+	int64_t ino = op->ino, size = op->size;
+	int err;
+
+	if (op->flags & EXT_VOID)
+		return (0);
+	for (unsigned i = 0; i < op->nobjects; i++)
+		if ((err = object_put(c, ch, &op->objects[i])) != 0)
+			return (err);
+	if ((err = extents_cut(c, ch, ino, op->flags & EXT_WHOLE ? 0 : size,
+	    INT64_MAX)) != 0)
+		return (err);
+	for (unsigned i = 0; i < op->nextents; i++) {
+		const struct op_extent *e = &op->extents[i];
+		int64_t off = e->off, len = e->len, crc = e->crc;
+		struct row r;
+
+		if (off >= size)
+			break;
+		if (len > size - off) {
+			len = size - off;
+			crc = -1;
+		}
+		if (!(op->flags & EXT_WHOLE) &&
+		    (err = extents_cut(c, ch, ino, off, off + len)) != 0)
+			return (err);
+		r = (struct row){ T_EXTENT, { col_int(ino), col_int(off),
+		    col_int(len), col_int(e->object), col_int(e->ooff),
+		    col_int(crc) } };
+		if ((err = row_change(c, ch, NULL, &r)) != 0)
+			return (err);
+	}
+	return (0);
+}
+
+int
+apply_content(struct sqc *c, const struct change *ch, const struct op *op,
+    uint64_t last)
+{
+	switch (op->kind) {
+	case OP_EXTENTS:
+		return (content_extents(c, ch, op));
+	case OP_TRUNCATE:
+		return (extents_cut(c, ch, op->ino, op->size, INT64_MAX));
+	default:
+		return (last ? extents_cut(c, ch, last, 0, INT64_MAX) : 0);
+	}
+}
+
+int
+apply(struct sqc *c, const struct change *ch, const struct op *op,
+    enum apply_part part)
+{
+	uint64_t last = 0;
+	int err;
+
+	if (part & APPLY_ATTR) {
+		if ((err = apply_attr(c, ch, op, &last)) != 0)
+			return (err);
+	} else if (op->flags & OP_LAST_LINK) {
+		if (op->kind == OP_UNLINK)
+			last = op->ino;
+		else if (op->kind == OP_RENAME)
+			last = op->ino2;
+	}
+	return (part & APPLY_CONTENT ? apply_content(c, ch, op, last) : 0);
+}
