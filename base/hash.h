@@ -28,7 +28,8 @@ void	random_bytes(void *p, size_t n);
 uint64_t random_u64(void);
 /* Lower case; ret has room for 2n+1. */
 void	hex_encode(const void *p, size_t n, char *ret);
-int	hex_decode(const char *s, size_t n, uint8_t *ret); /* n hex digits; 0, -EINVAL */
+/* n hex digits, of either case.  0 or -EINVAL. */
+int	hex_decode(const char *s, size_t n, uint8_t *ret);
 
 /*
  * L14: the key of a name in its directory, and READDIR's cookie: the first 8

@@ -17,6 +17,8 @@
  * SQLite itself may undo a whole transaction (a full disk, no memory).  Then
  * those that ran in it get the error, and those that did not yet run go into
  * a new one.
+ *
+ * One file, longer than is usual here, because it alone may include sqlite3.h.
  */
 #include "base/sq.h"
 

@@ -199,8 +199,9 @@ decode_value(const char *key, const char *p, size_t n, char **ret,
 		c = p[i];
 		if (c == '%' && (n - i < 3 || hex_decode(p + i + 1, 2, &c))) {
 			free(to);
-			return why_set(why, -EINVAL, "the setting '%s' has a %% "
-			    "without two hex digits: write %%25 for a %%", key);
+			return why_set(why, -EINVAL, "the setting '%s' has a "
+			    "%% without two hex digits: write %%25 for a %%",
+			    key);
 		}
 		if (p[i] == '%')
 			i += 2;

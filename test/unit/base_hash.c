@@ -105,7 +105,8 @@ START_TEST(name_hash_is_fixed)
 		want |= (uint64_t)sum[i] << (8 * i);
 	want &= UINT64_MAX >> 2;
 	ck_assert_uint_eq(name_hash("file.txt", 8), want);
-	ck_assert_uint_eq(name_hash("file.txt", 8), UINT64_C(207183448490967759));
+	ck_assert_uint_eq(name_hash("file.txt", 8),
+	    UINT64_C(207183448490967759));
 	for (int i = 0; i < 1000; i++) {
 		uint64_t h = name_hash(&i, sizeof(i));
 
