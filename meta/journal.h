@@ -20,7 +20,8 @@ enum needs {
 /* Writer.  apply(attr part) as pending, append to the journal; *retseq is its
  * number.  With op->kind OP_EXTENTS: needs says what it waits for, and for
  * NEEDS_PACK bytes/n is the file's whole content (≤ META_SMALL_MAX; may be 0
- * long: then nothing is needed).  -errno of apply: nothing changed. */
+ * long: then nothing is needed).  -errno of apply or op_check: nothing
+ * changed; -EFBIG: larger than a batch. */
 int	journal(struct meta *m, struct sqc *c, const struct op *op,
 	    enum needs needs, const void *bytes, size_t n, uint64_t *retseq);
 
@@ -31,7 +32,8 @@ int	journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
 	    const struct op_object *o, unsigned no);
 
 /* The newest unstored bytes of a small file: 0 and bytes appended to out,
- * -ENOENT. */
+ * -ENOENT.  They stay until the op's batch has landed, also when the file was
+ * removed meanwhile. */
 int	unstored_get(struct sqc *c, uint64_t ino, struct buf *out);
 bool	unstored_has(struct sqc *c, uint64_t ino);
 

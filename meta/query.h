@@ -83,8 +83,9 @@ int	meta_sessions(struct sqc *c,
 struct meta_totals { uint64_t files, dirs, bytes; };
 int	meta_totals(struct sqc *c, struct meta_totals *ret);
 
-/* Every inode at or below top, depth first or by key: path-less walk for
- * pins, import reports, find.  each: nonzero stops. parent/name of the dentry
+/* Every inode at or below top, directories after the entries beside them:
+ * path-less walk for pins, import reports, find.  each may run any query on
+ * c.  each: nonzero stops. parent/name of the dentry
  * it was reached by. */
 int	meta_walk(struct sqc *c, uint64_t top,
 	    int (*each)(void *arg, uint64_t parent, const char *name,

@@ -1,0 +1,242 @@
+/*
+ * journal: see journal.h.  The next seq is one more than the newest op, or
+ * than the newest that landed when there is none: read inside the same
+ * transaction, so what is rolled back leaves no gap (M5).
+ */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/hash.h"
+#include "meta/internal.h"
+
+static int
+op_insert(struct sqc *c, uint64_t seq, const struct op *op, enum needs needs,
+    const struct buf *body)
+{
+	struct sqs *s = sq_prep(c, "INSERT INTO op(seq, kind, ino, needs, "
+	    "time, body) VALUES (?, ?, ?, ?, ?, ?)");
+
+	sqs_int(s, 1, seq);
+	sqs_int(s, 2, op->kind);
+	sqs_int(s, 3, op->ino);
+	sqs_int(s, 4, needs);
+	sqs_int(s, 5, clock_real());
+	sqs_blob(s, 6, body->p, body->len);
+	return (sqs_run(s));
+}
+
+static int
+unstored_insert(struct sqc *c, uint64_t seq, uint64_t ino, const void *bytes,
+    size_t n)
+{
+	struct sqs *s = sq_prep(c, "INSERT INTO unstored(seq, ino, crc, "
+	    "bytes) VALUES (?, ?, ?, ?)");
+	int err;
+
+	sqs_int(s, 1, seq);
+	sqs_int(s, 2, ino);
+	sqs_int(s, 3, crc32c(0, bytes, n));
+	sqs_blob(s, 4, bytes, n);
+	err = sqs_run(s);
+	return (err ? err : counts_add_unstored(c, n));
+}
+
+/* Brings needs and flags of an extents op to what its bytes say. */
+static int
+needs_settle(struct op *op, enum needs *needs, size_t n)
+{
+	if (op->kind != OP_EXTENTS) {
+		*needs = NEEDS_NOTHING;
+		return (0);
+	}
+	if (*needs == NEEDS_NOTHING)
+		return (0);
+	if (op->nextents > 0 || op->nobjects > 0)
+		return (-EINVAL);
+	if (*needs == NEEDS_PACK && (n > META_SMALL_MAX || n != op->size))
+		return (-EINVAL);
+	op->flags = EXT_WHOLE;
+	if (*needs == NEEDS_PACK && n == 0)
+		*needs = NEEDS_NOTHING;
+	return (0);
+}
+
+int
+journal(struct meta *m, struct sqc *c, const struct op *op, enum needs needs,
+    const void *bytes, size_t n, uint64_t *retseq)
+{
+	struct buf body = BUF_INIT;
+	struct change ch;
+	struct op copy = *op;
+	uint64_t last = 0;
+	int err;
+
+	copy.flags &= op->kind == OP_UNLINK || op->kind == OP_RENAME ?
+	    ~OP_LAST_LINK : ~0u;
+	if ((err = op_check(&copy)) != 0 ||
+	    (err = needs_settle(&copy, &needs, n)) != 0 ||
+	    (err = counts_next_seq(c, &ch.undo_seq)) != 0)
+		return (err);
+	if ((err = apply_attr(c, &ch, &copy, &last)) != 0)
+		return (err);
+	if (last != 0 && op->kind != OP_RMDIR)
+		copy.flags |= OP_LAST_LINK;
+	op_encode(&copy, &body);
+	if ((err = buf_err(&body)) != 0)
+		goto out;
+	if (body.len > BATCH_MAX_BYTES) {
+		err = -EFBIG;
+		goto out;
+	}
+	if ((err = op_insert(c, ch.undo_seq, &copy, needs, &body)) != 0)
+		goto out;
+	if (needs == NEEDS_PACK && (err = unstored_insert(c, ch.undo_seq,
+	    op->ino, bytes, n)) != 0)
+		goto out;
+	counter_add(ops_journalled, 1);
+	if (retseq != NULL)
+		*retseq = ch.undo_seq;
+out:
+	buf_done(&body);
+	return (err);
+}
+
+/* The body of an op that waits for its upload: -ENOENT if none does. */
+static int
+waiting_body(struct sqc *c, uint64_t seq, struct buf *out)
+{
+	struct sqs *s = sq_prep(c,
+	    "SELECT body FROM op WHERE seq = ? AND needs = 2");
+	const void *p;
+	size_t n;
+	int rc;
+
+	sqs_int(s, 1, seq);
+	if ((rc = sqs_step(s)) != 1)
+		return (rc ? rc : -ENOENT);
+	p = sqs_col_blob(s, 0, &n);
+	buf_put(out, p, n);
+	sqs_reset(s);
+	return (buf_err(out));
+}
+
+int
+journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
+    const struct op_extent *e, unsigned ne, const struct op_object *o,
+    unsigned no)
+{
+	struct buf body = BUF_INIT, done = BUF_INIT, store = BUF_INIT;
+	struct cur cur;
+	struct op op;
+	struct sqs *s;
+	int err;
+
+	if ((err = waiting_body(c, seq, &body)) != 0)
+		goto out;
+	cur_init(&cur, body.p, body.len);
+	op_decode(&cur, &op, &store);
+	if (cur_err(&cur)) {
+		err = -EUCLEAN;
+		goto out;
+	}
+	op.flags = ext_flags & EXT_WHOLE;
+	op.extents = (struct op_extent *)e;
+	op.nextents = ne;
+	op.objects = (struct op_object *)o;
+	op.nobjects = no;
+	if ((err = op_check(&op)) != 0)
+		goto out;
+	op_encode(&op, &done);
+	if ((err = buf_err(&done)) != 0)
+		goto out;
+	if (done.len > BATCH_MAX_BYTES) {
+		err = -EFBIG;
+		goto out;
+	}
+	s = sq_prep(c, "UPDATE op SET needs = ?, body = ? WHERE seq = ?");
+	sqs_int(s, 1, NEEDS_DONE);
+	sqs_blob(s, 2, done.p, done.len);
+	sqs_int(s, 3, seq);
+	err = sqs_run(s);
+out:
+	buf_done(&body);
+	buf_done(&done);
+	buf_done(&store);
+	return (err);
+}
+
+int
+unstored_get(struct sqc *c, uint64_t ino, struct buf *out)
+{
+	struct sqs *s = sq_prep(c, "SELECT bytes FROM unstored "
+	    "WHERE ino = ? ORDER BY seq DESC LIMIT 1");
+	const void *p;
+	size_t n;
+	int rc;
+
+	sqs_int(s, 1, ino);
+	if ((rc = sqs_step(s)) != 1)
+		return (rc ? rc : -ENOENT);
+	p = sqs_col_blob(s, 0, &n);
+	buf_put(out, p, n);
+	sqs_reset(s);
+	return (buf_err(out));
+}
+
+bool
+unstored_has(struct sqc *c, uint64_t ino)
+{
+	struct sqs *s = sq_prep(c,
+	    "SELECT 1 FROM unstored WHERE ino = ? LIMIT 1");
+	bool has;
+
+	sqs_int(s, 1, ino);
+	has = sqs_step(s) == 1;
+	sqs_reset(s);
+	return (has);
+}
+
+int
+journal_stat(struct sqc *c, struct journal_stat *ret)
+{
+	struct sqs *s = sq_prep(c, "SELECT "
+	    "ifnull((SELECT min(seq) FROM op), 0), "
+	    "ifnull((SELECT max(seq) FROM op), 0), "
+	    "ifnull((SELECT time FROM op ORDER BY seq LIMIT 1), 0), "
+	    "(SELECT count(*) FROM op WHERE needs = 2), "
+	    "unstored FROM counts WHERE id = 1");
+	int rc = sqs_step(s);
+
+	if (rc != 1)
+		return (rc ? rc : -EUCLEAN);
+	ret->first_seq = sqs_col_int(s, 0);
+	ret->last_seq = sqs_col_int(s, 1);
+	ret->oldest = sqs_col_int(s, 2);
+	ret->waiting_uploads = sqs_col_int(s, 3);
+	ret->unstored_bytes = sqs_col_int(s, 4);
+	/* no gaps (M5) */
+	ret->ops = ret->first_seq ? ret->last_seq - ret->first_seq + 1 : 0;
+	sqs_reset(s);
+	return (0);
+}
+
+int
+journal_waiting(struct sqc *c, uint64_t after,
+    int (*each)(void *arg, uint64_t seq, uint64_t ino, int64_t time),
+    void *arg)
+{
+	struct sqs *s = sq_prep(c, "SELECT seq, ino, time FROM op "
+	    "WHERE needs = 2 AND seq > ? ORDER BY seq");
+	int rc;
+
+	sqs_int(s, 1, after);
+	while ((rc = sqs_step(s)) == 1) {
+		if (each(arg, sqs_col_int(s, 0), sqs_col_int(s, 1),
+		    sqs_col_int(s, 2)) != 0) {
+			sqs_reset(s);
+			return (0);
+		}
+	}
+	return (rc);
+}
