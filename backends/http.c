@@ -301,6 +301,12 @@ http_free(struct http *h)
 
 /* --- curl's callbacks --- */
 
+static bool
+is_cancelled(const struct http_req *r)
+{
+	return r->cancel != NULL && atomic_load(r->cancel);
+}
+
 static size_t
 on_read(char *buf, size_t size, size_t n, void *arg)
 {
@@ -331,6 +337,8 @@ on_body(char *p, size_t size, size_t n, void *arg)
 	struct run *run = arg;
 
 	n *= size;
+	if (is_cancelled(run->req))
+		return 0;
 	run->resp->received += n;
 	if (run->verdict == HTTP_TO_SINK) {
 		if (run->req->sink(run->req->arg, p, n) != 0) {
@@ -468,12 +476,6 @@ setup(struct http *h, CURL *e, const struct http_req *r, struct run *run,
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
 	curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)stall);
-}
-
-static bool
-is_cancelled(const struct http_req *r)
-{
-	return r->cancel != NULL && atomic_load(r->cancel);
 }
 
 /* Drives it to its end, the deadline or a cancel.  *retcode is curl's result;

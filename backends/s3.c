@@ -36,6 +36,7 @@ struct get {
 	struct why		*why;
 	enum store_rc		 rc;		/* of what accept or sink said */
 	struct store_info	 info;
+	struct store_info	*ret;		/* filled before the first byte */
 	uint64_t		 expected;	/* bytes the answer will have */
 };
 
@@ -83,6 +84,8 @@ get_accept(void *arg, struct http_resp *resp)
 	if (first != g->off || g->expected != want)
 		return get_refuse(g, STORE_BROKEN,
 		    "not the range that was asked for");
+	if (g->ret != NULL)
+		*g->ret = g->info;
 	return HTTP_TO_SINK;
 }
 
@@ -106,8 +109,11 @@ get_empty(struct get *g, struct store_call *c)
 	rc = s3_head(&g->s->store, c, g->key, &g->info);
 	if (rc != STORE_OK)
 		return rc;
-	if (s3_is_version(&g->info, g->version) && g->info.size == 0)
+	if (s3_is_version(&g->info, g->version) && g->info.size == 0) {
+		if (g->ret != NULL)
+			*g->ret = g->info;
 		return STORE_OK;
+	}
 	why_set(g->why, 0, "bucket '%s', GET of '%.200s': it is another "
 	    "version", g->s->bucket, g->key);
 	return STORE_CHANGED;
@@ -120,7 +126,8 @@ s3_get(struct store *st, struct store_call *c, const char *key,
 {
 	struct s3 *s = (struct s3 *)st;
 	struct get g = { .s = s, .key = key, .version = version, .off = off,
-	    .len = len, .sink = sink, .arg = arg, .why = call_why(c) };
+	    .len = len, .sink = sink, .arg = arg, .ret = ret,
+	    .why = call_why(c) };
 	struct s3_req r = { .method = "GET", .op = "GET", .key = key,
 	    .accept = get_accept, .sink = get_sink, .arg = &g };
 	struct store_call call = { 0 };
@@ -149,15 +156,13 @@ s3_get(struct store *st, struct store_call *c, const char *key,
 		rc = get_empty(&g, c);
 	else if (rc != STORE_OK)
 		why_set(g.why, 0, "%s", said.text);
-	if (rc == STORE_OK && r.resp.received != g.expected) {
+	else if (r.resp.received != g.expected) {
 		why_set(call_why(c), 0, "bucket '%s', GET of '%.200s': %llu "
 		    "bytes came, %llu were promised", s->bucket, key,
 		    (unsigned long long)r.resp.received,
 		    (unsigned long long)g.expected);
 		rc = STORE_BROKEN;
 	}
-	if (rc == STORE_OK && ret != NULL)
-		*ret = g.info;
 	s3_req_done(&r);
 	return rc;
 }

@@ -237,6 +237,16 @@ build_query(struct s3 *s, const struct store_list *l, struct s3_req *r,
 	return buf_err(prefix) != 0 ? buf_err(prefix) : buf_err(after);
 }
 
+static int
+by_key(const void *a, const void *b, void *text)
+{
+	const struct page_row *x = a, *y = b;
+
+	return strcmp((char *)text + x->key, (char *)text + y->key);
+}
+
+/* S3 lists the common prefixes of a page apart from its keys; a page covers
+ * one range of keys, so that sorting it sorts the whole. */
 static enum store_rc
 hand_on(struct reading *l, int (*each)(void *, const struct store_entry *),
     void *arg)
@@ -244,6 +254,9 @@ hand_on(struct reading *l, int (*each)(void *, const struct store_entry *),
 	struct store_entry e;
 	size_t i;
 
+	if (l->page.n > 1)
+		qsort_r(l->page.rows, l->page.n, sizeof l->page.rows[0],
+		    by_key, l->page.text.p);
 	for (i = 0; i < l->page.n; i++) {
 		page_entry(&l->page, i, &e);
 		if (each(arg, &e) != 0)
