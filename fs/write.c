@@ -535,27 +535,22 @@ io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 void
 io_unlinked(struct fs *f, uint64_t ino)
 {
-	struct vnode *v = NULL;
+	struct vnode *v = vnode_peek(f, ino);
+	bool open = false;
 
-	if (vnode_peek(f, ino) == NULL) {
-		content_drop(f, ino);
-		return;
+	if (v != NULL) {
+		vnode_enter(v);
+		v->unlinked = true;
+		open = v->opens > 0;
+		if (open)
+			content_hold(f, v);
+		else
+			vnode_set_backing(v, NULL);
+		vnode_leave(v);
+		vnode_put(f, v);
 	}
-	v = vnode_peek(f, ino);		/* the first reference keeps it */
-	if (v == NULL)
-		return;
-	vnode_put(f, v);
-	vnode_enter(v);
-	v->unlinked = true;
-	if (v->opens == 0) {
-		drop_backing(f, v);
-		v->loaded = false;
-	} else
-		content_hold(f, v);
-	vnode_leave(v);
-	if (v->opens == 0)
+	if (!open)
 		content_drop(f, ino);
-	vnode_put(f, v);
 }
 
 int

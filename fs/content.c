@@ -1,0 +1,389 @@
+/* See content.h. */
+#include "fs/content.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "cache/small.h"
+#include "fs/io.h"
+#include "fs/stores.h"
+#include "meta/journal.h"
+
+/* --- extents --- */
+
+struct gather {
+	struct buf	 fixed;		/* struct extent, keys as offsets */
+	struct buf	 text;
+	unsigned	 n;
+};
+
+static int
+gather_extent(void *arg, const struct meta_extent *m)
+{
+	struct gather *g = arg;
+	struct extent e = { .off = m->off, .len = m->len,
+	    .object = m->object, .ooff = m->ooff, .crc = m->crc,
+	    .store = m->store };
+
+	e.key = (char *)g->text.len;
+	buf_put(&g->text, m->key, strlen(m->key) + 1);
+	e.version = (char *)g->text.len;
+	buf_put(&g->text, m->version, strlen(m->version) + 1);
+	buf_put(&g->fixed, &e, sizeof e);
+	g->n++;
+	return 0;
+}
+
+static int
+gathered(struct gather *g, uint64_t size, struct extents **ret)
+{
+	struct extents *x;
+	char *text;
+	unsigned i;
+
+	if (buf_err(&g->fixed) != 0 || buf_err(&g->text) != 0)
+		return -ENOMEM;
+	x = malloc(sizeof *x + g->fixed.len + g->text.len);
+	if (x == NULL)
+		return -ENOMEM;
+	x->size = size;
+	x->n = g->n;
+	if (g->n > 0) {
+		memcpy(x->v, g->fixed.p, g->fixed.len);
+		text = (char *)(x->v + g->n);
+		memcpy(text, g->text.p, g->text.len);
+		for (i = 0; i < x->n; i++) {
+			x->v[i].key = text + (size_t)x->v[i].key;
+			x->v[i].version = text + (size_t)x->v[i].version;
+		}
+	}
+	*ret = x;
+	return 0;
+}
+
+static int
+extents_of(struct sqc *c, uint64_t ino, uint64_t size, uint64_t off,
+    uint64_t len, struct extents **ret)
+{
+	struct gather g = { .fixed = BUF_INIT };
+	int err;
+
+	err = meta_extents(c, ino, off, len, gather_extent, &g);
+	if (err == 0)
+		err = gathered(&g, size, ret);
+	buf_done(&g.fixed);
+	buf_done(&g.text);
+	return err;
+}
+
+static struct extents *
+held_copy(const struct extents *h)
+{
+	struct gather g = { .fixed = BUF_INIT };
+	struct extents *x = NULL;
+	unsigned i;
+
+	for (i = 0; i < h->n; i++) {
+		struct meta_extent m = { .off = h->v[i].off,
+		    .len = h->v[i].len, .object = h->v[i].object,
+		    .ooff = h->v[i].ooff, .crc = h->v[i].crc,
+		    .store = h->v[i].store, .key = h->v[i].key,
+		    .version = h->v[i].version };
+
+		(void)gather_extent(&g, &m);
+	}
+	(void)gathered(&g, h->size, &x);
+	buf_done(&g.fixed);
+	buf_done(&g.text);
+	return x;
+}
+
+int
+content_extents(struct fs *f, struct vnode *v, uint64_t off, uint64_t len,
+    struct extents **ret)
+{
+	struct sqc *c = NULL;
+	struct extents *x = NULL;
+	int err;
+
+	lock_take(&v->lock);
+	if (v->held != NULL)
+		x = held_copy(v->held);
+	lock_drop(&v->lock);
+	if (x != NULL) {
+		*ret = x;
+		return 0;
+	}
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = extents_of(c, v->ino, v->attr.size, off, len, ret);
+	sq_read_end(c);
+	return err;
+}
+
+void
+content_hold(struct fs *f, struct vnode *v)
+{
+	struct extents *x = NULL;
+	struct sqc *c = NULL;
+
+	if (v->held != NULL || v->attr.size == 0)
+		return;
+	if (sq_read(meta_sq(f->meta), &c) == 0)
+		(void)extents_of(c, v->ino, v->attr.size, 0, v->attr.size, &x);
+	sq_read_end(c);
+	lock_take(&v->lock);
+	v->held = x;
+	lock_drop(&v->lock);
+}
+
+/* --- fetching --- */
+
+int
+content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
+    uint64_t len, const char *tag, store_sink *sink, void *arg)
+{
+	struct store_version version;
+	struct store *store = NULL;
+	struct why why = { "" };
+	struct store_call call = { .why = &why, .tag = tag,
+	    .deadline = clock_mono() + f->opt.io_timeout };
+	enum store_rc rc;
+	int err;
+
+	if (!f->opt.offline_wait && stores_is_down(f, e->store))
+		return -EIO;
+	err = stores_get(f, e->store, &store, &why);
+	if (err != 0) {
+		log_warn("store cannot be used", "store=%u why=%s", e->store,
+		    LOG_Q(why.text));
+		return -EIO;
+	}
+	snprintf(version.text, sizeof version.text, "%s", e->version);
+	rc = store_get(store, &call, e->key, &version, ooff, len, sink, arg,
+	    NULL);
+	stores_result(f, e->store, rc, &why);
+	if (rc == STORE_OK)
+		return 0;
+	log_warn("fetch failed", "store=%u key=%s rc=%s why=%s", e->store,
+	    LOG_Q(e->key), store_rc_name(rc), LOG_Q(why.text));
+	switch (rc) {
+	case STORE_CHANGED:
+		return -ESTALE;						/* B5 */
+	case STORE_DENIED:
+		return -EACCES;
+	case STORE_NOMEM:
+		return -ENOMEM;
+	default:
+		return -EIO;
+	}
+}
+
+struct small_sink { struct buf *out; size_t max; };
+
+static int
+small_sink(void *arg, const void *p, size_t n)
+{
+	struct small_sink *s = arg;
+
+	if (s->out->len + n > s->max)
+		return 1;
+	buf_put(s->out, p, n);
+	return buf_err(s->out);
+}
+
+static int
+fetch_small(struct fs *f, struct vnode *v, const struct extent *e)
+{
+	struct small_sink s = { .out = &v->bytes, .max = e->len };
+	struct small_put put = { .id = { v->ino, e->object, e->ooff, e->len } };
+	int err;
+
+	err = content_fetch(f, e, e->ooff, e->len, "small", small_sink, &s);
+	if (err != 0)
+		return err;
+	if (v->bytes.len != e->len || (e->crc >= 0 && crc32c(0, v->bytes.p,
+	    v->bytes.len) != (uint32_t)e->crc)) {
+		log_error("a store's bytes are not what was stored",
+		    "ino=%llu object=%llx len=%zu", (unsigned long long)v->ino,
+		    (unsigned long long)e->object, v->bytes.len);
+		return -EIO;
+	}
+	counter_add(fill_bytes, (int64_t)e->len);
+	put.p = v->bytes.p;
+	if (cache_room(f->cache, e->len, false) == 0)
+		(void)small_put(f->cache, &put, 1);
+	return 0;
+}
+
+static int
+small_from_extents(struct fs *f, struct vnode *v, const struct extents *x)
+{
+	const struct extent *e = &x->v[0];
+	struct small_id id;
+	int err;
+
+	if (x->n != 1 || e->off != 0 || e->len > META_SMALL_MAX)
+		return -EFBIG;
+	id = (struct small_id){ v->ino, e->object, e->ooff, e->len };
+	err = small_get(f->cache, &id, &v->bytes);
+	if (err != -ENOENT) {
+		counter_add(cache_hits, 1);
+		return err;
+	}
+	return fetch_small(f, v, e);
+}
+
+/* A hole's zeros up to the size; the size is what the tree says now. */
+static int
+fit(struct buf *b, uint64_t size)
+{
+	if (b->len > size)
+		b->len = size;
+	if (b->len < size) {
+		size_t n = size - b->len;
+		void *p = buf_grow(b, n);
+
+		if (p == NULL)
+			return -ENOMEM;
+		memset(p, 0, n);
+		b->len = size;
+	}
+	return 0;
+}
+
+int
+content_small(struct fs *f, struct vnode *v)
+{
+	struct extents *x = NULL;
+	struct sqc *c = NULL;
+	struct attr a = { .size = v->attr.size };
+	int err;
+
+	if (v->have_bytes)
+		return 0;
+	buf_reset(&v->bytes);
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0 && v->held == NULL) {
+		err = meta_getattr(c, v->ino, &a);
+		if (err == -ENOENT && v->unlinked)
+			err = 0;
+	}
+	if (err == 0 && a.size > META_SMALL_MAX)
+		err = -EFBIG;
+	if (err == 0 && a.size > 0) {
+		err = unstored_get(c, v->ino, &v->bytes);
+		if (err == 0)
+			counter_add(cache_hits, 1);
+		if (err == -ENOENT)
+			err = v->held != NULL ? 0 :
+			    extents_of(c, v->ino, a.size, 0, a.size, &x);
+	}
+	sq_read_end(c);
+	if (err == 0 && (x != NULL || v->held != NULL) && v->bytes.len == 0 &&
+	    (x != NULL ? x : v->held)->n > 0)
+		err = small_from_extents(f, v, x != NULL ? x : v->held);
+	if (err == 0)
+		err = fit(&v->bytes, a.size);
+	if (err == 0) {
+		lock_take(&v->lock);
+		v->attr.size = a.size;
+		v->have_bytes = true;
+		lock_drop(&v->lock);
+	}
+	free(x);
+	return err;
+}
+
+/* --- dropping --- */
+
+static int
+forget_tx(struct sqc *c, void *arg)
+{
+	return bfile_forget_tx(c, arg);
+}
+
+void
+content_forget(struct fs *f, struct bfile *b)
+{
+	int err = sq_write(meta_sq(f->meta), forget_tx, b);
+
+	if (err == 0)
+		bfile_forget(b);
+	else
+		log_error("a file's local bytes could not be dropped",
+		    "ino=%llu err=%d", (unsigned long long)bfile_ino(b), err);
+}
+
+void
+content_drop(struct fs *f, uint64_t ino)
+{
+	struct bfile *b = NULL;
+
+	if (bfile_get(f->cache, ino, &b) == 0) {
+		content_forget(f, b);
+		bfile_put(b);
+	}
+}
+
+/* --- trying again --- */
+
+/* Vnodes that could not be settled: kept alive by a reference here. */
+static struct lock retry_lock = LOCK_INIT(RANK_FILE - 1, "retry");
+static struct retry { struct vnode *v; struct retry *next; } *retries;
+
+void
+content_retry_later(struct fs *f, struct vnode *v)
+{
+	struct retry *r = malloc(sizeof *r);
+	struct vnode *same = NULL;
+
+	if (r == NULL || vnode_get(f, v->ino, &same) != 0) {
+		free(r);		/* the index still names it: io_recover */
+		return;
+	}
+	lock_take(&retry_lock);
+	r->v = same;
+	r->next = retries;
+	retries = r;
+	lock_drop(&retry_lock);
+}
+
+void
+content_retry(struct fs *f)
+{
+	struct retry *list, *r;
+
+	lock_take(&retry_lock);
+	list = retries;
+	retries = NULL;
+	lock_drop(&retry_lock);
+	while ((r = list) != NULL) {
+		struct handle *h = calloc(1, sizeof *h);
+
+		list = r->next;
+		if (h == NULL) {
+			content_retry_later(f, r->v);
+			vnode_put(f, r->v);
+			free(r);
+			continue;
+		}
+		/* As if it were closed once more. */
+		vnode_enter(r->v);
+		r->v->opens++;
+		r->v->writers++;
+		if (r->v->b != NULL)
+			bfile_writers(r->v->b, 1);
+		vnode_leave(r->v);
+		h->v = r->v;
+		h->writes = true;
+		io_release(f, h);
+		free(r);
+	}
+}

@@ -1,0 +1,50 @@
+/*
+ * content: what a file's bytes are made of below a vnode: small content
+ * loaded whole, extents in stores, and dropping what nobody names any more.
+ * Between write.c/read.c above and the cache and stores below.
+ */
+#ifndef FS_CONTENT_H
+#define FS_CONTENT_H
+
+#include "backends/store.h"
+#include "fs/fs.h"
+#include "fs/vnode.h"
+
+/* A file's extents, in order, copied; freed with free(). */
+struct extents {
+	uint64_t	 size;		/* of the file when read */
+	unsigned	 n;
+	struct extent {
+		uint64_t	 off, len, object, ooff;
+		int64_t		 crc;
+		uint32_t	 store;
+		char		*key, *version;	/* inside the same block */
+	} v[];
+};
+/* Those of [off, off+len): from v->held when unlinked, else the database.
+ * New. */
+int	content_extents(struct fs *f, struct vnode *v, uint64_t off,
+	    uint64_t len, struct extents **ret);
+
+/* Loads a small file's whole content into v->bytes, in the gate: from the
+ * unstored row, small.db, or a store.  -EFBIG: it is not small (or in more
+ * pieces than one): a backing file is the way.  -EIO, -EHOSTUNREACH. */
+int	content_small(struct fs *f, struct vnode *v);
+
+/* One read of [off, off+len) of an extent's object from its store, with the
+ * version pinned (B5), the daemon's deadline, and health reported. */
+int	content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
+	    uint64_t len, const char *tag, store_sink *sink, void *arg);
+
+/* The backing file's rows and bytes go (its inode has no use for it). */
+void	content_forget(struct fs *f, struct bfile *b);
+/* All local bytes of an inode without a name. */
+void	content_drop(struct fs *f, uint64_t ino);
+/* Keeps the extents of a file that is open and has lost its last name. */
+void	content_hold(struct fs *f, struct vnode *v);
+
+/* A file whose settling failed: kept in core and tried again by io_tick. */
+void	content_retry_later(struct fs *f, struct vnode *v);
+void	content_retry(struct fs *f);
+
+#endif

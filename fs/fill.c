@@ -1,0 +1,763 @@
+/* See fill.h. */
+#include "fs/fill.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "cache/small.h"
+#include "fs/content.h"
+#include "fs/stores.h"
+
+#define TABLE_SIZE	1024	/* a power of two */
+#define RUN_CHUNKS	8	/* chunks of one GET */
+#define QUEUED_MAX	512	/* chunks on their way, all files */
+#define UNKEPT_MAX	16	/* chunks held for want of room */
+#define WINDOW_MIN	(2u << 20)
+#define WINDOW_MAX	(64u << 20)
+#define NEAR		(8u << 20)	/* parallel requests come out of order */
+#define WAKE_STEP	(128u << 10)	/* bytes between wake-ups of waiters */
+#define SLICE		(250 * NSEC_PER_MSEC)
+
+struct fetch {
+	struct fetch	*next;		/* hash chain */
+	uint64_t	 ino, chunk;
+	uint32_t	 incarnation;
+	unsigned	 refs;		/* table or run, and waiters */
+	uint32_t	 len;		/* of the chunk's content */
+	uint32_t	 lo, hi;	/* [lo, hi) of buf is valid */
+	uint8_t		*buf;		/* NULL until bytes arrive */
+	bool		 done;
+	int		 err;
+};
+
+struct fill {
+	struct lock	 lock;
+	struct cond	 cond;		/* some fetch moved on */
+	struct fetch	*heads[TABLE_SIZE];
+	unsigned	 queued;
+	struct fetch	*unkept[UNKEPT_MAX];
+	unsigned	 unkept_next;
+};
+
+struct run {
+	struct fs	*f;
+	struct vnode	*v;		/* a reference */
+	struct bfile	*b;		/* a reference */
+	uint64_t	 chunk;		/* the first */
+	uint64_t	 pos;		/* file offset of the next byte */
+	uint32_t	 begin;		/* start inside the (only) chunk */
+	unsigned	 n;
+	struct fetch	*x[RUN_CHUNKS];	/* NULL: finished */
+	uint32_t	 got[RUN_CHUNKS];
+};
+
+int
+fill_new(struct fill **ret)
+{
+	struct fill *fl = calloc(1, sizeof *fl);
+
+	if (fl == NULL)
+		return -ENOMEM;
+	lock_init(&fl->lock, RANK_FILL, "fill");
+	cond_init(&fl->cond);
+	*ret = fl;
+	return 0;
+}
+
+static void
+fetch_unref(struct fetch *x)
+{
+	if (x != NULL && --x->refs == 0) {
+		free(x->buf);
+		free(x);
+	}
+}
+
+void
+fill_free(struct fill *fl)
+{
+	unsigned i;
+
+	if (fl == NULL)
+		return;
+	for (i = 0; i < UNKEPT_MAX; i++)
+		fetch_unref(fl->unkept[i]);
+	cond_done(&fl->cond);
+	lock_done(&fl->lock);
+	free(fl);
+}
+
+/* --- the table; fl->lock held --- */
+
+static struct fetch **
+chain_of(struct fill *fl, uint64_t ino, uint64_t chunk)
+{
+	uint64_t h = ino * UINT64_C(0x9e3779b97f4a7c15) + chunk;
+
+	return &fl->heads[(h ^ h >> 32) & (TABLE_SIZE - 1)];
+}
+
+static struct fetch *
+find(struct fill *fl, struct bfile *b, uint64_t chunk)
+{
+	uint64_t ino = bfile_ino(b);
+	struct fetch *x;
+
+	for (x = *chain_of(fl, ino, chunk); x != NULL; x = x->next)
+		if (x->ino == ino && x->chunk == chunk &&
+		    x->incarnation == bfile_incarnation(b))
+			break;
+	return x;
+}
+
+static void
+table_remove(struct fill *fl, struct fetch *x)
+{
+	struct fetch **p = chain_of(fl, x->ino, x->chunk);
+
+	while (*p != NULL && *p != x)
+		p = &(*p)->next;
+	if (*p != NULL)
+		*p = x->next;
+}
+
+static struct fetch *
+table_add(struct fill *fl, struct bfile *b, uint64_t chunk, uint64_t size)
+{
+	struct fetch *x = calloc(1, sizeof *x);
+	uint64_t left = size - chunk * CACHE_CHUNK;
+
+	if (x == NULL)
+		return NULL;
+	x->ino = bfile_ino(b);
+	x->chunk = chunk;
+	x->incarnation = bfile_incarnation(b);
+	x->len = left < CACHE_CHUNK ? (uint32_t)left : CACHE_CHUNK;
+	x->refs = 1;
+	x->next = *chain_of(fl, x->ino, chunk);
+	*chain_of(fl, x->ino, chunk) = x;
+	fl->queued++;
+	return x;
+}
+
+/* The run is through with x. */
+static void
+finish(struct fill *fl, struct fetch *x, int err, bool kept)
+{
+	struct fetch **slot;
+
+	lock_take(&fl->lock);
+	x->done = true;
+	x->err = err;
+	fl->queued--;
+	if (err != 0 || kept) {
+		table_remove(fl, x);
+		fetch_unref(x);
+	} else {
+		slot = &fl->unkept[fl->unkept_next++ % UNKEPT_MAX];
+		if (*slot != NULL) {
+			table_remove(fl, *slot);
+			fetch_unref(*slot);
+		}
+		*slot = x;
+	}
+	cond_broadcast(&fl->cond);
+	lock_drop(&fl->lock);
+}
+
+/* --- a run --- */
+
+static bool
+keep(struct run *r, struct fetch *x)
+{
+	if (cache_room(r->f->cache, x->len, false) != 0)
+		return false;
+	return bfile_fill(r->b, x->chunk, x->buf, x->len) == 0;
+}
+
+static void
+advance(struct run *r, unsigned i, uint32_t at, uint32_t n)
+{
+	struct fill *fl = r->f->fill;
+	struct fetch *x = r->x[i];
+	bool kept;
+
+	r->got[i] += n;
+	if (r->got[i] == x->len) {
+		counter_add(fill_bytes, x->len);
+		kept = keep(r, x);
+		r->x[i] = NULL;
+		finish(fl, x, 0, kept);
+		return;
+	}
+	lock_take(&fl->lock);
+	if (x->hi == 0)
+		x->lo = x->hi = at;
+	if (x->hi == at) {
+		x->hi += n;
+		if ((x->hi - x->lo) / WAKE_STEP !=
+		    (x->hi - x->lo - n) / WAKE_STEP)
+			cond_broadcast(&fl->cond);
+	}
+	lock_drop(&fl->lock);
+}
+
+/* n bytes of the file at r->pos; p NULL: zeros. */
+static int
+run_put(struct run *r, const uint8_t *p, size_t n)
+{
+	while (n > 0) {
+		unsigned i = (unsigned)(r->pos / CACHE_CHUNK - r->chunk);
+		uint32_t at = (uint32_t)(r->pos % CACHE_CHUNK);
+		struct fetch *x = i < r->n ? r->x[i] : NULL;
+		uint32_t take;
+
+		if (x == NULL || at >= x->len)
+			return -EIO;	/* more than was asked for */
+		take = n < x->len - at ? (uint32_t)n : x->len - at;
+		if (x->buf == NULL)
+			x->buf = malloc(x->len);
+		if (x->buf == NULL)
+			return -ENOMEM;
+		if (p != NULL) {
+			memcpy(x->buf + at, p, take);
+			p += take;
+		} else
+			memset(x->buf + at, 0, take);
+		r->pos += take;
+		n -= take;
+		advance(r, i, at, take);
+	}
+	return 0;
+}
+
+static int
+run_sink(void *arg, const void *p, size_t n)
+{
+	return run_put(arg, p, n);
+}
+
+/* File bytes [from, to), hole or extent by extent. */
+static int
+run_range(struct run *r, const struct extents *x, uint64_t from, uint64_t to)
+{
+	uint64_t start, end;
+	unsigned i;
+	int err = 0;
+
+	r->pos = from;
+	for (i = 0; err == 0 && i < x->n; i++) {
+		const struct extent *e = &x->v[i];
+
+		start = e->off > r->pos ? e->off : r->pos;
+		end = e->off + e->len < to ? e->off + e->len : to;
+		if (start >= end)
+			continue;
+		err = run_put(r, NULL, start - r->pos);
+		if (err == 0)
+			err = content_fetch(r->f, e, e->ooff + (start - e->off),
+			    end - start, "fill", run_sink, r);
+		if (err == 0 && r->pos != end)
+			err = -EIO;
+	}
+	if (err == 0 && r->pos < to)
+		err = run_put(r, NULL, to - r->pos);
+	return err;
+}
+
+static void
+run_free(struct run *r)
+{
+	bfile_put(r->b);
+	vnode_put(r->f, r->v);
+	free(r);
+}
+
+static void
+run_job(void *arg)
+{
+	struct run *r = arg;
+	struct extents *x = NULL;
+	uint64_t from = r->chunk * CACHE_CHUNK, to = from;
+	unsigned i;
+	int err;
+
+	for (i = 0; i < r->n; i++)
+		to += r->x[i]->len;
+	err = atomic_load(&r->f->stopping) ? -ESHUTDOWN :
+	    content_extents(r->f, r->v, from, to - from, &x);
+	if (err == 0)
+		err = run_range(r, x, from + r->begin, to);
+	if (err == 0 && r->begin > 0)
+		err = run_range(r, x, from, from + r->begin);
+	for (i = 0; i < r->n; i++)
+		if (r->x[i] != NULL)
+			finish(r->f->fill, r->x[i], err != 0 ? err : -EIO,
+			    false);
+	free(x);
+	run_free(r);
+}
+
+/* --- starting runs --- */
+
+static struct run *
+run_new(struct fs *f, struct vnode *v, struct bfile *b)
+{
+	struct run *r = calloc(1, sizeof *r);
+
+	if (r == NULL || vnode_get(f, v->ino, &r->v) != 0) {
+		free(r);
+		return NULL;
+	}
+	bfile_ref(b);
+	r->f = f;
+	r->b = b;
+	return r;
+}
+
+/* Chunks of [first, last] that are neither here nor under way, as one run
+ * from the first such; *next is where to go on.  NULL: none. */
+static struct run *
+run_collect(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
+    uint64_t first, uint64_t last, uint64_t *next)
+{
+	struct fill *fl = f->fill;
+	struct run *r = NULL;
+	uint64_t c;
+
+	lock_take(&fl->lock);
+	for (c = first; c <= last && fl->queued < QUEUED_MAX; c++) {
+		uint64_t off = c * CACHE_CHUNK, left = size - off;
+		bool wanted = find(fl, b, c) == NULL && bfile_has(b, off,
+		    left < CACHE_CHUNK ? left : CACHE_CHUNK) != 1;
+
+		if (r == NULL && wanted) {
+			lock_drop(&fl->lock);
+			r = run_new(f, v, b);
+			if (r == NULL)
+				goto out;
+			r->chunk = c--;
+			lock_take(&fl->lock);
+			continue;	/* looked at again, with the lock */
+		}
+		if (r != NULL && (!wanted || r->n == RUN_CHUNKS))
+			break;
+		if (r != NULL && (r->x[r->n] = table_add(fl, b, c, size)) !=
+		    NULL)
+			r->n++;
+	}
+	lock_drop(&fl->lock);
+out:
+	*next = c;
+	if (r != NULL && r->n == 0) {
+		run_free(r);
+		r = NULL;
+	}
+	return r;
+}
+
+/* Sees to it that chunks [first, last] are here or on their way; begin: where
+ * in the first one a reader waits (fetched first, if that is the only one). */
+static void
+start(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
+    uint64_t first, uint64_t last, uint32_t begin, enum work_prio prio)
+{
+	struct run *r;
+	unsigned i;
+
+	while (first <= last) {
+		r = run_collect(f, v, b, size, first, last, &first);
+		if (r == NULL && first <= last)
+			return;		/* enough is queued */
+		if (r == NULL)
+			continue;
+		if (r->n == 1)
+			r->begin = begin;
+		if (workers_submit(f->io, prio, run_job, r) == 0)
+			continue;
+		for (i = 0; i < r->n; i++)
+			finish(f->fill, r->x[i], -ENOMEM, false);
+		run_free(r);
+		return;
+	}
+}
+
+/* --- read-ahead --- */
+
+/* The window of a handle, after a read of [off, off+n): 0 = not sequential. */
+static uint64_t
+window(struct handle *h, uint64_t off, size_t n)
+{
+	struct vnode *v = h->v;
+	uint64_t w;
+
+	lock_take(&v->lock);
+	if (off <= h->next_off + NEAR && off + NEAR >= h->next_off) {
+		if (off + n > h->next_off) {
+			h->window = h->window == 0 ? WINDOW_MIN :
+			    h->window + n;
+			if (h->window > WINDOW_MAX)
+				h->window = WINDOW_MAX;
+			h->next_off = off + n;
+		}
+	} else {
+		h->window = 0;
+		h->next_off = off + n;
+	}
+	w = h->window;
+	lock_drop(&v->lock);
+	return w;
+}
+
+static uint64_t
+content_size(struct vnode *v)
+{
+	uint64_t size;
+
+	lock_take(&v->lock);
+	size = v->attr.size;
+	lock_drop(&v->lock);
+	return size;
+}
+
+static void
+read_ahead(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
+    uint64_t off, size_t n)
+{
+	uint64_t w = window(h, off, n), end = off + n + w;
+
+	if (w == 0 || off + n >= size)
+		return;
+	if (end > size)
+		end = size;
+	/* In steps of half a run, so that runs are long. */
+	if (end < size && (off + n) / (RUN_CHUNKS * CACHE_CHUNK / 2) ==
+	    off / (RUN_CHUNKS * CACHE_CHUNK / 2) && off != 0)
+		return;
+	start(f, h->v, b, size, (off + n) / CACHE_CHUNK,
+	    (end - 1) / CACHE_CHUNK, 0, WORK_NORMAL);
+}
+
+void
+fill_note_read(struct fs *f, struct handle *h, uint64_t off, size_t n)
+{
+	struct bfile *b = vnode_backing(h->v);
+	uint64_t size = content_size(h->v);
+
+	if (b != NULL && n > 0 && size > 0 && !bfile_is_complete(b))
+		read_ahead(f, h, b, size, off, n);
+	bfile_put(b);
+}
+
+/* --- waiting --- */
+
+/* Bytes [at, at+n) of a fetch's buffer can be used as they are. */
+static bool
+is_ready(const struct fetch *x, uint32_t at, size_t n)
+{
+	if (x->buf == NULL)
+		return false;
+	return x->done || (at >= x->lo && at + n <= x->hi);
+}
+
+/* Lays what is dirty in the backing file over clean bytes in buf. */
+static int
+overlay_gap(void *arg, uint64_t off, uint64_t len)
+{
+	struct buf *gaps = arg;
+
+	buf_put_u64(gaps, off);
+	buf_put_u64(gaps, len);
+	return 0;
+}
+
+static ssize_t
+from_buffer(struct bfile *b, const struct fetch *x, void *buf, size_t n,
+    uint64_t off)
+{
+	struct buf gaps = BUF_INIT;
+	struct cur c;
+	ssize_t r = (ssize_t)n;
+	uint8_t *to = buf;
+
+	if (!bfile_is_dirty(b)) {
+		memcpy(buf, x->buf + off % CACHE_CHUNK, n);
+		return r;
+	}
+	r = bfile_read(b, buf, n, off);
+	if (r >= 0 && (size_t)r < n)
+		memset(to + r, 0, n - (size_t)r);
+	if (r >= 0)
+		r = bfile_gaps(b, off, n, overlay_gap, &gaps);
+	cur_init(&c, gaps.p, gaps.len);
+	while (r >= 0 && !cur_at_end(&c)) {
+		uint64_t g = cur_u64(&c), e = g + cur_u64(&c);
+
+		g = g < off ? off : g;
+		e = e > off + n ? off + n : e;
+		if (g < e)
+			memcpy(to + (g - off), x->buf + g % CACHE_CHUNK, e - g);
+	}
+	buf_done(&gaps);
+	return r < 0 ? r : (ssize_t)n;
+}
+
+/*
+ * Waits for chunk's fetch until [off, off+n) can be had from it or it ended.
+ * 1: *ret is it, a reference; 0: not under way (any more); -errno.
+ */
+static int
+wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
+    int64_t deadline, struct fetch **ret)
+{
+	struct fill *fl = f->fill;
+	struct fetch *x;
+	uint32_t at = (uint32_t)(off % CACHE_CHUNK);
+	int r = 0;
+
+	lock_take(&fl->lock);
+	x = find(fl, b, off / CACHE_CHUNK);
+	if (x == NULL)
+		goto out;
+	x->refs++;
+	while (r == 0 && !is_ready(x, at, n) && !x->done) {
+		int64_t now = clock_mono();
+
+		if (now >= deadline)
+			r = -EIO;
+		else if (io_interrupted != NULL &&
+		    io_interrupted(io_interrupted_arg))
+			r = -EINTR;
+		else
+			(void)cond_wait_until(&fl->cond, &fl->lock,
+			    now + SLICE < deadline ? now + SLICE : deadline);
+	}
+	if (r == 0 && x->err != 0)
+		r = x->err;
+	if (r == 0 && is_ready(x, at, n)) {
+		*ret = x;
+		r = 1;
+	} else
+		fetch_unref(x);
+out:
+	lock_drop(&fl->lock);
+	return r;
+}
+
+/* [off, off+n) within one chunk. */
+static ssize_t
+read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
+    void *buf, size_t n, uint64_t off, int64_t deadline)
+{
+	uint64_t chunk = off / CACHE_CHUNK;
+	uint32_t begin = (uint32_t)(off % CACHE_CHUNK) & ~(WAKE_STEP - 1);
+	struct fetch *x = NULL;
+	ssize_t r = 0;
+
+	for (;;) {
+		if (bfile_has(b, off, n) == 1)
+			return bfile_read(b, buf, n, off);
+		r = wait_fetch(f, b, off, n, deadline, &x);
+		if (r < 0)
+			return r;
+		if (r == 1)
+			break;
+		if (bfile_has(b, off, n) == 1)
+			continue;
+		if (clock_mono() >= deadline)
+			return -EIO;
+		start(f, h->v, b, size, chunk, chunk, begin, WORK_URGENT);
+		counter_add(fill_waits, 1);
+	}
+	r = from_buffer(b, x, buf, n, off);
+	lock_take(&f->fill->lock);
+	fetch_unref(x);
+	lock_drop(&f->fill->lock);
+	return r;
+}
+
+/* offline=wait: until the file's stores are up, or interrupted. */
+static int
+wait_online(struct fs *f, struct handle *h)
+{
+	struct extents *x = NULL;
+	unsigned i;
+	int err;
+
+	err = content_extents(f, h->v, 0, UINT64_MAX >> 1, &x);
+	for (i = 0; err == 0 && i < x->n; i++)
+		while (stores_is_down(f, x->v[i].store) && err == 0) {
+			err = stores_wait_up(f, x->v[i].store,
+			    clock_mono() + SLICE);
+			if (err == -ETIMEDOUT)
+				err = io_interrupted != NULL &&
+				    io_interrupted(io_interrupted_arg) ?
+				    -EINTR : 0;
+		}
+	free(x);
+	return err;
+}
+
+ssize_t
+fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
+    uint64_t off)
+{
+	uint64_t size = content_size(h->v);
+	size_t done = 0;
+	ssize_t r = 0;
+
+	if (off + n <= size && window(h, off, n) > 0)
+		start(f, h->v, b, size, off / CACHE_CHUNK,
+		    (off + n - 1) / CACHE_CHUNK, 0, WORK_URGENT);
+	read_ahead(f, h, b, size, off, n);
+	while (done < n) {
+		uint64_t at = off + done;
+		size_t take = CACHE_CHUNK - at % CACHE_CHUNK;
+
+		if (take > n - done)
+			take = n - done;
+		r = read_piece(f, h, b, size, (char *)buf + done, take, at,
+		    clock_mono() + 2 * f->opt.io_timeout);
+		if (r == -EIO && f->opt.offline_wait) {
+			r = wait_online(f, h);
+			if (r == 0)
+				continue;
+		}
+		if (r <= 0)
+			break;
+		done += (size_t)r;
+	}
+	return done > 0 ? (ssize_t)done : r;
+}
+
+/* --- whole files --- */
+
+struct whole {
+	struct fs	*f;
+	struct vnode	*v;
+	struct bfile	*b;
+	void		(*done)(void *arg, uint64_t bytes);
+	void		*arg;
+};
+
+static int
+fill_large(struct whole *w, uint64_t size)
+{
+	uint64_t chunk, last = (size - 1) / CACHE_CHUNK, ahead;
+	struct handle h = { .v = w->v };
+	char byte;
+	ssize_t r;
+
+	for (chunk = 0; chunk <= last; chunk++) {
+		uint64_t off = chunk * CACHE_CHUNK;
+		uint64_t len = size - off < CACHE_CHUNK ? size - off :
+		    CACHE_CHUNK;
+
+		ahead = chunk + 4 * RUN_CHUNKS;
+		if (chunk % RUN_CHUNKS == 0)
+			start(w->f, w->v, w->b, size, chunk,
+			    ahead < last ? ahead : last, 0, WORK_BACKGROUND);
+		while (bfile_has(w->b, off, len) != 1) {
+			r = read_piece(w->f, &h, w->b, size, &byte, 1,
+			    off + len - 1,
+			    clock_mono() + 2 * w->f->opt.io_timeout);
+			if (r < 0)
+				return (int)r;
+			if (bfile_has(w->b, off, len) != 1 &&
+			    cache_room(w->f->cache, len, false) != 0)
+				return -ENOSPC;
+		}
+		if (w->done != NULL)
+			w->done(w->arg, len);
+	}
+	return 0;
+}
+
+static int
+fill_whole(struct whole *w, bool verify)
+{
+	struct fs *f = w->f;
+	int err, tries;
+
+	vnode_enter(w->v);
+	err = w->v->b != NULL ? -EFBIG : content_small(f, w->v);
+	if (err == -EFBIG) {
+		err = 0;
+		if (w->v->b == NULL) {
+			err = bfile_make(f->cache, w->v->ino, w->v->attr.size,
+			    &w->b);
+			if (err == 0)
+				vnode_set_backing(w->v, w->b);
+		}
+		w->b = vnode_backing(w->v);
+	}
+	vnode_leave(w->v);
+	if (err != 0 || w->b == NULL) {
+		if (err == 0 && w->done != NULL)
+			w->done(w->arg, w->v->attr.size);
+		return err;
+	}
+	for (tries = 0; tries < 3; tries++) {
+		if (content_size(w->v) > 0 && !bfile_is_complete(w->b))
+			err = fill_large(w, content_size(w->v));
+		if (err != 0 || !verify)
+			return err;
+		err = bfile_verify(w->b);
+		if (err != -EUCLEAN)
+			return err;
+		err = 0;	/* damaged chunks are absent now: again */
+	}
+	return -EUCLEAN;
+}
+
+/* A small file's row, read back from disk. */
+static int
+verify_small(struct fs *f, struct vnode *v)
+{
+	struct extents *x = NULL;
+	int err;
+
+	err = content_extents(f, v, 0, META_SMALL_MAX, &x);
+	if (err == 0 && x->n == 1 && x->v[0].off == 0) {
+		struct small_id id = { v->ino, x->v[0].object, x->v[0].ooff,
+		    x->v[0].len };
+
+		err = small_verify(f->cache, &id);
+	}
+	free(x);
+	return err;
+}
+
+int
+io_fill_whole(struct fs *f, uint64_t ino, bool verify,
+    void (*done)(void *arg, uint64_t bytes), void *arg, struct why *why)
+{
+	struct whole w = { .f = f, .done = done, .arg = arg };
+	int err, tries;
+
+	err = vnode_get(f, ino, &w.v);
+	if (err == 0)
+		err = vnode_load(f, w.v);
+	for (tries = 0; err == 0 && tries < 3; tries++) {
+		err = fill_whole(&w, verify);
+		if (err != 0 || w.b != NULL || !verify)
+			break;
+		err = verify_small(f, w.v);
+		if (err != -EUCLEAN && err != -ENOENT)
+			break;
+		vnode_enter(w.v);	/* fetched afresh */
+		w.v->have_bytes = false;
+		vnode_leave(w.v);
+		err = 0;
+	}
+	bfile_put(w.b);
+	vnode_put(f, w.v);
+	if (err != 0)
+		why_set(why, err, "inode %llu could not be fetched: %s",
+		    (unsigned long long)ino, strerror(-err));
+	return err;
+}

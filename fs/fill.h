@@ -1,0 +1,37 @@
+/*
+ * fill: bytes of large files from stores into the cache, for readers that
+ * wait for them, ahead of readers that will want them, and for pins.
+ *
+ * The unit is a chunk (1 MiB).  A *fetch* is one chunk on its way; whoever
+ * wants the chunk meanwhile waits for that fetch and never starts another.  A
+ * *run* is one job for a thread of fs->io: up to RUN_CHUNKS chunks in a row,
+ * fetched by one ranged GET an extent; the chunk's bytes can be had from its
+ * buffer as they arrive, then from the backing file.
+ *
+ * States of a fetch      queued → arriving → done | failed
+ *   done, kept           out of the table: the backing file has it
+ *   done, not kept       (no room, disk full) stays in the table with its
+ *                        buffer until UNKEPT_MAX newer ones push it out: a
+ *                        full cache slows readers, it never fails them
+ *   failed               out of the table; waiters get the error
+ */
+#ifndef FS_FILL_H
+#define FS_FILL_H
+
+#include "fs/fs.h"
+#include "fs/io.h"
+
+struct fill;
+
+int	fill_new(struct fill **ret);
+void	fill_free(struct fill *fl);		/* fs->io is gone before */
+
+/* Reads what bfile_has said is not (all) here. Bytes or -errno. */
+ssize_t	fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf,
+	    size_t n, uint64_t off);
+/* A read of [off, off+n) was answered from the cache: keeps the read-ahead of
+ * a sequential reader ahead of it. */
+void	fill_note_read(struct fs *f, struct handle *h, uint64_t off,
+	    size_t n);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * fuse_front: what the fs/fuse_* files share.  Nobody else includes it.
+ */
+#ifndef FS_FUSE_FRONT_H
+#define FS_FUSE_FRONT_H
+
+#ifndef FUSE_USE_VERSION
+#define FUSE_USE_VERSION 314
+#endif
+
+#include <fuse_lowlevel.h>
+
+#include "base/lock.h"
+#include "fs/fs.h"
+#include "fs/io.h"
+#include "meta/query.h"
+
+/* Every change of another host is invalidated exactly (F4), so the kernel may
+ * keep what it knows for long. */
+#define KERNEL_TIMEOUT	(24 * 3600.0)
+
+struct fuse_front {
+	struct fs		*fs;
+	struct fuse_session	*se;
+	pthread_t		 notifier;
+	struct lock		 lock;	/* of the queue */
+	struct cond		 cond;
+	struct notice		*head, **tail;
+	bool			 stop;
+};
+
+static inline struct fs *
+req_fs(fuse_req_t req)
+{
+	return ((struct fuse_front *)fuse_req_userdata(req))->fs;
+}
+
+/* fuse_attr.c */
+void	front_stat(const struct attr *a, struct stat *ret);
+void	front_entry(const struct attr *a, struct fuse_entry_param *ret);
+/* A negative entry (the kernel keeps it too) where err is -ENOENT. */
+void	front_reply_entry(fuse_req_t req, int err, const struct attr *a);
+void	op_lookup(fuse_req_t, fuse_ino_t, const char *);
+void	op_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void	op_setattr(fuse_req_t, fuse_ino_t, struct stat *, int,
+	    struct fuse_file_info *);
+void	op_statfs(fuse_req_t, fuse_ino_t);
+
+/* fuse_tree.c */
+void	op_readlink(fuse_req_t, fuse_ino_t);
+void	op_mknod(fuse_req_t, fuse_ino_t, const char *, mode_t, dev_t);
+void	op_mkdir(fuse_req_t, fuse_ino_t, const char *, mode_t);
+void	op_unlink(fuse_req_t, fuse_ino_t, const char *);
+void	op_rmdir(fuse_req_t, fuse_ino_t, const char *);
+void	op_symlink(fuse_req_t, const char *, fuse_ino_t, const char *);
+void	op_rename(fuse_req_t, fuse_ino_t, const char *, fuse_ino_t,
+	    const char *, unsigned);
+void	op_link(fuse_req_t, fuse_ino_t, fuse_ino_t, const char *);
+void	op_readdir(fuse_req_t, fuse_ino_t, size_t, off_t,
+	    struct fuse_file_info *);
+void	op_readdirplus(fuse_req_t, fuse_ino_t, size_t, off_t,
+	    struct fuse_file_info *);
+void	op_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void	op_fsyncdir(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+
+/* fuse_io.c */
+void	op_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void	op_create(fuse_req_t, fuse_ino_t, const char *, mode_t,
+	    struct fuse_file_info *);
+void	op_read(fuse_req_t, fuse_ino_t, size_t, off_t,
+	    struct fuse_file_info *);
+void	op_write_buf(fuse_req_t, fuse_ino_t, struct fuse_bufvec *, off_t,
+	    struct fuse_file_info *);
+void	op_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void	op_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void	op_fsync(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+void	op_fallocate(fuse_req_t, fuse_ino_t, int, off_t, off_t,
+	    struct fuse_file_info *);
+void	op_lseek(fuse_req_t, fuse_ino_t, off_t, int, struct fuse_file_info *);
+void	op_copy_file_range(fuse_req_t, fuse_ino_t, off_t,
+	    struct fuse_file_info *, fuse_ino_t, off_t,
+	    struct fuse_file_info *, size_t, int);
+
+/* fuse_xattr.c */
+void	op_setxattr(fuse_req_t, fuse_ino_t, const char *, const char *,
+	    size_t, int);
+void	op_getxattr(fuse_req_t, fuse_ino_t, const char *, size_t);
+void	op_listxattr(fuse_req_t, fuse_ino_t, size_t);
+void	op_removexattr(fuse_req_t, fuse_ino_t, const char *);
+
+#endif

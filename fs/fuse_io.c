@@ -1,0 +1,217 @@
+/* FUSE: open files. */
+#include "fs/fuse_front.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/counters.h"
+#include "fs/tree.h"
+#include "fs/vnode.h"
+
+static struct handle *
+handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+static void
+opened(struct fuse_file_info *fi, struct handle *h)
+{
+	fi->fh = (uintptr_t)h;
+	fi->keep_cache = 1;	/* only this kernel changes what it caches; what
+				   others change is invalidated (F4) */
+	fi->noflush = 1;	/* io_flush has nothing to say */
+}
+
+void
+op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct fs *f = req_fs(req);
+	struct handle *h;
+	int err;
+
+	counter_add(fuse_requests, 1);
+	err = io_open(f, node_ino(f, node), fi->flags, &h);
+	if (err != 0) {
+		fuse_reply_err(req, -err);
+		return;
+	}
+	opened(fi, h);
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		io_release(f, h);	/* the opener was interrupted */
+}
+
+void
+op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+    struct fuse_file_info *fi)
+{
+	struct fs *f = req_fs(req);
+	const struct fuse_ctx *x = fuse_req_ctx(req);
+	struct owner o = { x->uid, x->gid };
+	uint64_t dir = node_ino(f, parent);
+	uint32_t m = S_IFREG | (mode & 07777);
+	struct fuse_entry_param e;
+	struct handle *h;
+	struct attr a;
+	int err;
+
+	counter_add(fuse_requests, 1);
+	err = tree_inherit(f, dir, &o, &m);
+	if (err == 0)
+		err = io_create(f, dir, name, m, o.uid, o.gid, fi->flags, &a,
+		    &h);
+	if (err != 0) {
+		fuse_reply_err(req, -err);
+		return;
+	}
+	tree_present(f, &a);
+	front_entry(&a, &e);
+	opened(fi, h);
+	if (fuse_reply_create(req, &e, fi) == -ENOENT)
+		io_release(f, h);
+}
+
+/* --- reading --- */
+
+static bool
+interrupted(void *arg)
+{
+	return fuse_req_interrupted(arg) != 0;
+}
+
+static void
+reply_local(fuse_req_t req, struct bfile *b, size_t n, off_t off)
+{
+	struct fuse_bufvec v = FUSE_BUFVEC_INIT(n);
+
+	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	v.buf[0].fd = bfile_fd(b);
+	v.buf[0].pos = off;
+	fuse_reply_data(req, &v, FUSE_BUF_SPLICE_MOVE);
+}
+
+void
+op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	struct fs *f = req_fs(req);
+	struct handle *h = handle_of(fi);
+	struct bfile *b;
+	size_t n;
+	ssize_t r;
+	void *p;
+
+	counter_add(fuse_requests, 1);
+	if (io_read_local(f, h, (uint64_t)off, size, &b, &n) == 0) {
+		reply_local(req, b, n, off);
+		bfile_put(b);
+		return;
+	}
+	p = malloc(size);
+	if (p == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	io_interrupted = interrupted;
+	io_interrupted_arg = req;
+	r = io_read(f, h, p, size, (uint64_t)off);
+	io_interrupted = NULL;
+	if (r < 0)
+		fuse_reply_err(req, (int)-r);
+	else
+		fuse_reply_buf(req, p, (size_t)r);
+	free(p);
+}
+
+/* --- writing --- */
+
+void
+op_write_buf(fuse_req_t req, fuse_ino_t node, struct fuse_bufvec *in,
+    off_t off, struct fuse_file_info *fi)
+{
+	struct fs *f = req_fs(req);
+	struct handle *h = handle_of(fi);
+	size_t n = fuse_buf_size(in);
+	struct fuse_bufvec mem = FUSE_BUFVEC_INIT(n);
+	void *copy = NULL;
+	ssize_t r = 0;
+
+	counter_add(fuse_requests, 1);
+	if (in->count == 1 && !(in->buf[0].flags & FUSE_BUF_IS_FD))
+		mem.buf[0].mem = (char *)in->buf[0].mem + in->off;
+	else {
+		mem.buf[0].mem = copy = malloc(n);
+		r = copy == NULL ? -ENOMEM : fuse_buf_copy(&mem, in, 0);
+	}
+	if (r >= 0)
+		r = io_write(f, h, mem.buf[0].mem, n, (uint64_t)off);
+	if (r < 0)
+		fuse_reply_err(req, (int)-r);
+	else
+		fuse_reply_write(req, (size_t)r);
+	free(copy);
+}
+
+void
+op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	counter_add(fuse_requests, 1);
+	fuse_reply_err(req, -io_flush(req_fs(req), handle_of(fi)));
+}
+
+void
+op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct fs *f = req_fs(req);
+	struct handle *h = handle_of(fi);
+
+	counter_add(fuse_requests, 1);
+	fuse_reply_err(req, 0);		/* nobody waits for it in the kernel */
+	io_release(f, h);
+}
+
+void
+op_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
+    struct fuse_file_info *fi)
+{
+	counter_add(fuse_requests, 1);
+	fuse_reply_err(req, -io_fsync(req_fs(req), handle_of(fi),
+	    datasync != 0));
+}
+
+void
+op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
+    struct fuse_file_info *fi)
+{
+	counter_add(fuse_requests, 1);
+	fuse_reply_err(req, -io_fallocate(req_fs(req), handle_of(fi), mode,
+	    (uint64_t)off, (uint64_t)len));
+}
+
+void
+op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
+    struct fuse_file_info *fi)
+{
+	off_t r = io_lseek(req_fs(req), handle_of(fi), (uint64_t)off, whence);
+
+	counter_add(fuse_requests, 1);
+	if (r < 0)
+		fuse_reply_err(req, (int)-r);
+	else
+		fuse_reply_lseek(req, r);
+}
+
+void
+op_copy_file_range(fuse_req_t req, fuse_ino_t node_in, off_t off_in,
+    struct fuse_file_info *fi_in, fuse_ino_t node_out, off_t off_out,
+    struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	ssize_t r = io_copy_range(req_fs(req), handle_of(fi_in),
+	    (uint64_t)off_in, handle_of(fi_out), (uint64_t)off_out, len);
+
+	counter_add(fuse_requests, 1);
+	if (r < 0)
+		fuse_reply_err(req, (int)-r);
+	else
+		fuse_reply_write(req, (size_t)r);
+}

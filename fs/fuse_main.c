@@ -1,0 +1,356 @@
+/*
+ * FUSE: the session, its threads, and the notifier.
+ *
+ * The notifier (F4) sends invalidations and holds nothing while it does: an
+ * invalidation may wait for a request in flight, so no handler and no
+ * transaction may ever wait for it.
+ */
+#include "fs/fuse_front.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "fs/fuse_main.h"
+
+#define MAX_THREADS	32
+#define IDLE_THREADS	8
+#define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
+#define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
+
+struct notice {
+	struct notice	*next;
+	uint64_t	 ino;		/* the inode, or the parent */
+	char		 name[];	/* "" for an inode */
+};
+
+/* --- invalidations --- */
+
+static void
+notice_add(struct fs *f, uint64_t ino, const char *name)
+{
+	struct fuse_front *fr = f->front;
+	size_t n = strlen(name) + 1;
+	struct notice *x;
+
+	if (fr == NULL)
+		return;		/* not mounted yet: the kernel knows nothing */
+	x = malloc(sizeof *x + n);
+	if (x == NULL)
+		return;
+	x->next = NULL;
+	x->ino = ino;
+	memcpy(x->name, name, n);
+	lock_take(&fr->lock);
+	*fr->tail = x;
+	fr->tail = &x->next;
+	cond_signal(&fr->cond);
+	lock_drop(&fr->lock);
+}
+
+void
+fs_inval_inode(struct fs *f, uint64_t ino)
+{
+	notice_add(f, ino, "");
+}
+
+void
+fs_inval_entry(struct fs *f, uint64_t parent, const char *name)
+{
+	notice_add(f, parent, name);
+}
+
+static void
+send_notice(struct fuse_front *fr, const struct notice *x)
+{
+	if (x->name[0] != '\0')
+		(void)fuse_lowlevel_notify_inval_entry(fr->se, x->ino,
+		    x->name, strlen(x->name));
+	else
+		(void)fuse_lowlevel_notify_inval_inode(fr->se, x->ino, 0, 0);
+}
+
+static void *
+notifier(void *arg)
+{
+	struct fuse_front *fr = arg;
+	struct notice *x;
+
+	lock_take(&fr->lock);
+	for (;;) {
+		while (fr->head == NULL && !fr->stop)
+			cond_wait(&fr->cond, &fr->lock);
+		if (fr->stop)
+			break;
+		x = fr->head;
+		fr->head = x->next;
+		if (fr->head == NULL)
+			fr->tail = &fr->head;
+		lock_drop(&fr->lock);
+		send_notice(fr, x);
+		free(x);
+		lock_take(&fr->lock);
+	}
+	lock_drop(&fr->lock);
+	return NULL;
+}
+
+/* --- becoming usable --- */
+
+struct ready {
+	struct fuse_front	*fr;
+	const char		*dir;
+	int			 fd;
+};
+
+/* The kernel's own read-ahead is 128 KiB unless told: each request is an
+ * upcall, so larger is faster.  Needs root; without it all works. */
+static void
+raise_read_ahead(dev_t dev)
+{
+	char path[64], text[16];
+	int fd, n;
+
+	snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb",
+	    major(dev), minor(dev));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	n = snprintf(text, sizeof text, "%d", READ_AHEAD_KIB);
+	if (write(fd, text, (size_t)n) != n)
+		log_debug("read-ahead not raised", "path=%s", path);
+	close(fd);
+}
+
+/* Asks the mount itself: answered, it is usable. */
+static void *
+announce(void *arg)
+{
+	struct ready *r = arg;
+	struct stat st;
+	char zero = 0;
+
+	if (stat(r->dir, &st) == 0)
+		raise_read_ahead(st.st_dev);
+	if (r->fd >= 0) {
+		if (write(r->fd, &zero, 1) != 1)
+			log_warn("nobody waits for the mount", "dir=%s",
+			    LOG_Q(r->dir));
+		close(r->fd);
+	}
+	log_info("mounted", "dir=%s name=%s", LOG_Q(r->dir),
+	    r->fr->fs->name);
+	return NULL;
+}
+
+static void
+op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	static const unsigned want = FUSE_CAP_ASYNC_READ |
+	    FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_SPLICE_WRITE |
+	    FUSE_CAP_SPLICE_MOVE | FUSE_CAP_READDIRPLUS |
+	    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO |
+	    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_NO_OPENDIR_SUPPORT |
+	    FUSE_CAP_EXPORT_SUPPORT;
+
+	/* flock and fcntl locks are the kernel's own on one host; writeback
+	 * caching would shut out passthrough (F2); the kernel itself clears
+	 * set-user-id bits. */
+	conn->want = conn->capable & want;
+	conn->max_write = REQUEST_MAX;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+}
+
+static const struct fuse_lowlevel_ops ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
+	.open = op_open,
+	.read = op_read,
+	.write_buf = op_write_buf,
+	.flush = op_flush,
+	.release = op_release,
+	.fsync = op_fsync,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.fsyncdir = op_fsyncdir,
+	.statfs = op_statfs,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
+	.create = op_create,
+	.fallocate = op_fallocate,
+	.copy_file_range = op_copy_file_range,
+	.lseek = op_lseek,
+};
+
+/* --- the session --- */
+
+/* fsname=URL needs its commas and backslashes escaped for -o. */
+static void
+put_escaped(struct buf *b, const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if (*s == ',' || *s == '\\')
+			buf_put_u8(b, '\\');
+		buf_put_u8(b, (uint8_t)*s);
+	}
+}
+
+static int
+session_args(const struct fs_options *o, struct buf *text)
+{
+	buf_puts(text, "subtype=gnsfs,default_permissions,");
+	if (o->allow_other)
+		buf_puts(text, "allow_other,");
+	if (o->read_only)
+		buf_puts(text, "ro,");
+	buf_puts(text, "fsname=");
+	put_escaped(text, o->url);
+	return buf_err(text);
+}
+
+static int
+serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
+{
+	struct ready ready = { .fr = fr, .dir = o->dir, .fd = ready_fd };
+	struct fuse_loop_config *cfg = fuse_loop_cfg_create();
+	pthread_t thread;
+	int err;
+
+	if (cfg == NULL)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(cfg, 0);
+	fuse_loop_cfg_set_max_threads(cfg, MAX_THREADS);
+	fuse_loop_cfg_set_idle_threads(cfg, IDLE_THREADS);
+	err = -pthread_create(&thread, NULL, announce, &ready);
+	if (err == 0) {
+		err = fuse_session_loop_mt(fr->se, cfg);
+		if (err > 0)
+			err = 0;	/* a signal: as asked */
+		(void)pthread_join(thread, NULL);
+	}
+	fuse_loop_cfg_destroy(cfg);
+	return err;
+}
+
+static void
+stop_notifier(struct fuse_front *fr)
+{
+	struct notice *x;
+
+	lock_take(&fr->lock);
+	fr->stop = true;
+	cond_signal(&fr->cond);
+	lock_drop(&fr->lock);
+	(void)pthread_join(fr->notifier, NULL);
+	while ((x = fr->head) != NULL) {
+		fr->head = x->next;
+		free(x);
+	}
+}
+
+static void
+signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	(void)pthread_sigmask(how, &set, NULL);
+}
+
+static int
+mount_session(struct fuse_front *fr, const struct fs_options *o,
+    struct why *why)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct buf text = BUF_INIT;
+	int err;
+
+	err = session_args(o, &text);
+	if (err == 0 && (fuse_opt_add_arg(&args, "gnsfs") != 0 ||
+	    fuse_opt_add_arg(&args, "-o") != 0 ||
+	    fuse_opt_add_arg(&args, buf_cstr(&text)) != 0))
+		err = -ENOMEM;
+	if (err == 0) {
+		fr->se = fuse_session_new(&args, &ops, sizeof ops, fr);
+		if (fr->se == NULL)
+			err = why_set(why, -EINVAL, "the FUSE session could "
+			    "not be made with options '%s'", buf_cstr(&text));
+	}
+	if (err == 0 && fuse_session_mount(fr->se, o->dir) != 0)
+		err = why_set(why, -EBUSY, "cannot mount at '%s': is it an "
+		    "empty directory of yours, is /dev/fuse there, and is "
+		    "fusermount3 (package fuse3) installed?", o->dir);
+	buf_done(&text);
+	fuse_opt_free_args(&args);
+	return err;
+}
+
+int
+fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
+    struct why *why)
+{
+	struct fuse_front *fr = calloc(1, sizeof *fr);
+	int err;
+
+	if (fr == NULL)
+		return -ENOMEM;
+	fr->fs = f;
+	fr->tail = &fr->head;
+	lock_init(&fr->lock, RANK_LOG - 1, "notices");
+	cond_init(&fr->cond);
+	err = mount_session(fr, o, why);
+	if (err != 0)
+		goto out;
+	signals(SIG_UNBLOCK);
+	err = fuse_set_signal_handlers(fr->se) == 0 ? 0 : -EIO;
+	f->front = fr;
+	if (err == 0)
+		err = -pthread_create(&fr->notifier, NULL, notifier, fr);
+	if (err == 0) {
+		err = serve(fr, o, ready_fd);
+		stop_notifier(fr);
+	}
+	f->front = NULL;
+	fuse_session_unmount(fr->se);
+	fuse_remove_signal_handlers(fr->se);
+	signals(SIG_BLOCK);
+out:
+	if (fr->se != NULL)
+		fuse_session_destroy(fr->se);
+	cond_done(&fr->cond);
+	lock_done(&fr->lock);
+	free(fr);
+	return err;
+}
+
+void
+fs_request_unmount(struct fs *f)
+{
+	/* The main thread alone takes signals; its loop ends on this one. */
+	(void)f;
+	(void)kill(getpid(), SIGTERM);
+}

@@ -1,0 +1,517 @@
+/*
+ * Start and stop of a mounted namespace: the state directory, then bottom up
+ * what fs.h lists, then top down again.
+ *
+ * The state directory (cache=, or by default NAME-UUID8 below /var/lib/gnsfs
+ * or $XDG_STATE_HOME/gnsfs) holds all that this host keeps of one namespace:
+ *   lock        flock for as long as the daemon lives
+ *   home.json   which namespace it is of: name, uuid, url
+ *   state.db    tree, journal, index (state= moves these three elsewhere)
+ *   data/ pool/ small.db   bytes (cache/)
+ * home.json lets a mount find its state with no store in reach.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "fs/control.h"
+#include "fs/fill.h"
+#include "fs/fs.h"
+#include "fs/home.h"
+#include "fs/io.h"
+#include "fs/pins.h"
+#include "fs/ship.h"
+#include "fs/stores.h"
+#include "fs/upload.h"
+#include "fs/vnode.h"
+#include "meta/journal.h"
+
+#define START_TIME	(9 * NSEC_PER_SEC)	/* the manual says 10 s */
+#define HOME_TIME	(4 * NSEC_PER_SEC)	/* of them, to reach the home */
+#define IO_THREADS	16
+
+/* --- write state --- */
+
+int
+fs_may_write(struct fs *f)
+{
+	return atomic_load(&f->write_state) == FS_WRITABLE ? 0 : -EROFS;
+}
+
+void
+fs_set_write_state(struct fs *f, enum fs_write_state s, const char *fmt, ...)
+{
+	va_list ap;
+	char text[512];
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	lock_take(&f->why_lock);
+	if ((enum fs_write_state)atomic_exchange(&f->write_state, (int)s) !=
+	    s && s != FS_WRITABLE)
+		log_warn("read-only from now on", "why=%s", LOG_Q(text));
+	f->why_read_only.text[0] = '\0';
+	if (s != FS_WRITABLE)
+		why_set(&f->why_read_only, 0, "%s", text);
+	lock_drop(&f->why_lock);
+}
+
+/* --- the state directory --- */
+
+static char *
+join(const char *a, const char *b)
+{
+	char *s;
+
+	return asprintf(&s, "%s/%s", a, b) < 0 ? NULL : s;
+}
+
+/* Where state directories are by default; new. */
+static char *
+default_base(void)
+{
+	const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	char *s;
+
+	if (geteuid() == 0)
+		return strdup("/var/lib/gnsfs");
+	if (xdg != NULL && xdg[0] == '/')
+		return join(xdg, "gnsfs");
+	if (home == NULL || asprintf(&s, "%s/.local/state/gnsfs", home) < 0)
+		return NULL;
+	return s;
+}
+
+/* What home.json of a state directory says: -ENOENT, -EUCLEAN. */
+static int
+local_id(const char *dir, struct home_id *ret, char *url, size_t nurl)
+{
+	char *path = join(dir, "home.json");
+	const char *name, *uuid, *u;
+	json_t *j = NULL;
+	int err = path == NULL ? -ENOMEM : 0;
+
+	if (err == 0 && access(path, F_OK) != 0)
+		err = -ENOENT;
+	if (err == 0) {
+		j = json_load_file(path, 0, NULL);
+		if (json_unpack(j, "{s:s, s:s, s:s}", "name", &name, "uuid",
+		    &uuid, "url", &u) != 0 || strlen(uuid) != 36 ||
+		    strlen(name) > 64)
+			err = -EUCLEAN;
+	}
+	if (err == 0) {
+		snprintf(ret->name, sizeof ret->name, "%s", name);
+		snprintf(ret->uuid, sizeof ret->uuid, "%s", uuid);
+		snprintf(url, nurl, "%s", u);
+	}
+	json_decref(j);
+	free(path);
+	return err;
+}
+
+static int
+write_local_id(const char *dir, const struct home_id *id, const char *url)
+{
+	char *path = join(dir, "home.json"), *tmp = join(dir, "home.json.new");
+	json_t *j = json_pack("{s:s, s:s, s:s}", "name", id->name, "uuid",
+	    id->uuid, "url", url);
+	int err = 0;
+
+	if (path == NULL || tmp == NULL || j == NULL)
+		err = -ENOMEM;
+	else if (json_dump_file(j, tmp, JSON_INDENT(2)) != 0)
+		err = -EIO;
+	else
+		err = sys.rename(tmp, path);
+	if (err == 0)
+		err = sys_sync_parent(path);
+	json_decref(j);
+	free(tmp);
+	free(path);
+	return err;
+}
+
+/* The state directory of this URL among the default ones; new or NULL. */
+static char *
+find_local(const char *canonical)
+{
+	char *base = default_base(), *dir, *found = NULL;
+	char url[URL_MAX];
+	struct home_id id;
+	struct dirent *e;
+	DIR *d = base == NULL ? NULL : opendir(base);
+
+	while (d != NULL && found == NULL && (e = readdir(d)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		dir = join(base, e->d_name);
+		if (dir != NULL && local_id(dir, &id, url, sizeof url) == 0 &&
+		    strcmp(url, canonical) == 0)
+			found = dir;
+		else
+			free(dir);
+	}
+	if (d != NULL)
+		closedir(d);
+	free(base);
+	return found;
+}
+
+static char *
+default_dir(const struct home_id *id)
+{
+	char *base = default_base(), *s = NULL;
+
+	if (base != NULL && asprintf(&s, "%s/%s-%.8s", base, id->name,
+	    id->uuid) < 0)
+		s = NULL;
+	free(base);
+	return s;
+}
+
+static int
+make_dir(const char *dir, struct why *why)
+{
+	int err = sys_mkdirs(dir, 0700);
+
+	if (err != 0)
+		return why_set(why, err, "cannot make the directory '%s': %s; "
+		    "name another with cache=DIR", dir, strerror(-err));
+	if (access(dir, W_OK) != 0)
+		return why_set(why, -EACCES, "no permission to write to '%s'; "
+		    "name another with cache=DIR", dir);
+	return 0;
+}
+
+static int
+take_lock(struct fs *f, struct why *why)
+{
+	char *path = join(f->state_dir, "lock");
+	int fd;
+
+	if (path == NULL)
+		return -ENOMEM;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	free(path);
+	if (fd < 0)
+		return why_set(why, -errno, "cannot open the lock in '%s': %s",
+		    f->state_dir, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		close(fd);
+		return why_set(why, -EBUSY, "'%s' is in use by another gnsfs "
+		    "mount of this host; unmount that one, or name another "
+		    "with cache=DIR", f->state_dir);
+	}
+	f->lock_fd = fd;
+	return 0;
+}
+
+/*
+ * Finds, makes and locks the directories.  reached: id is what the home says;
+ * else it is found out here, or -EHOSTUNREACH.
+ */
+static int
+open_dirs(struct fs *f, const char *canonical, bool reached,
+    struct home_id *id, struct why *why)
+{
+	const struct fs_options *o = &f->opt;
+	struct home_id local;
+	char url[URL_MAX];
+	int err;
+
+	if (o->state != NULL || o->cache != NULL)
+		f->state_dir = strdup(o->state != NULL ? o->state : o->cache);
+	else
+		f->state_dir = reached ? default_dir(id) :
+		    find_local(canonical);
+	if (f->state_dir == NULL)
+		return reached ? -ENOMEM : -EHOSTUNREACH;
+	f->cache_dir = strdup(o->cache != NULL ? o->cache : f->state_dir);
+	if (f->cache_dir == NULL)
+		return -ENOMEM;
+	err = local_id(f->state_dir, &local, url, sizeof url);
+	if (err == -EUCLEAN)
+		return why_set(why, err, "'%s/home.json' is damaged; restore "
+		    "it or name an empty directory with cache=DIR",
+		    f->state_dir);
+	if (err == -ENOENT && !reached)
+		return -EHOSTUNREACH;
+	if (err == 0 && reached && strcmp(local.uuid, id->uuid) != 0)
+		return why_set(why, -EEXIST, "'%s' belongs to the namespace "
+		    "'%s' (%s), not to '%s' (%s); name another directory with "
+		    "cache=DIR", f->state_dir, local.name, local.uuid,
+		    id->name, id->uuid);
+	if (err == 0 && !reached)
+		*id = local;
+	err = make_dir(f->state_dir, why);
+	if (err == 0)
+		err = make_dir(f->cache_dir, why);
+	if (err == 0)
+		err = take_lock(f, why);
+	if (err == 0 && reached)
+		err = write_local_id(f->state_dir, id, canonical);
+	return err;
+}
+
+/* --- start --- */
+
+static int
+open_database(struct fs *f, const struct home_id *id, struct why *why)
+{
+	char *path = join(f->state_dir, "state.db");
+	char uuid[64];
+	struct sqc *c = NULL;
+	int err;
+
+	err = path == NULL ? -ENOMEM : meta_open(path, &f->meta, why);
+	free(path);
+	if (err != 0)
+		return err;
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_get(c, "uuid", uuid, sizeof uuid);
+	sq_read_end(c);
+	if (err == 0 && strcmp(uuid, id->uuid) != 0)
+		return why_set(why, -EEXIST, "the database in '%s' is of "
+		    "another namespace (%s); name another directory with "
+		    "cache=DIR", f->state_dir, uuid);
+	return err == -ENOENT ? 0 : err;
+}
+
+static int
+note_uuid_tx(struct sqc *c, void *arg)
+{
+	struct fs *f = arg;
+	int err = meta_set(c, "uuid", f->uuid);
+
+	return err != 0 ? err : meta_set(c, "name", f->name);
+}
+
+static int
+open_cache(struct fs *f, struct why *why)
+{
+	struct cache_opts o = { .dir = f->cache_dir,
+	    .index = meta_sq(f->meta), .size_limit = f->opt.cache_size };
+	bool unclean = false;
+	int err;
+
+	err = sq_write(meta_sq(f->meta), note_uuid_tx, f);
+	if (err == 0)
+		err = cache_open(&o, &f->cache, &unclean, why);
+	if (err == 0 && unclean)
+		log_warn("the host went down uncleanly: bytes on disk are "
+		    "checked before use", "dir=%s", LOG_Q(f->cache_dir));
+	return err;
+}
+
+static int
+start_parts(struct fs *f, struct store **home, int64_t deadline,
+    struct why *why)
+{
+	int err;
+
+	err = workers_new("gnsfs-io", IO_THREADS, &f->io);
+	if (err == 0)
+		err = vnodes_new(&f->vnodes);
+	if (err == 0)
+		err = fill_new(&f->fill);
+	if (err == 0) {
+		err = stores_new(f, *home, &f->stores);
+		*home = NULL;
+	}
+	if (err == 0)
+		err = io_recover(f);
+	if (err == 0)
+		err = ship_start(f, deadline, why);
+	if (err == 0)
+		err = upload_start(f);
+	if (err == 0)
+		err = pins_start(f);
+	if (err == 0)
+		err = control_start(f, why);
+	return err;
+}
+
+/* Opens the home's store and asks who it is.  *reached: it answered. */
+static int
+ask_home(struct fs *f, struct store **home, struct home_id *id,
+    char **canonical, bool *reached, struct why *why)
+{
+	struct store_call call = { .why = why, .tag = "home",
+	    .deadline = clock_mono() + HOME_TIME };
+	struct stack_opts so = { .trace_fd = -1 };
+	struct url u = { 0 };
+	int err;
+
+	err = url_parse(f->opt.url, &u, why);
+	if (err != 0)
+		return err;
+	*canonical = url_canonical(&u);
+	err = *canonical == NULL ? -ENOMEM : store_open(&u, &so, home, why);
+	url_done(&u);
+	if (err != 0)
+		return err;
+	err = home_read(*home, &call, id, why);
+	*reached = err == 0;
+	if (err == -EHOSTUNREACH || err == -EIO || err == -EAGAIN ||
+	    err == -ECANCELED || err == -ETIMEDOUT)
+		err = 0;
+	return err;
+}
+
+static int
+start(struct fs *f, struct why *why)
+{
+	int64_t deadline = clock_mono() + START_TIME;
+	struct why unreached = { "" };
+	struct store *home = NULL;
+	struct home_id id = { .name = "" };
+	char *canonical = NULL;
+	bool reached = false;
+	int err;
+
+	err = ask_home(f, &home, &id, &canonical, &reached, &unreached);
+	if (err == 0)
+		err = open_dirs(f, canonical, reached, &id, why);
+	if (err != 0 && why->text[0] == '\0')
+		why_set(why, err, "%s%s", why_text(&unreached, err),
+		    err == -EHOSTUNREACH ? "; and this host keeps no state of "
+		    "this namespace to start from" : "");
+	if (err == 0) {
+		snprintf(f->name, sizeof f->name, "%s", id.name);
+		snprintf(f->uuid, sizeof f->uuid, "%s", id.uuid);
+		err = open_database(f, &id, why);
+	}
+	if (err == 0)
+		err = open_cache(f, why);
+	if (err == 0)
+		err = start_parts(f, &home, deadline, why);
+	store_free(home);
+	free(canonical);
+	return err;
+}
+
+static int
+copy_options(const struct fs_options *o, struct fs_options *ret)
+{
+	*ret = *o;
+	ret->url = strdup(o->url);
+	ret->dir = o->dir != NULL ? strdup(o->dir) : NULL;
+	ret->cache = o->cache != NULL ? strdup(o->cache) : NULL;
+	ret->state = o->state != NULL ? strdup(o->state) : NULL;
+	ret->log = o->log != NULL ? strdup(o->log) : NULL;
+	return ret->url == NULL ? -ENOMEM : 0;
+}
+
+/* No thread but the main one takes signals. */
+static void
+block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGPIPE);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+int
+fs_start(const struct fs_options *opt, struct fs **ret, struct why *why)
+{
+	struct fs *f = calloc(1, sizeof *f);
+	struct why own = { "" };
+	int err;
+
+	if (f == NULL)
+		return -ENOMEM;
+	if (why == NULL)
+		why = &own;
+	block_signals();
+	sys_init();
+	f->lock_fd = -1;
+	f->started = clock_real();
+	lock_init(&f->why_lock, RANK_LOG - 2, "why");
+	atomic_store(&f->write_state,
+	    opt->read_only ? FS_READ_ONLY : FS_WRITABLE);
+	err = copy_options(opt, &f->opt);
+	if (err == 0)
+		err = start(f, why);
+	if (err != 0) {
+		(void)fs_stop(f, 0);
+		return err;
+	}
+	*ret = f;
+	return 0;
+}
+
+/* --- stop --- */
+
+static uint64_t
+pending(struct fs *f)
+{
+	struct journal_stat st = { 0 };
+	struct sqc *c = NULL;
+
+	if (sq_read(meta_sq(f->meta), &c) == 0)
+		(void)journal_stat(c, &st);
+	sq_read_end(c);
+	return st.ops;
+}
+
+uint64_t
+fs_stop(struct fs *f, int64_t deadline)
+{
+	struct why why = { "" };
+	uint64_t left = 0;
+
+	if (f == NULL)
+		return 0;
+	if (f->control != NULL)
+		control_stop(f);
+	if (f->pins != NULL)
+		pins_stop(f);
+	if (f->ship != NULL && f->upload != NULL && deadline > 0 &&
+	    fs_may_write(f) == 0 && io_sync(f, 0, deadline, &why) != 0)
+		log_warn("not everything is stored yet; it is kept and "
+		    "resumes at the next mount", "why=%s", LOG_Q(why.text));
+	atomic_store(&f->stopping, true);
+	if (f->upload != NULL)
+		upload_stop(f);
+	if (f->ship != NULL)
+		ship_stop(f, deadline > 0);
+	workers_free(f->io);
+	f->io = NULL;
+	if (f->meta != NULL)
+		left = pending(f);
+	stores_free(f->stores);
+	fill_free(f->fill);
+	vnodes_free(f->vnodes);
+	if (f->cache != NULL)
+		cache_close(f->cache);
+	meta_close(f->meta);
+	if (f->lock_fd >= 0)
+		close(f->lock_fd);
+	lock_done(&f->why_lock);
+	options_done(&f->opt);
+	free(f->state_dir);
+	free(f->cache_dir);
+	free(f);
+	return left;
+}

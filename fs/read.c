@@ -1,0 +1,151 @@
+/*
+ * Reading: from the vnode's content to the caller's buffer.
+ *
+ * A small file is loaded whole and answered from memory while it is open; a
+ * large one is read from its backing file where its bytes are, and through
+ * fill.c where they are not.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/counters.h"
+#include "fs/content.h"
+#include "fs/fill.h"
+#include "fs/io.h"
+
+_Thread_local bool (*io_interrupted)(void *arg);
+_Thread_local void *io_interrupted_arg;
+
+/* The live size: the backing file's while it is dirty (F3). */
+static uint64_t
+size_of(struct vnode *v, struct bfile *b)
+{
+	uint64_t size;
+
+	lock_take(&v->lock);
+	size = v->attr.size;
+	lock_drop(&v->lock);
+	return b != NULL && bfile_is_dirty(b) ? bfile_size(b) : size;
+}
+
+static int
+clip(uint64_t size, uint64_t off, size_t *n)
+{
+	if (off >= size)
+		return 0;
+	if (*n > size - off)
+		*n = size - off;
+	return 1;
+}
+
+int
+io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
+    struct bfile **ret, size_t *retn)
+{
+	struct bfile *b = vnode_backing(h->v);
+
+	if (b == NULL)
+		return -EAGAIN;
+	if (!clip(size_of(h->v, b), off, &n))
+		n = 0;
+	if (n > 0 && bfile_has(b, off, n) != 1) {
+		bfile_put(b);
+		return -EAGAIN;
+	}
+	counter_add(cache_hits, 1);
+	fill_note_read(f, h, off, n);
+	*ret = b;
+	*retn = n;
+	return 0;
+}
+
+/* Makes v->b or v->bytes be there. */
+static int
+prepare(struct fs *f, struct vnode *v)
+{
+	struct bfile *b = NULL;
+	int err = 0;
+
+	vnode_enter(v);
+	if (v->b == NULL && !v->have_bytes) {
+		err = content_small(f, v);
+		if (err == -EFBIG) {
+			err = bfile_make(f->cache, v->ino, v->attr.size, &b);
+			if (err == 0)
+				vnode_set_backing(v, b);
+		}
+	}
+	vnode_leave(v);
+	return err;
+}
+
+static ssize_t
+read_small(struct vnode *v, void *buf, size_t n, uint64_t off)
+{
+	ssize_t r = -EAGAIN;
+
+	lock_take(&v->lock);
+	if (v->b == NULL && v->have_bytes) {
+		r = 0;
+		if (clip(v->bytes.len, off, &n)) {
+			memcpy(buf, v->bytes.p + off, n);
+			r = (ssize_t)n;
+		}
+	}
+	lock_drop(&v->lock);
+	return r;
+}
+
+ssize_t
+io_read(struct fs *f, struct handle *h, void *buf, size_t n, uint64_t off)
+{
+	struct vnode *v = h->v;
+	struct bfile *b;
+	ssize_t r = -EAGAIN;
+	int tries;
+
+	/* The representation may change between two steps; each change is a
+	 * settling or a first write, so a few rounds are always enough. */
+	for (tries = 0; r == -EAGAIN && tries < 16; tries++) {
+		b = vnode_backing(v);
+		if (b == NULL) {
+			r = read_small(v, buf, n, off);
+			if (r == -EAGAIN) {
+				int err = prepare(f, v);
+
+				if (err != 0)
+					return err;
+			}
+			continue;
+		}
+		if (!clip(size_of(v, b), off, &n))
+			r = 0;
+		else if (bfile_has(b, off, n) == 1) {
+			counter_add(cache_hits, 1);
+			fill_note_read(f, h, off, n);
+			r = bfile_read(b, buf, n, off);
+		} else
+			r = fill_read(f, h, b, buf, n, off);
+		bfile_put(b);
+	}
+	return r == -EAGAIN ? -EIO : r;
+}
+
+off_t
+io_lseek(struct fs *f, struct handle *h, uint64_t off, int whence)
+{
+	struct bfile *b = vnode_backing(h->v);
+	uint64_t size = size_of(h->v, b);
+	off_t r;
+
+	if (off >= size)
+		r = -ENXIO;
+	else if (b != NULL && bfile_is_complete(b))
+		r = bfile_seek(b, off, whence);
+	else
+		r = whence == SEEK_HOLE ? (off_t)size : (off_t)off;
+	bfile_put(b);
+	return r;
+}

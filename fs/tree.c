@@ -1,0 +1,337 @@
+/* See tree.h. */
+#include "fs/tree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "fs/io.h"
+#include "fs/ship.h"
+#include "meta/journal.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE	(1 << 0)
+#define RENAME_EXCHANGE		(1 << 1)
+#endif
+
+/* --- asking --- */
+
+void
+tree_present(struct fs *f, struct attr *a)
+{
+	if (f->opt.uid >= 0)
+		a->uid = (uint32_t)f->opt.uid;
+	if (f->opt.gid >= 0)
+		a->gid = (uint32_t)f->opt.gid;
+	if (f->opt.umask >= 0)
+		a->mode &= ~((uint32_t)f->opt.umask & 0777);
+}
+
+int
+tree_getattr(struct fs *f, uint64_t ino, struct attr *ret)
+{
+	struct sqc *c = NULL;
+	struct vnode *v;
+	int err;
+
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_getattr(c, ino, ret);
+	sq_read_end(c);
+	if (err == -ENOENT && (v = vnode_peek(f, ino)) != NULL) {
+		lock_take(&v->lock);		/* open, its names are gone */
+		if (v->loaded && v->opens > 0) {
+			*ret = v->attr;
+			ret->nlink = 0;
+			if (v->b != NULL && bfile_is_dirty(v->b))
+				ret->size = bfile_size(v->b);
+			err = 0;
+		}
+		lock_drop(&v->lock);
+		vnode_put(f, v);
+	} else if (err == 0)
+		vnode_overlay(f, ret);
+	if (err == 0)
+		tree_present(f, ret);
+	return err;
+}
+
+int
+tree_lookup(struct fs *f, uint64_t parent, const char *name, struct attr *ret)
+{
+	struct sqc *c = NULL;
+	int err;
+
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_lookup(c, parent, name, ret);
+	sq_read_end(c);
+	if (err == 0) {
+		vnode_overlay(f, ret);
+		tree_present(f, ret);
+	}
+	return err;
+}
+
+/* --- changing --- */
+
+struct change_tx {
+	struct fs	*f;
+	struct op	*op;
+	/* filled in from the tree, in the transaction: */
+	bool		 find_ino;	/* op->ino is what (parent, name) is */
+	bool		 find_ino2;	/* op->ino2 is what (parent2, name2) is */
+	bool		 last_link, last_link2;	/* out */
+	bool		 is_file;
+	uint64_t	 seq;
+};
+
+static int
+find(struct sqc *c, uint64_t parent, const char *name, uint64_t *retino,
+    bool *retlast, bool *retfile)
+{
+	struct attr a;
+	int err = meta_lookup(c, parent, name, &a);
+
+	if (err == 0) {
+		*retino = a.ino;
+		*retlast = a.nlink <= 1 && !S_ISDIR(a.mode);
+		if (retfile != NULL)
+			*retfile = S_ISREG(a.mode);
+	}
+	return err;
+}
+
+static int
+change_tx(struct sqc *c, void *arg)
+{
+	struct change_tx *t = arg;
+	struct op *op = t->op;
+	int err = 0;
+
+	if (t->find_ino)
+		err = find(c, op->parent, op->name, &op->ino, &t->last_link,
+		    &t->is_file);
+	if (err == 0 && t->find_ino2) {
+		err = find(c, op->parent2, op->name2, &op->ino2,
+		    &t->last_link2, NULL);
+		if (err == -ENOENT && !(op->flags & RENAME_EXCHANGE)) {
+			op->ino2 = 0;
+			err = 0;
+		}
+	}
+	if (err == 0)
+		err = journal(t->f->meta, c, op, NEEDS_NOTHING, NULL, 0,
+		    &t->seq);
+	return err;
+}
+
+static int
+change(struct fs *f, struct change_tx *t)
+{
+	int err = fs_may_write(f);
+
+	t->f = f;
+	if (err == 0)
+		err = sq_write(meta_sq(f->meta), change_tx, t);
+	if (err == 0)
+		ship_kick(f);
+	return err;
+}
+
+int
+tree_inherit(struct fs *f, uint64_t parent, struct owner *o, uint32_t *mode)
+{
+	struct attr a;
+	struct sqc *c = NULL;
+	int err;
+
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_getattr(c, parent, &a);
+	sq_read_end(c);
+	if (err == 0 && (a.mode & S_ISGID)) {
+		o->gid = a.gid;
+		if (S_ISDIR(*mode))
+			*mode |= S_ISGID;
+	}
+	return err;
+}
+
+static int
+make(struct fs *f, struct op *op, struct attr *ret)
+{
+	struct owner o = { op->uid, op->gid };
+	struct change_tx t = { .op = op };
+	int err;
+
+	op->mtime = clock_real();
+	op->ino = meta_new_id(f->meta);
+	if (op->ino == 0)
+		return -EROFS;
+	err = tree_inherit(f, op->parent, &o, &op->mode);
+	op->gid = o.gid;
+	if (err == 0)
+		err = change(f, &t);
+	if (err == 0) {
+		*ret = (struct attr){ .ino = op->ino, .mode = op->mode,
+		    .uid = op->uid, .gid = op->gid, .rdev = op->rdev,
+		    .nlink = op->kind == OP_MKDIR ? 2 : 1,
+		    .atime = op->mtime, .mtime = op->mtime,
+		    .ctime = op->mtime, .size = op->nvalue };
+		tree_present(f, ret);
+	}
+	return err;
+}
+
+int
+tree_mknod(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
+    uint32_t rdev, struct owner o, struct attr *ret)
+{
+	struct op op = { .kind = OP_CREATE, .parent = parent, .name = name,
+	    .mode = mode, .uid = o.uid, .gid = o.gid, .rdev = rdev };
+
+	return make(f, &op, ret);
+}
+
+int
+tree_mkdir(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
+    struct owner o, struct attr *ret)
+{
+	struct op op = { .kind = OP_MKDIR, .parent = parent, .name = name,
+	    .mode = S_IFDIR | (mode & 07777), .uid = o.uid, .gid = o.gid };
+
+	return make(f, &op, ret);
+}
+
+int
+tree_symlink(struct fs *f, uint64_t parent, const char *name,
+    const char *target, struct owner o, struct attr *ret)
+{
+	struct op op = { .kind = OP_SYMLINK, .parent = parent, .name = name,
+	    .mode = S_IFLNK | 0777, .uid = o.uid, .gid = o.gid,
+	    .value = target, .nvalue = strlen(target) };
+
+	return make(f, &op, ret);
+}
+
+int
+tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
+    struct attr *ret)
+{
+	struct op op = { .kind = OP_LINK, .ino = ino, .parent = parent,
+	    .name = name, .ctime = clock_real() };
+	struct change_tx t = { .op = &op };
+	int err;
+
+	err = io_sync_before_rename(f, ino);				/* L11 */
+	if (err == 0)
+		err = change(f, &t);
+	return err != 0 ? err : tree_getattr(f, ino, ret);
+}
+
+int
+tree_unlink(struct fs *f, uint64_t parent, const char *name)
+{
+	struct op op = { .kind = OP_UNLINK, .parent = parent, .name = name,
+	    .ctime = clock_real() };
+	struct change_tx t = { .op = &op, .find_ino = true };
+	int err;
+
+	err = change(f, &t);
+	if (err == 0 && t.last_link && t.is_file)
+		io_unlinked(f, op.ino);
+	return err;
+}
+
+int
+tree_rmdir(struct fs *f, uint64_t parent, const char *name)
+{
+	struct op op = { .kind = OP_RMDIR, .parent = parent, .name = name,
+	    .ctime = clock_real() };
+	struct change_tx t = { .op = &op, .find_ino = true };
+
+	return change(f, &t);
+}
+
+int
+tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
+    const char *name2, unsigned flags)
+{
+	struct op op = { .kind = OP_RENAME, .parent = parent, .name = name,
+	    .parent2 = parent2, .name2 = name2, .flags = flags };
+	struct change_tx t = { .op = &op, .find_ino = true,
+	    .find_ino2 = true };
+	struct attr a, over;
+	int err;
+
+	err = tree_lookup(f, parent, name, &a);
+	if (err == 0 && S_ISREG(a.mode) && !(flags & RENAME_EXCHANGE) &&
+	    tree_lookup(f, parent2, name2, &over) == 0)
+		err = io_sync_before_rename(f, a.ino);			/* L11 */
+	op.ctime = clock_real();
+	if (err == 0)
+		err = change(f, &t);
+	if (err == 0 && op.ino2 != 0 && op.ino2 != op.ino && t.last_link2 &&
+	    !(flags & RENAME_EXCHANGE))
+		io_unlinked(f, op.ino2);
+	return err;
+}
+
+int
+tree_setattr(struct fs *f, uint64_t ino, const struct attr *a, uint32_t mask)
+{
+	struct op op = { .kind = OP_SETATTR, .ino = ino, .mask = mask,
+	    .mode = a->mode, .uid = a->uid, .gid = a->gid,
+	    .atime = a->atime, .mtime = a->mtime, .ctime = clock_real() };
+	struct change_tx t = { .op = &op };
+	struct vnode *v;
+	int err;
+
+	err = change(f, &t);
+	if (err == 0 && (mask & ATTR_MTIME))
+		io_times_set(f, ino, a->mtime);
+	if (err == -ENOENT && (v = vnode_peek(f, ino)) != NULL) {
+		lock_take(&v->lock);		/* open, its names are gone */
+		if (v->opens > 0) {
+			if (mask & ATTR_MODE)
+				v->attr.mode = (v->attr.mode & S_IFMT) |
+				    (a->mode & 07777);
+			if (mask & ATTR_UID)
+				v->attr.uid = a->uid;
+			if (mask & ATTR_GID)
+				v->attr.gid = a->gid;
+			err = 0;
+		}
+		lock_drop(&v->lock);
+		vnode_put(f, v);
+	}
+	return err;
+}
+
+int
+tree_setxattr(struct fs *f, uint64_t ino, const char *name, const void *value,
+    size_t n, int flags)
+{
+	struct op op = { .kind = OP_SETXATTR, .ino = ino, .name = name,
+	    .value = value, .nvalue = n, .flags = (uint32_t)flags,
+	    .ctime = clock_real() };
+	struct change_tx t = { .op = &op };
+
+	if (n > META_XATTR_MAX)
+		return -E2BIG;
+	return change(f, &t);
+}
+
+int
+tree_removexattr(struct fs *f, uint64_t ino, const char *name)
+{
+	struct op op = { .kind = OP_REMOVEXATTR, .ino = ino, .name = name,
+	    .ctime = clock_real() };
+	struct change_tx t = { .op = &op };
+
+	return change(f, &t);
+}
