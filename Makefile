@@ -41,7 +41,8 @@ $(B)/libgnsfs.a: $(OBJ)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC $<"
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # One folder alone, for work on it: make base, make meta, ...
 $(DIRS): %:
@@ -49,7 +50,8 @@ $(DIRS): %:
 
 $(B)/test/%: test/unit/%.c $(B)/libgnsfs.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(B)/libgnsfs.a \
+	@echo "  CC $<"
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(B)/libgnsfs.a \
 		$(LDLIBS) $(shell pkg-config --cflags --libs check)
 
 unit: $(UNIT)
