@@ -5,7 +5,12 @@
  * States of an op:   journalled → frozen → landed (row gone)
  * At most one batch is frozen.  Freezing is one transaction, then sq_sync:
  *  - the longest prefix such that every `extents` op in it is ready, small,
- *    or void (M3), of at most max_ops ops and about max_bytes encoded;
+ *    or void (M3), of at most BATCH_MAX_OPS ops and about BATCH_MAX_BYTES
+ *    encoded.  An op that waits for an upload is void when a later one of its
+ *    inode in the prefix is complete (the file's bytes of back then are gone:
+ *    what was uploaded later stands for both), a small one when a later one
+ *    replaces the whole file.  Only if nothing could be frozen otherwise, the
+ *    later one may be beyond the batch;
  *  - small bytes get places in packs, sorted by (parent, name), each pack at
  *    most 16 MiB, named by fresh object ids in store `store`;
  *  - content parts are applied with undo rows;
@@ -44,7 +49,9 @@ int	batch_admissible(struct sqc *c, const struct batch *b);
 int	batch_applied(struct sqc *c, const struct batch *b);
 
 /* Freezes if nothing is frozen yet and there is something to.  1: a batch is
- * frozen (now or before); 0: nothing ready; -errno.  Calls sq_write. */
+ * frozen (now or before) and on disk; 0: nothing ready, or our session's open
+ * has not landed yet; -ESTALE: our session is fenced (L13); -errno.  Calls
+ * sq_write. */
 int	batch_freeze(struct meta *m, uint32_t store);
 /* The frozen one.  -ENOENT: none. */
 int	batch_get(struct sqc *c, struct batch *ret);
@@ -54,6 +61,12 @@ int	batch_get(struct sqc *c, struct batch *ret);
 int	batch_packs(struct sqc *c,
 	    int (*each)(void *arg, uint64_t object, uint64_t size), void *arg);
 int	batch_pack_bytes(struct sqc *c, uint64_t object, struct buf *out);
+/* Each small file of the frozen batch: where in which pack, and its bytes
+ * (borrowed).  each's nonzero stops and is returned. */
+int	batch_small(struct sqc *c,
+	    int (*each)(void *arg, uint64_t ino, uint64_t seq,
+		uint64_t object, uint64_t ooff, const void *bytes, size_t n),
+	    void *arg);
 
 /* Writer.  The batch is in segment h->lsn: session's hwm, head, ops, undo,
  * frozen rows; unstored rows of the batch are removed after each was handed
