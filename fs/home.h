@@ -11,19 +11,36 @@
 #include <stdint.h>
 
 #include "backends/store.h"
+#include "base/buf.h"
 #include "base/why.h"
 
-struct home_id { char name[65]; char uuid[37]; unsigned format, feature; };
+/* The session number of whoever formats; the first mount's is above it. */
+#define HOME_SESSION	1u
+
+struct home_id {
+	char		 name[65];
+	char		 uuid[37];
+	unsigned	 format, feature;
+	int64_t		 created;	/* clock_real */
+	uint32_t	 uid, gid;	/* of the root directory */
+	char		 url[URL_MAX];	/* of the home, canonical */
+};
 
 /* Makes a namespace at url (never a bucket): probes put-if-absent, writes
  * gnsfs.json, and the first segment (lsn 1: the store `home`, the root).
- * -EEXIST: there is one (why names it); nothing half-made is left. */
+ * name NULL: the last part of the prefix, or the bucket.  -EEXIST: there is
+ * one (why names it); -ENOENT: no such bucket or folder; -EOPNOTSUPP: the
+ * store does not honour put-if-absent; nothing half-made is left. */
 int	home_format(const char *url, const char *name, struct home_id *ret,
 	    struct why *why);
 /* -ENOENT: no gnsfs.json there (why says how to make one);
  * -EPROTONOSUPPORT: newer format. */
 int	home_read(struct store *s, struct store_call *c, struct home_id *ret,
 	    struct why *why);
+/* The first segment's stored bytes, appended to out, and its hash: a function
+ * of gnsfs.json, so that whoever finds slot 1 empty may put it. */
+int	home_first_segment(const struct home_id *id, struct buf *out,
+	    uint8_t rethash[32]);
 
 #define MANIFEST_SNAPSHOTS 8
 struct manifest {
@@ -33,7 +50,7 @@ struct manifest {
 	uint64_t		snaps[MANIFEST_SNAPSHOTS];	/* lsn, ascending */
 	struct store_version	version;	/* "" when absent */
 };
-/* Absent: an empty one (watermark 1). */
+/* Absent: an empty one (watermark 1).  -EBADMSG: damaged. */
 int	manifest_read(struct store *s, struct store_call *c,
 	    struct manifest *ret, struct why *why);
 /* Compare-and-swap by m->version, which is updated.  -EAGAIN: changed. */

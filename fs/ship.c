@@ -1,0 +1,715 @@
+/*
+ * ship: the thread that moves the log, its states, and those who wait for it.
+ *
+ * States and what leads from one to another (ship_set_state asserts it):
+ *
+ *   CATCHING_UP → OPENING, RUNNING (read-only mount), OFFLINE, FENCED
+ *   OPENING     → RUNNING, OFFLINE, WAITING, FENCED
+ *   RUNNING     → OFFLINE, FENCED
+ *   OFFLINE     → CATCHING_UP
+ *   WAITING     → CATCHING_UP
+ *   FENCED      → (nothing)
+ *   any         → STOPPED
+ */
+#include "fs/ship_impl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "fs/stores.h"
+#include "fs/upload.h"
+
+#define CALL_TIMEOUT	(30 * NSEC_PER_SEC)
+#define CALL_RATE	(256 * 1024)	/* bytes/s that a call may count on */
+#define RETRY_FIRST	NSEC_PER_SEC
+#define RETRY_MOST	(15 * NSEC_PER_SEC)
+#define LOOK_EVERY	(500 * NSEC_PER_MSEC)
+#define WAITING_RETRY	(10 * NSEC_PER_SEC)
+#define SNAP_SEGMENTS	64
+#define SNAP_AT_END	16	/* segments, at unmount */
+#define SNAP_BYTES	(UINT64_C(64) << 20)
+
+static const char *const state_names[] = {
+	[SHIP_CATCHING_UP] = "catching up",
+	[SHIP_OPENING] = "opening",
+	[SHIP_RUNNING] = "running",
+	[SHIP_OFFLINE] = "offline",
+	[SHIP_WAITING] = "waiting",
+	[SHIP_FENCED] = "fenced",
+	[SHIP_STOPPED] = "stopped",
+};
+
+#define BIT(s)	(1u << (s))
+static const unsigned state_next[] = {
+	[SHIP_CATCHING_UP] = BIT(SHIP_OPENING) | BIT(SHIP_RUNNING) |
+	    BIT(SHIP_OFFLINE) | BIT(SHIP_FENCED),
+	[SHIP_OPENING] = BIT(SHIP_RUNNING) | BIT(SHIP_OFFLINE) |
+	    BIT(SHIP_WAITING) | BIT(SHIP_FENCED),
+	[SHIP_RUNNING] = BIT(SHIP_OFFLINE) | BIT(SHIP_FENCED),
+	[SHIP_OFFLINE] = BIT(SHIP_CATCHING_UP),
+	[SHIP_WAITING] = BIT(SHIP_CATCHING_UP),
+	[SHIP_FENCED] = 0,
+	[SHIP_STOPPED] = 0,
+};
+
+/* --- shared with the other files --- */
+
+void
+ship_call(struct ship *sh, struct store_call *c, struct why *why,
+    int64_t deadline, uint64_t bytes)
+{
+	int64_t own = clock_mono() + CALL_TIMEOUT +
+	    (int64_t)(bytes / CALL_RATE) * NSEC_PER_SEC;
+
+	*c = (struct store_call){
+		.deadline = deadline != 0 && deadline < own ? deadline : own,
+		.cancel = &sh->cancel,
+		.why = why,
+		.tag = "log",
+	};
+}
+
+int
+ship_rc(struct ship *sh, enum store_rc rc, struct why *why)
+{
+	if (sh->fs->stores != NULL)
+		stores_result(sh->fs, STORE_HOME_ID, rc, why);
+	if (rc == STORE_OK)
+		return 0;
+	/* not the object, what holds it (why says): as good as away */
+	if (rc == STORE_ABSENT)
+		return why_set(why, -EHOSTUNREACH, "%s: absent",
+		    sh->home->url);
+	return why_set(why, store_rc_errno(rc), "%s: %s", sh->home->url,
+	    store_rc_name(rc));
+}
+
+void
+ship_set_state(struct ship *sh, enum ship_state st, const char *why)
+{
+	bool told;
+
+	lock_take(&sh->lock);
+	assert(st == sh->state || st == SHIP_STOPPED ||
+	    (state_next[sh->state] & BIT(st)) != 0);
+	told = sh->state != st;
+	if (told)
+		sh->why_since = clock_mono();
+	/* while it is tried again the reason stays */
+	if (st != SHIP_CATCHING_UP && st != SHIP_OPENING)
+		snprintf(sh->why, sizeof(sh->why), "%.255s", why);
+	sh->state = st;
+	cond_broadcast(&sh->moved);
+	lock_drop(&sh->lock);
+	if (!told)
+		return;
+	if (why[0] != '\0')
+		log_warn("log", "state=%s why=%s", LOG_Q(state_names[st]),
+		    LOG_Q(why));
+	else
+		log_debug("log", "state=%s", LOG_Q(state_names[st]));
+}
+
+static int
+fenced_fn(struct sqc *c, void *arg)
+{
+	return meta_set(c, "fenced", arg);
+}
+
+void
+ship_fenced(struct ship *sh, const char *why)
+{
+	char text[256];
+	int err;
+
+	snprintf(text, sizeof(text), "%.255s", why);
+	err = sq_write_sync(meta_sq(sh->fs->meta), fenced_fn, text);
+	if (err < 0)
+		log_error("cannot note that this host is fenced", "err=%s",
+		    strerror(-err));
+	sh->opened = false;
+	fs_set_write_state(sh->fs, FS_FENCED, "%s", text);
+	ship_set_state(sh, SHIP_FENCED, text);
+}
+
+void
+ship_progress(struct ship *sh, uint64_t lsn, uint64_t nbytes, bool landed)
+{
+	sh->progress = clock_boot();
+	lock_take(&sh->lock);
+	sh->lsn = lsn;
+	sh->log_bytes += nbytes;
+	if (landed)
+		sh->last_landed = clock_real();
+	if (sh->have_snap_thread && sh->session != 0 &&
+	    (lsn - sh->snap_lsn > SNAP_SEGMENTS ||
+	    sh->log_bytes > SNAP_BYTES)) {
+		sh->snap_want = true;
+		cond_signal(&sh->snap_cond);
+	}
+	cond_broadcast(&sh->moved);
+	lock_drop(&sh->lock);
+}
+
+int
+ship_head(struct ship *sh, struct meta_head *ret)
+{
+	struct sqc *c;
+	int err;
+
+	err = sq_read(meta_sq(sh->fs->meta), &c);
+	if (err != 0)
+		return err;
+	err = meta_head(c, ret);
+	sq_read_end(c);
+	return err;
+}
+
+int
+ship_pending(struct ship *sh, struct journal_stat *ret)
+{
+	struct sqc *c;
+	int err;
+
+	err = sq_read(meta_sq(sh->fs->meta), &c);
+	if (err != 0)
+		return err;
+	err = journal_stat(c, ret);
+	sq_read_end(c);
+	if (err == 0)
+		counter_set(ops_pending, (int64_t)ret->ops);
+	return err;
+}
+
+/* --- bringing it up --- */
+
+/* Another host stands between us and the log. */
+static bool
+is_final(int err)
+{
+	return err == -ESTALE || err == -EBUSY;
+}
+
+/* The states passed on the way; the caller sets the one that follows. */
+static int
+bring_up(struct ship *sh, int64_t deadline, struct why *why)
+{
+	struct fs *f = sh->fs;
+	int err;
+
+	ship_set_state(sh, SHIP_CATCHING_UP, "");
+	err = ship_catch_up(sh, deadline, why);
+	if (err != 0 || f->opt.read_only)
+		return err;
+	ship_set_state(sh, SHIP_OPENING, "");
+	err = ship_send_frozen(sh, why);
+	if (err == 0 && !sh->opened)
+		err = ship_open_session(sh, deadline, why);
+	if (err == 0)
+		fs_set_write_state(f, FS_WRITABLE, "the session is open");
+	return err;
+}
+
+/* The state that follows a failure. */
+static void
+fell(struct ship *sh, int err, const struct why *why)
+{
+	if (err == -ESTALE)
+		ship_fenced(sh, why_text(why, err));
+	else if (err == -EBUSY && sh->state == SHIP_OPENING)
+		ship_set_state(sh, SHIP_WAITING, why_text(why, err));
+	else
+		ship_set_state(sh, SHIP_OFFLINE, why_text(why, err));
+}
+
+/* --- the thread --- */
+
+struct waking { bool stop, hurry; };
+
+/* Sleeps until it is told to stop, someone hurries, or it is time: `due`, or
+ * lag after the first kick. */
+static struct waking
+sleep_until(struct ship *sh, int64_t due, bool mind_kicks)
+{
+	struct waking w;
+
+	lock_take(&sh->kick_lock);
+	for (;;) {
+		int64_t at = due;
+
+		if (mind_kicks && atomic_load(&sh->kicked)) {
+			int64_t t = atomic_load(&sh->kick_time) +
+			    sh->fs->opt.lag;
+
+			at = t < at ? t : at;
+		}
+		if (sh->stop || (sh->hurry && mind_kicks) ||
+		    clock_mono() >= at)
+			break;
+		(void)cond_wait_until(&sh->kick_cond, &sh->kick_lock, at);
+	}
+	w.stop = sh->stop;
+	w.hurry = sh->hurry;
+	if (mind_kicks)
+		sh->hurry = false;
+	lock_drop(&sh->kick_lock);
+	return w;
+}
+
+/* One turn in RUNNING: send what is due, look at the next slot. */
+static int
+turn(struct ship *sh, bool hurry, int64_t *poll_at, struct why *why)
+{
+	bool kicked, send;
+	int err = 0;
+
+	lock_take(&sh->lock);
+	hurry = hurry || sh->waiters > 0;
+	lock_drop(&sh->lock);
+	kicked = atomic_load(&sh->kicked);
+	send = hurry || (kicked && clock_mono() >=
+	    atomic_load(&sh->kick_time) + sh->fs->opt.lag);
+	if (send && sh->opened) {
+		/* what comes from now on kicks again */
+		atomic_store(&sh->kicked, false);
+		err = ship_send_ready(sh, why);
+		if (err != 0)
+			atomic_store(&sh->kicked, true);
+	} else if (send) {
+		atomic_store(&sh->kicked, false);
+	}
+	if (err == 0 && clock_mono() >= *poll_at) {
+		err = ship_poll(sh, why);
+		*poll_at = clock_mono() + sh->fs->opt.poll;
+	}
+	return err;
+}
+
+/* Runs until it must stop or something fails. */
+static int
+run_running(struct ship *sh, struct why *why, bool *retstop)
+{
+	int64_t poll_at = clock_mono() + sh->fs->opt.poll;
+	int err = 0;
+
+	/* what was queued before is sent at once */
+	atomic_store(&sh->kick_time, 0);
+	atomic_store(&sh->kicked, true);
+	while (err == 0) {
+		struct waking w = sleep_until(sh, poll_at, true);
+
+		*retstop = w.stop;
+		if (w.stop)
+			return 0;
+		err = turn(sh, w.hurry, &poll_at, why);
+	}
+	return err;
+}
+
+/* The home is away, or taken: tried again after a while, or, where stores has
+ * it for down, when stores says that it is up.  Returns true to stop. */
+static bool
+wait_retry(struct ship *sh, int64_t *pause)
+{
+	int64_t now = clock_mono(), at = now + *pause;
+	bool down;
+
+	*pause = *pause * 2 < RETRY_MOST ? *pause * 2 : RETRY_MOST;
+	down = sh->state == SHIP_OFFLINE &&
+	    stores_is_down(sh->fs, STORE_HOME_ID);
+	for (; now < at; now = clock_mono()) {
+		if (sleep_until(sh, now + LOOK_EVERY < at ? now + LOOK_EVERY :
+		    at, false).stop)
+			return true;
+		if (down && !stores_is_down(sh->fs, STORE_HOME_ID))
+			break;
+	}
+	return false;
+}
+
+static void *
+ship_main(void *arg)
+{
+	struct ship *sh = arg;
+	int64_t pause = RETRY_FIRST;
+	bool stop = false;
+
+	while (!stop) {
+		struct why why = { "" };
+		int err = 0;
+
+		switch (sh->state) {
+		case SHIP_RUNNING:
+			err = run_running(sh, &why, &stop);
+			pause = RETRY_FIRST;
+			break;
+		case SHIP_WAITING:
+			pause = WAITING_RETRY;
+			/* FALLTHROUGH */
+		case SHIP_OFFLINE:
+			stop = wait_retry(sh, &pause);
+			if (stop)
+				break;
+			err = bring_up(sh, 0, &why);
+			if (err == 0)
+				ship_set_state(sh, SHIP_RUNNING, "");
+			break;
+		default:
+			stop = sleep_until(sh, INT64_MAX, false).stop;
+			break;
+		}
+		if (err != 0)
+			fell(sh, err, &why);
+	}
+	return NULL;
+}
+
+/* --- start and stop --- */
+
+/* This host's database can serve without the home: it holds a tree, whole. */
+static bool
+has_local_state(struct ship *sh)
+{
+	struct meta_head h;
+	int64_t loading;
+	struct sqc *c;
+	bool ok;
+
+	if (sq_read(meta_sq(sh->fs->meta), &c) != 0)
+		return false;
+	ok = meta_head(c, &h) == 0 && h.lsn > 0 &&
+	    (meta_get_int(c, "loading", &loading) == -ENOENT || loading == 0);
+	sq_read_end(c);
+	return ok;
+}
+
+/* Starts without the home (DESIGN.md section 4). */
+static void
+start_offline(struct ship *sh, const struct why *why)
+{
+	struct why own = { "" };
+	int err;
+
+	ship_set_state(sh, SHIP_OFFLINE, why->text);
+	if (sh->fs->opt.read_only)
+		return;
+	err = ship_take_session(sh, &own);
+	if (err != 0)
+		fs_set_write_state(sh->fs, FS_READ_ONLY, "%s",
+		    why_text(&own, err));
+}
+
+/* Fenced in an earlier life, with changes that were not sent. */
+static int
+start_fenced(struct ship *sh, struct why *why)
+{
+	struct journal_stat j;
+	char text[256];
+	struct sqc *c;
+	int err;
+
+	err = sq_read(meta_sq(sh->fs->meta), &c);
+	if (err != 0)
+		return err;
+	err = meta_get(c, "fenced", text, sizeof(text));
+	sq_read_end(c);
+	if (err == -ENOENT || (err == 0 && text[0] == '\0'))
+		return 0;
+	if (err == 0)
+		err = ship_pending(sh, &j);
+	if (err != 0)
+		return err;
+	if (j.ops == 0)
+		return 0;	/* nothing of ours is lost: catches up */
+	return why_set(why, -ESTALE, "%s", text);
+}
+
+static int
+purge_fn(struct sqc *c, void *arg)
+{
+	return hidden_purge(c);
+}
+
+static int
+ship_new(struct fs *f, struct ship **ret, struct why *why)
+{
+	struct ship *sh = calloc(1, sizeof(*sh));
+	int err;
+
+	if (sh == NULL)
+		return -ENOMEM;
+	sh->fs = f;
+	lock_init(&sh->lock, RANK_SHIP, "ship");
+	cond_init(&sh->moved);
+	cond_init(&sh->snap_cond);
+	lock_init(&sh->kick_lock, RANK_WORKERS, "ship kick");
+	cond_init(&sh->kick_cond);
+	sh->state = SHIP_CATCHING_UP;
+	sh->progress = clock_boot();
+	err = stores_get(f, STORE_HOME_ID, &sh->home, why);
+	if (err == 0)
+		/* imports that died while they were loaded */
+		err = sq_write(meta_sq(f->meta), purge_fn, NULL);
+	if (err < 0) {
+		free(sh);
+		return err;
+	}
+	*ret = sh;
+	return 0;
+}
+
+static void
+ship_free(struct ship *sh)
+{
+	cond_done(&sh->moved);
+	cond_done(&sh->snap_cond);
+	cond_done(&sh->kick_cond);
+	lock_done(&sh->lock);
+	lock_done(&sh->kick_lock);
+	free(sh);
+}
+
+/* The state to begin in: 0, or the error that ship_start returns. */
+static int
+start_state(struct ship *sh, int64_t deadline, struct why *why)
+{
+	struct why own = { "" };
+	int err;
+
+	err = start_fenced(sh, &own);
+	if (err == 0)
+		err = bring_up(sh, deadline, &own);
+	if (err == 0) {
+		ship_set_state(sh, SHIP_RUNNING, "");
+		return 0;
+	}
+	if (err == -ESTALE) {
+		ship_fenced(sh, own.text);
+		return why_set(why, err, "%s", own.text);
+	}
+	if (is_final(err) || err == -EBADMSG || err == -EPROTONOSUPPORT ||
+	    !has_local_state(sh))
+		return why_set(why, err == -EBUSY || err == -EBADMSG ||
+		    err == -EPROTONOSUPPORT || err == -EACCES ? err :
+		    -EHOSTUNREACH, "%s", why_text(&own, err));
+	start_offline(sh, &own);
+	return 0;
+}
+
+int
+ship_start(struct fs *f, int64_t deadline, struct why *why)
+{
+	struct meta_head h;
+	struct ship *sh;
+	int err;
+
+	err = ship_new(f, &sh, why);
+	if (err != 0)
+		return err;
+	f->ship = sh;
+	err = start_state(sh, deadline, why);
+	if (err != 0 && err != -ESTALE)
+		goto fail;
+	if (ship_head(sh, &h) == 0)
+		sh->lsn = h.lsn;
+	if (pthread_create(&sh->thread, NULL, ship_main, sh) != 0) {
+		err = -EAGAIN;
+		goto fail;
+	}
+	sh->have_thread = true;
+	if (!f->opt.read_only)
+		sh->have_snap_thread = pthread_create(&sh->snap_thread, NULL,
+		    ship_snapshot_main, sh) == 0;
+	return err;
+fail:
+	f->ship = NULL;
+	ship_free(sh);
+	return err;
+}
+
+static void
+stop_threads(struct ship *sh)
+{
+	lock_take(&sh->lock);
+	sh->snap_stop = true;
+	cond_broadcast(&sh->snap_cond);
+	lock_drop(&sh->lock);
+	lock_take(&sh->kick_lock);
+	sh->stop = true;
+	cond_broadcast(&sh->kick_cond);
+	lock_drop(&sh->kick_lock);
+	atomic_store(&sh->cancel, true);
+	if (sh->have_thread)
+		(void)pthread_join(sh->thread, NULL);
+	if (sh->have_snap_thread)
+		(void)pthread_join(sh->snap_thread, NULL);
+	atomic_store(&sh->cancel, false);
+}
+
+void
+ship_stop(struct fs *f, bool close_session)
+{
+	struct ship *sh = f->ship;
+	struct why why = { "" };
+	struct journal_stat j;
+	int err;
+
+	if (sh == NULL)
+		return;
+	stop_threads(sh);
+	if (close_session && sh->state == SHIP_RUNNING && sh->opened &&
+	    ship_pending(sh, &j) == 0 && j.ops == 0) {
+		if (sh->lsn - sh->snap_lsn > SNAP_AT_END) {
+			err = ship_snapshot_make(sh, &why);
+			if (err != 0)
+				log_warn("no snapshot was written", "why=%s",
+				    LOG_Q(why_text(&why, err)));
+			why.text[0] = '\0';
+		}
+		err = ship_close_session(sh, clock_mono() +
+		    10 * NSEC_PER_SEC, &why);
+		if (err != 0)
+			log_warn("the session stays open", "why=%s",
+			    LOG_Q(why_text(&why, err)));
+	}
+	ship_set_state(sh, SHIP_STOPPED, "");
+	f->ship = NULL;
+	ship_free(sh);
+}
+
+/* --- from outside --- */
+
+void
+ship_kick(struct fs *f)
+{
+	struct ship *sh = f->ship;
+
+	if (sh == NULL || atomic_exchange(&sh->kicked, true))
+		return;
+	atomic_store(&sh->kick_time, clock_mono());
+	lock_take(&sh->kick_lock);
+	cond_signal(&sh->kick_cond);
+	lock_drop(&sh->kick_lock);
+}
+
+static void
+hurry(struct ship *sh)
+{
+	lock_take(&sh->kick_lock);
+	sh->hurry = true;
+	cond_signal(&sh->kick_cond);
+	lock_drop(&sh->kick_lock);
+}
+
+/* 1: all up to seq is in the log. */
+static int
+has_landed(struct ship *sh, uint64_t seq, struct journal_stat *j)
+{
+	int err = ship_pending(sh, j);
+
+	if (err != 0)
+		return err;
+	return j->ops == 0 || j->first_seq > seq;
+}
+
+static void
+say_size(uint64_t bytes, char *ret, size_t n)
+{
+	if (bytes >= 1 << 20)
+		snprintf(ret, n, "%.1f MiB", (double)bytes / (1 << 20));
+	else
+		snprintf(ret, n, "%.1f KiB", (double)bytes / (1 << 10));
+}
+
+static void
+say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
+{
+	struct ship_status st;
+	char size[32], what[400];
+
+	ship_status(sh->fs, &st);
+	say_size(st.pending_bytes, size, sizeof(size));
+	if (st.why[0] != '\0')
+		snprintf(what, sizeof(what), "%s for %" PRId64 " s: %s",
+		    st.state, (clock_mono() - sh->why_since) / NSEC_PER_SEC,
+		    st.why);
+	else if (j->waiting_uploads > 0)
+		snprintf(what, sizeof(what), "%" PRIu64 " uploads are under"
+		    " way", j->waiting_uploads);
+	else
+		snprintf(what, sizeof(what), "the home %s has not taken them"
+		    " yet", sh->home->url);
+	why_set(why, 0, "%" PRIu64 " changes, %s wait; %s", j->ops, size,
+	    what);
+}
+
+int
+ship_wait_landed(struct fs *f, uint64_t seq, int64_t deadline,
+    struct why *why)
+{
+	struct ship *sh = f->ship;
+	struct journal_stat j = { 0 };
+	bool stopped = false, fenced = false;
+	int err, rc = 0;
+
+	if (sh == NULL)
+		return why_set(why, -ESHUTDOWN, "the mount is ending");
+	if (f->upload != NULL)
+		upload_hurry(f, seq);
+	lock_take(&sh->lock);
+	sh->waiters++;
+	lock_drop(&sh->lock);
+	hurry(sh);
+	for (;;) {
+		uint64_t lsn = sh->lsn;
+
+		err = has_landed(sh, seq, &j);
+		if (err != 0 || fenced || stopped || rc != 0)
+			break;
+		lock_take(&sh->lock);
+		fenced = sh->state == SHIP_FENCED;
+		stopped = sh->state == SHIP_STOPPED;
+		/* what moved between the look and the lock is looked at */
+		if (!fenced && !stopped && sh->lsn == lsn)
+			rc = cond_wait_until(&sh->moved, &sh->lock, deadline);
+		lock_drop(&sh->lock);
+	}
+	lock_take(&sh->lock);
+	sh->waiters--;
+	lock_drop(&sh->lock);
+	if (err != 0)
+		return err < 0 ? err : 0;
+	say_waiting(sh, &j, why);
+	return fenced ? -EROFS : stopped ? -ESHUTDOWN : -ETIMEDOUT;
+}
+
+void
+ship_status(struct fs *f, struct ship_status *ret)
+{
+	struct ship *sh = f->ship;
+	struct journal_stat j = { 0 };
+	struct cache_stat cs = { 0 };
+
+	*ret = (struct ship_status){ .state = "stopped" };
+	if (sh == NULL)
+		return;
+	(void)ship_pending(sh, &j);
+	if (f->cache != NULL)
+		cache_stat(f->cache, &cs);
+	lock_take(&sh->lock);
+	ret->state = state_names[sh->state];
+	ret->lsn = sh->lsn;
+	ret->last_landed = sh->last_landed;
+	memcpy(ret->why, sh->why, sizeof(ret->why));
+	lock_drop(&sh->lock);
+	ret->pending_ops = j.ops;
+	ret->pending_bytes = j.unstored_bytes + cs.dirty;
+	ret->oldest = j.oldest;
+}

@@ -1,0 +1,36 @@
+/*
+ * reload: taking the tree out of a database, so that a snapshot can be loaded
+ * into it (L12), and saying afterwards whose bytes are others than before.
+ *
+ *   reload_begin → piece_load of every piece → snapshot_loaded → reload_end
+ *
+ * From reload_begin on the table meta says loading = 1: a database that says
+ * so holds half a tree and is good for nothing but another reload_begin.
+ * Nothing may be pending in the journal.
+ */
+#ifndef META_RELOAD_H
+#define META_RELOAD_H
+
+#include "meta/meta.h"
+
+/* Writer.  Takes every replicated row away (the root stays); remembers where
+ * files' bytes were. */
+int	reload_begin(struct sqc *c);
+/* Writer.  Tells each inode whose extents are not what they were (also those
+ * that are gone), and ends the loading. */
+int	reload_end(struct sqc *c, int (*each)(void *arg, uint64_t ino),
+	    void *arg);
+/* Is a loading under way (or did one die)?  1, 0, -errno. */
+int	reload_is_begun(struct sqc *c);
+
+/* --- numbers that opening a session needs --- */
+
+/* The seq that the next journalled op gets (M5). */
+int	journal_next_seq(struct sqc *c, uint64_t *ret);
+/* How many session numbers are left of what was granted. */
+int	meta_session_left(struct sqc *c, uint64_t *ret);
+/* Writer.  Forgets what meta_session_granted noted and was not taken: a block
+ * that the log gave to another host. */
+int	meta_session_forget(struct sqc *c);
+
+#endif
