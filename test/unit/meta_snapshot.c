@@ -1,0 +1,202 @@
+/* snapshot: the log prefix as pieces and back (L12, M4). */
+#include "meta_trees.h"
+
+static void
+make(struct db *d, struct pieces *ps, struct snapshot *s)
+{
+	struct sqc *c;
+
+	ck_assert_int_eq(sq_read(meta_sq(d->m), &c), 0);
+	ck_assert_int_eq(snapshot_make(c, pieces_emit, ps, s), 0);
+	sq_read_end(c);
+	ck_assert_uint_eq(s->npieces, ps->n);
+}
+
+struct loading {
+	const struct pieces *ps;
+	const struct snapshot *s;
+	struct why	 why;
+};
+
+static int
+load_fn(struct sqc *c, void *arg)
+{
+	struct loading *l = arg;
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < l->s->npieces; i++) {
+		int k = pieces_find(l->ps, l->s->pieces[i].hash);
+
+		ck_assert_int_ge(k, 0);
+		err = piece_load(c, l->ps->v[k].p, l->ps->v[k].len,
+		    l->s->pieces[i].hash, 0, 0, &l->why);
+	}
+	return err != 0 ? err : snapshot_loaded(c, l->s, &l->why);
+}
+
+static int
+load(struct db *d, const struct pieces *ps, const struct snapshot *s)
+{
+	struct loading l = { ps, s, { "" } };
+
+	return sq_write(meta_sq(d->m), load_fn, &l);
+}
+
+/* Snapshot plus tail = replay of the log. */
+START_TEST(and_tail)
+{
+	struct pieces ps = { 0 };
+	struct snapshot s;
+	struct tlog l = { 0 };
+	struct db a, b;
+	uint64_t next = 1, cut;
+	uint8_t digest[32];
+
+	db_open(&a);
+	tlog_open(&l);
+	tlog_random(&l, 7, 2000, &next);
+	db_replay(&a, &l, 1);
+	make(&a, &ps, &s);
+	db_digest(&a, digest);
+	ck_assert_mem_eq(digest, s.digest, 32);
+	ck_assert_uint_eq(s.lsn, l.lsn);
+	cut = l.lsn;
+	tlog_random(&l, 8, 700, &next);
+	db_replay(&a, &l, cut + 1);
+
+	db_open(&b);
+	ck_assert_int_eq(load(&b, &ps, &s), 0);
+	db_replay(&b, &l, cut + 1);
+	assert_same_digest(&a, &b);
+	db_close(&a);
+	db_close(&b);
+	snapshot_done(&s);
+	pieces_free(&ps);
+	tlog_free(&l);
+}
+END_TEST
+
+START_TEST(wrong_digest)
+{
+	struct pieces ps = { 0 };
+	struct snapshot s;
+	struct tlog l = { 0 };
+	struct db a, b;
+	uint64_t next = 1;
+	uint8_t before[32], after[32];
+
+	db_open(&a);
+	db_open(&b);
+	db_digest(&b, before);
+	tlog_open(&l);
+	tlog_random(&l, 7, 200, &next);
+	db_replay(&a, &l, 1);
+	make(&a, &ps, &s);
+	s.digest[31] ^= 1;
+	ck_assert_int_eq(load(&b, &ps, &s), -EBADMSG);
+	db_digest(&b, after);
+	ck_assert_mem_eq(before, after, 32);	/* nothing stayed */
+	db_close(&a);
+	db_close(&b);
+	snapshot_done(&s);
+	pieces_free(&ps);
+	tlog_free(&l);
+}
+END_TEST
+
+START_TEST(encoding)
+{
+	struct snapshot s = { .lsn = 12345, .npieces = 20 }, got;
+	struct buf out = BUF_INIT;
+
+	s.pieces = calloc(20, sizeof(*s.pieces));
+	for (unsigned i = 0; i < 20; i++) {
+		s.pieces[i].tbl = (enum tbl)(i / 2);
+		s.pieces[i].rows = i * 100000 + 1;
+		memset(s.pieces[i].hash, (int)i, 32);
+	}
+	memset(s.head, 1, 32);
+	memset(s.digest, 2, 32);
+	ck_assert_int_eq(snapshot_encode(&s, &out), 0);
+	ck_assert_int_eq(snapshot_decode(out.p, out.len, &got, NULL), 0);
+	ck_assert_uint_eq(got.lsn, 12345);
+	ck_assert_mem_eq(got.head, s.head, 32);
+	ck_assert_mem_eq(got.digest, s.digest, 32);
+	ck_assert_uint_eq(got.npieces, 20);
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_int_eq(got.pieces[i].tbl, s.pieces[i].tbl);
+		ck_assert_uint_eq(got.pieces[i].rows, s.pieces[i].rows);
+		ck_assert_mem_eq(got.pieces[i].hash, s.pieces[i].hash, 32);
+	}
+	snapshot_done(&got);
+	for (size_t i = 0; i < out.len * 8; i++) {
+		out.p[i / 8] ^= 1 << i % 8;
+		ck_assert_int_eq(snapshot_decode(out.p, out.len, &got, NULL),
+		    -EBADMSG);
+		out.p[i / 8] ^= 1 << i % 8;
+	}
+	for (size_t n = 0; n < out.len; n++)
+		ck_assert_int_eq(snapshot_decode(out.p, n, &got, NULL),
+		    -EBADMSG);
+	buf_done(&out);
+	snapshot_done(&s);
+}
+END_TEST
+
+/* The next snapshot stores only what changed. */
+START_TEST(reuse)
+{
+	struct pieces a = { 0 }, b = { 0 };
+	struct snapshot sa, sb;
+	struct tlog l = { 0 };
+	struct db d;
+	uint64_t next = 1;
+
+	db_open(&d);
+	tlog_open(&l);
+	for (int k = 0; k < 40; k++) {
+		struct batch x = tlog_batch(&l);
+		char name[40];
+
+		for (int i = 0; i < 2500; i++) {
+			struct op op = { .kind = OP_CREATE, .name = name,
+			    .parent = META_ROOT, .ino = ID(next++),
+			    .mode = S_IFREG | 0644, .mtime = 5 };
+
+			snprintf(name, sizeof(name), "file %d %d", k, i);
+			batch_put(&x, &op);
+		}
+		tlog_end(&l, &x);
+	}
+	db_replay(&d, &l, 1);
+	make(&d, &a, &sa);
+	ck_assert_uint_ge(a.n, 8);
+	tlog_random(&l, 3, 3, &next);
+	db_replay(&d, &l, l.lsn);
+	make(&d, &b, &sb);
+	ck_assert_mem_ne(sa.digest, sb.digest, 32);
+	/* at most: inode, dentry, and small tables; most are the same */
+	ck_assert_uint_ge(pieces_shared(&b, &a), b.n / 2);
+	db_close(&d);
+	snapshot_done(&sa);
+	snapshot_done(&sb);
+	pieces_free(&a);
+	pieces_free(&b);
+	tlog_free(&l);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("snapshot");
+	TCase *t = tcase_create("snapshot");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, and_tail);
+	tcase_add_test(t, wrong_digest);
+	tcase_add_test(t, encoding);
+	tcase_add_test(t, reuse);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
