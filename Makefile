@@ -68,3 +68,9 @@ clean:
 -include $(OBJ:.o=.d) $(TOOLS_OBJ:.o=.d) $(UNIT:=.d)
 
 .PHONY: all $(DIRS) unit check deps clean
+
+# Benchmarks (root; installs s3fs, rclone, versitygw): BENCH="--only read".
+bench: gnsfs
+	sh test/bench/bench.sh $(BENCH)
+
+.PHONY: bench
