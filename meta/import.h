@@ -91,7 +91,7 @@ void	import_free(struct import *imp);	/* NULL accepted */
  * Loads the n pieces of the import lo..hi into the database, hidden until its
  * attach is applied: an sq_write a piece.  get appends a piece's stored bytes
  * to out (it may fetch: nothing is held meanwhile).  On failure the rows are
- * taken away again.  -EEXIST: such a range is loaded or being loaded;
+ * taken away again.  -EEXIST: ids of the range are there or being loaded;
  * -EBADMSG with why: a piece is damaged or holds what is not the import's.
  */
 int	import_load(struct meta *m, uint64_t lo, uint64_t hi,

@@ -11,11 +11,24 @@ struct loading {
 	struct why	*why;
 };
 
+/* What an abort takes away must be the import's alone. */
 static int
 load_begin(struct sqc *c, void *arg)
 {
 	const struct loading *l = arg;
+	struct sqs *q;
+	int got;
 
+	q = sq_prep(c, "SELECT 1 FROM inode WHERE ino BETWEEN ?1 AND ?2"
+	    " UNION ALL SELECT 1 FROM object WHERE id BETWEEN ?1 AND ?2"
+	    " UNION ALL SELECT 1 FROM hidden WHERE lo <= ?2 AND hi >= ?1"
+	    " LIMIT 1");
+	sqs_int(q, 1, (int64_t)l->lo);
+	sqs_int(q, 2, (int64_t)l->hi);
+	got = sqs_step(q);
+	sqs_reset(q);
+	if (got != 0)
+		return got < 0 ? got : -EEXIST;
 	return hidden_add(c, l->lo, l->hi, 0);
 }
 
@@ -40,7 +53,7 @@ import_load_begin(struct meta *m, uint64_t lo, uint64_t hi)
 {
 	struct loading l = { .lo = lo, .hi = hi };
 
-	if (lo <= META_ROOT || hi < lo)
+	if (lo <= META_ROOT || hi < lo || hi > INT64_MAX)
 		return -EBADMSG;
 	return sq_write(meta_sq(m), load_begin, &l);
 }
