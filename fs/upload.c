@@ -111,6 +111,23 @@ done_tx(struct sqc *c, void *arg)
 	    d->extents, some ? d->v->n : 0, &d->object, some ? 1 : 0);
 }
 
+/* After upload_end the intervals are this op's alone, whatever is closed
+ * later: so it must become known, and a full disk is waited out. */
+static int
+note_done(struct job *j, struct done *d)
+{
+	int err;
+
+	for (;;) {
+		err = sq_write(meta_sq(j->f->meta), done_tx, d);
+		if (err == 0 || err == -ENOENT || atomic_load(&j->cancel))
+			return err;
+		log_error("a finished upload could not be noted; tried again",
+		    "ino=%llu err=%d", (unsigned long long)j->ino, err);
+		(void)clock_sleep(PAUSE);
+	}
+}
+
 static int
 make_extents(struct done *d)
 {
@@ -194,7 +211,9 @@ upload_one(struct job *j)
 	if (err != 0)
 		return err == -ENOENT ? 0 : err;	/* B7 */
 	err = upload_begin(b, j->seq, j->copy, &v);
-	if (err != 0)
+	if (err == -ENOENT)
+		err = 0;		/* a later op has its bytes (M3) */
+	if (err != 0 || v.b == NULL)
 		goto out;
 	d.object = (struct op_object){ .id = meta_new_id(j->f->meta),
 	    .size = view_bytes(&v), .store = STORE_HOME_ID,
@@ -204,12 +223,12 @@ upload_one(struct job *j)
 	if (err == 0 && d.object.size > 0)
 		err = put_object(j, &v, &d.object);
 	if (err != 0) {
-		(void)upload_end(&v);
+		upload_drop(&v);
 		goto out;
 	}
 	err = upload_end(&v);						/* B8 */
 	if (err == 0)
-		err = sq_write(meta_sq(j->f->meta), done_tx, &d);
+		err = note_done(j, &d);
 	if (err == 0) {
 		counter_add(uploads_done, 1);
 		ship_kick(j->f);

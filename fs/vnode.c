@@ -282,7 +282,7 @@ vnode_overlay(struct fs *f, struct attr *a)
 	if (v->loaded && v->dirty && v->b != NULL) {
 		a->size = bfile_size(v->b);
 		if (!v->mtime_set) {
-			int64_t t = bfile_mtime(v->b);
+			int64_t t = v->wrote;
 
 			a->mtime = t > a->mtime ? t : a->mtime;
 			a->ctime = t > a->ctime ? t : a->ctime;

@@ -43,6 +43,7 @@ struct vnode {
 	bool		 truncated;	/* over stored content: L11 */
 	bool		 mtime_set;	/* attr.mtime is an explicit one */
 	int64_t		 dirty_since;	/* clock_mono */
+	int64_t		 wrote;		/* clock_real of the last write; 0 */
 	struct attr	 attr;		/* as of the last op; size of live */
 	struct bfile	*b;		/* one reference; NULL: none yet */
 	struct buf	 bytes;		/* small content, once read */

@@ -62,12 +62,13 @@ static void
 fill_op(struct settle *s, uint64_t size)
 {
 	struct vnode *v = s->v;
-	int64_t wrote = bfile_mtime(s->b);
+	int64_t wrote;
 
 	s->op.kind = OP_EXTENTS;
 	s->op.ino = v->ino;
 	s->op.size = size;
 	lock_take(&v->lock);
+	wrote = v->wrote != 0 ? v->wrote : bfile_mtime(s->b);
 	s->op.mtime = v->mtime_set ? v->attr.mtime : wrote;
 	s->op.ctime = v->attr.ctime > wrote ? v->attr.ctime : wrote;
 	lock_drop(&v->lock);
@@ -106,7 +107,6 @@ settled(struct settle *s, uint64_t size)
 		vnode_set_backing(v, NULL);
 		ship_kick(s->f);
 	} else {
-		bfile_closed_commit(s->b, s->seq);
 		(void)bfile_keep(s->b);
 		upload_kick(s->f);
 	}
@@ -187,6 +187,7 @@ wrote(struct vnode *v)
 		v->dirty = true;
 		v->dirty_since = clock_mono();
 	}
+	v->wrote = clock_real();
 	v->mtime_set = false;
 	lock_drop(&v->lock);
 }
