@@ -36,8 +36,8 @@ $(B)/gnsfs: $(TOOLS_OBJ) $(B)/libgnsfs.a
 	$(CC) $(SAN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/libgnsfs.a: $(OBJ)
-	rm -f $@
-	ar rcs $@ $(OBJ)
+	@rm -f $@
+	@ar rcs $@ $(OBJ)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
