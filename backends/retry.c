@@ -144,6 +144,10 @@ effort_end(struct effort *e, enum store_rc rc)
 {
 	if (rc != STORE_OK && !e->call.once && e->maybe)
 		rc = STORE_AMBIGUOUS;
+	else if ((rc == STORE_UNREACHABLE || rc == STORE_THROTTLED ||
+	    rc == STORE_BROKEN) && e->call.cancel != NULL &&
+	    atomic_load_explicit(e->call.cancel, memory_order_acquire))
+		rc = STORE_CANCELLED;
 	if (rc == STORE_UNREACHABLE || rc == STORE_BROKEN ||
 	    rc == STORE_THROTTLED || rc == STORE_AMBIGUOUS)
 		counter_add(store_errors, 1);

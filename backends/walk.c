@@ -18,9 +18,11 @@
  * there is interpolated up to that of the range's end, or within its class
  * (digits, capitals, small letters).
  *
- * A range whose owner has not got a page of it since the last sharing is left
- * alone, and misses are bounded by pages got: a walk makes few more lists
- * than it needs.
+ * The range with the most left is shared, by a rough count (pages_left()); one
+ * whose owner has not got a page of it since the last sharing is left alone.
+ * Shares (each costs the old owner the page that crosses its new end) and
+ * misses are bounded by pages got, so that a walk makes at most some half
+ * more lists than it must.
  *
  * Each key is handed on once: a range hands on what lies below its end at the
  * moment when its page is taken, under the lock, and ends only move down, to
@@ -44,10 +46,13 @@ typedef char walk_key[STORE_KEY_MAX + 2];
 /* What one worker lists: keys after `at`, before `end`. */
 struct range {
 	bool		 active;
+	walk_key	 begin;		/* the first key of its first page */
 	walk_key	 at;		/* keys up to it are taken */
 	walk_key	 end;		/* "": none */
 	bool		 end_in;	/* a key that is the end is within */
+	unsigned	 pages;		/* taken since begin */
 	size_t		 alike;		/* bytes that the last page's keys share */
+	size_t		 vary;		/* known: far keys differ there or before */
 	bool		 fresh;		/* a page came since the last sharing */
 	unsigned	 probes;	/* guesses under way in it */
 	unsigned	 misses;	/* guesses in vain since the last page */
@@ -64,6 +69,8 @@ struct walk {
 	struct cond	 changed;	/* a range, or the end of all */
 	struct range	*ranges;	/* parallel of them; one a worker */
 	unsigned	 busy;		/* workers that list or guess */
+	unsigned	 pages;		/* taken in all */
+	unsigned	 shares, misses; /* in all, guesses under way with them */
 	bool		 over;		/* done, or failed */
 	bool		 emitting;	/* somebody is within `each` */
 	enum store_rc	 rc;
@@ -254,7 +261,7 @@ static bool
 guess(const struct walk *w, const struct range *r, unsigned which, unsigned n,
     walk_key ret)
 {
-	size_t base = strlen(w->prefix), j;
+	size_t base = strlen(w->prefix), alike, j;
 	int stop = 0x7f;
 
 	if (strlen(r->at) <= base)
@@ -270,11 +277,12 @@ guess(const struct walk *w, const struct range *r, unsigned which, unsigned n,
 		base++;		/* nothing else stands there any more */
 	}
 	/* where do the keys begin to differ that the page had alike? */
-	if (which > 1 && r->alike > base + 1) {
-		j = base + (r->alike - base) * (which - 1) / n;
-		while (j < r->alike && !can_step(r->at, j))
+	alike = r->alike < r->vary ? r->alike : r->vary;
+	if (alike > base + 1) {
+		j = base + (alike - base) * which / (n + 1);
+		while (j > base && j < alike && !can_step(r->at, j))
 			j++;
-		if (j < r->alike)
+		if (j > base && j < alike)
 			return guess_is(r, j, r->at[j] + 1, ret);
 	}
 	if (base > strlen(r->at))
@@ -284,21 +292,87 @@ guess(const struct walk *w, const struct range *r, unsigned which, unsigned n,
 
 /* --- sharing --- */
 
-/* Under the lock: a range with something to share, the least shared first;
- * NULL: none. */
+/* How many characters, as far as these know, stand where they are, and the
+ * first of them. */
+static double
+radix(const unsigned char c[3], int *retfirst)
+{
+	bool digits = true, hex = true, letters = true;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		digits &= c[i] >= '0' && c[i] <= '9';
+		hex &= (c[i] >= '0' && c[i] <= '9') ||
+		    (c[i] >= 'a' && c[i] <= 'f');
+		letters &= c[i] >= 'a' && c[i] <= 'z';
+	}
+	*retfirst = digits ? '0' : letters ? 'a' : ' ';
+	if (hex && !digits)
+		*retfirst = -16;	/* see place() */
+	return digits ? 10 : letters ? 26 : hex ? 16 : 95;
+}
+
+static double
+place(int c, int first)
+{
+	if (first == -16)
+		return c >= 'a' ? c - 'a' + 10 : c - '0';
+	return c - first;
+}
+
+/* A guess at how many pages of r are left: its keys are numbers, and evenly
+ * spread.  Only for choosing by. */
+static double
+pages_left(const struct range *r)
+{
+	const double much = 1e9;
+	double done = 0, all = 0, scale = 1;
+	size_t i, from = common(r->begin, r->end);
+	unsigned char c[3];
+	int k, first;
+
+	if (r->end[0] == '\0')
+		return much;
+	for (i = from; i < from + 8; i++) {
+		c[0] = r->begin[i];
+		c[1] = r->at[i];
+		c[2] = r->end[i];
+		for (k = 0; k < 3; k++)
+			if (c[k] == '\0')
+				break;
+		if (k < 3)
+			break;
+		scale /= radix(c, &first);
+		done += (place(c[1], first) - place(c[0], first)) * scale;
+		all += (place(c[2], first) - place(c[0], first)) * scale;
+	}
+	if (all <= 0 || done <= all / much)
+		return much;
+	return done >= all ? 0 : r->pages * (all - done) / done;
+}
+
+/* Under the lock: the range with the most to share; NULL: none. */
 static struct range *
 pick(struct walk *w)
 {
 	struct range *best = NULL;
+	double most = 3, left;	/* what is less is not worth a list */
 	unsigned i;
+
+	if (w->shares >= w->parallel + w->pages / 4 ||
+	    w->misses >= 2 * w->parallel + w->pages / 6)
+		return NULL;
 
 	for (i = 0; i < w->parallel; i++) {
 		struct range *r = &w->ranges[i];
 
 		if (!r->active || !r->fresh || r->misses + r->probes >= MISSES)
 			continue;
-		if (best == NULL || r->probes < best->probes)
+		left = pages_left(r) / (r->probes + 1);
+		if (left > most) {
+			most = left;
 			best = r;
+		}
 	}
 	return best;
 }
@@ -316,17 +390,25 @@ share(struct worker *k, struct range *from, const char *guessed)
 	const char *first;
 
 	if (!from->active || strcmp(from->at, guessed) >= 0 ||
-	    beyond(from, guessed))
+	    beyond(from, guessed)) {
+		k->w->misses++;
 		return false;
+	}
 	first = k->page.n > 0 ? page_key(&k->page, 0) : NULL;
 	if (first == NULL || beyond(from, first)) {
 		/* nothing lies between the guess and the end */
 		strcpy(from->end, guessed);
 		from->end_in = true;
 		from->misses++;
+		k->w->misses++;
 		return false;
 	}
+	k->w->shares++;
 	mine->active = true;
+	mine->vary = strlen(guessed) - 1;
+	if (from->vary < mine->vary)
+		mine->vary = from->vary;
+	mine->pages = 0;
 	mine->misses = 0;
 	mine->end_in = from->end_in;
 	strcpy(mine->end, from->end);
@@ -384,6 +466,9 @@ take_page(struct worker *k)
 	struct page *p = &k->page;
 	size_t n = p->n;
 
+	k->w->pages++;
+	if (n > 0 && r->pages++ == 0)
+		strcpy(r->begin, page_key(p, 0));
 	if (n > 0) {
 		strcpy(r->at, page_key(p, n - 1));
 		r->alike = common(page_key(p, 0), r->at);
@@ -489,6 +574,7 @@ walk_together(struct walk *w, struct worker *workers)
 
 	w->busy = 1;
 	w->ranges[0].active = true;
+	w->ranges[0].vary = STORE_KEY_MAX;
 	for (i = 1; i < w->parallel; i++, started++)
 		if (pthread_create(&workers[i].thread, NULL, worker_run,
 		    &workers[i]) != 0)
