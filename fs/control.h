@@ -2,7 +2,8 @@
  * control: the socket between the gnsfs command and the daemon of a mount.
  *
  * A unix stream socket at <state_dir>/control.sock, mode 0600 for the mount's
- * owner (0666 when allow_other: SO_PEERCRED decides per command).  Found by
+ * owner; when allow_other, RUNDIR/<pid>.sock, mode 0666, since others cannot
+ * reach into the state directory (SO_PEERCRED decides per command).  Found by
  *   - the virtual xattr user.gnsfs.control of any path in the mount: the
  *     socket's path;
  *   - the registry: one JSON file a mount, RUNDIR/<pid>.json with name, uuid,
@@ -29,9 +30,18 @@
 
 struct control;
 
+#define CONTROL_RUNDIR_ROOT	"/run/gnsfs"
+#define CONTROL_REQUEST_MAX	(1u << 20)
+/* RUNDIR of this user, without making it.  0 or -ENAMETOOLONG. */
+int	control_rundir(char *ret, size_t n);
+
 int	control_start(struct fs *f, struct why *why);
 void	control_stop(struct fs *f);
 /* The socket's path; borrowed. */
 const char *control_path(struct fs *f);
+
+/* By when (clock_mono) an unmount that was asked for here must be done
+ * flushing; 0: none was asked for. */
+int64_t	control_unmount_deadline(struct fs *f);
 
 #endif

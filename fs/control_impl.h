@@ -1,0 +1,114 @@
+/*
+ * control_impl: what the commands of the control socket (control_*.c) share.
+ */
+#ifndef FS_CONTROL_IMPL_H
+#define FS_CONTROL_IMPL_H
+
+#include <sys/types.h>
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "fs/control.h"
+#include "fs/pins.h"
+#include "meta/op.h"
+#include "meta/query.h"
+
+/* One request being served. */
+struct ctl {
+	struct fs	*f;
+	int		 fd;		/* of the connection */
+	const json_t	*args;		/* an object */
+	json_t		*result;	/* an object; the command adds to it */
+	struct why	 why;
+	/* who asks: SO_PEERCRED, SO_PEERGROUPS */
+	uid_t		 uid;
+	gid_t		 gid;
+	gid_t		*groups;
+	unsigned	 ngroups;
+	bool		 owner;		/* root, or who runs the daemon */
+	/* what is to be sent; with a spool, to a file first */
+	struct buf	 out;
+	int		 spool;		/* -1: none */
+	int		 broken;	/* 0 or the -errno of sending */
+	/* for rates */
+	int64_t		 began;
+	int64_t		 last_progress;
+	/* the last directory looked at: ctl_may_see */
+	char		*seen_dir;
+	bool		 seen_ok;
+};
+
+struct ctl_cmd {
+	const char	*name;
+	int		(*run)(struct ctl *c);	/* 0 or -errno with c->why */
+	bool		 others;	/* not only for the owner and root */
+};
+extern const struct ctl_cmd ctl_cmds[];		/* ends with name NULL */
+
+/* Hostile input: one line, without its newline.  *retroot: new; cmd and args
+ * are borrowed from it.  -EINVAL, -EPROTONOSUPPORT with why. */
+int	ctl_parse(const char *p, size_t n, json_t **retroot,
+	    const char **retcmd, const json_t **retargs, struct why *why);
+
+/* {"item": o}; takes o.  Buffered; 0 or the -errno that ended it. */
+int	ctl_item(struct ctl *c, json_t *o);
+/* {"progress": ...}, at most five a second.  1: nobody listens any more. */
+int	ctl_progress(struct ctl *c, uint64_t have, uint64_t want,
+	    uint64_t files);
+/* The asker has gone, or the daemon is ending. */
+bool	ctl_cancelled(struct ctl *c);
+/* Items go to a file first, so that a slow reader holds no transaction. */
+int	ctl_spool_begin(struct ctl *c);
+int	ctl_spool_end(struct ctl *c);
+
+/* --- arguments --- */
+/* NULL where there is none.  Borrowed. */
+const char *arg_str(const struct ctl *c, const char *key);
+int64_t	arg_int(const struct ctl *c, const char *key, int64_t dflt);
+bool	arg_bool(const struct ctl *c, const char *key);
+/* As arg_str; -EINVAL with why where it is missing. */
+int	arg_need(struct ctl *c, const char *key, const char **ret);
+/* The inode that a path argument names; -ENOENT with why. */
+int	arg_path(struct ctl *c, struct sqc *q, const char *key,
+	    struct attr *ret);
+
+/* selectors, and, in: *rettexts is to be freed, what it holds is borrowed.
+ * -EINVAL with why where an element is no string. */
+struct ctl_sel {
+	const char	**texts;
+	unsigned	 n, flags;	/* SELECT_* */
+	const char	*in;
+};
+int	arg_selectors(struct ctl *c, struct ctl_sel *ret);
+
+/* May who asks see this path: every directory above it searchable (and, with
+ * list, readable)?  Owner and root: always. */
+bool	ctl_may_see(struct ctl *c, struct sqc *q, const char *path, bool list);
+
+/* A string of bytes into a JSON object: under key, or, where it is no UTF-8,
+ * in hex under key with "_hex".  0 or -ENOMEM. */
+int	ctl_set_bytes(json_t *o, const char *key, const char *s);
+
+/* Waits until all below top (0: everything) is in the log, telling progress;
+ * -ETIMEDOUT, -EROFS, -ECANCELED with why. */
+int	ctl_flush(struct ctl *c, uint64_t top, int64_t deadline);
+/* pending_ops, pending_bytes, oldest_age, pid, state_dir into result. */
+void	ctl_pending(struct ctl *c);
+/* Journals one op and waits until it is in the log. */
+int	ctl_land(struct ctl *c, const struct op *op);
+/* Set by unmount, 0 by stay. */
+void	ctl_set_unmount(struct fs *f, int64_t deadline);
+
+/* --- the commands, by file --- */
+int	ctl_status(struct ctl *c);				/* control_status.c */
+json_t	*ctl_pin_json(const struct pin_status *p);
+int	ctl_explain(struct ctl *c);				/* explain.c */
+int	ctl_find(struct ctl *c), ctl_tag(struct ctl *c);	/* control_tree.c */
+int	ctl_pin(struct ctl *c), ctl_unpin(struct ctl *c),	/* control_pins.c */
+	ctl_pins(struct ctl *c), ctl_warm(struct ctl *c),
+	ctl_evict(struct ctl *c);
+int	ctl_store(struct ctl *c);				/* control_store.c */
+int	ctl_fsck(struct ctl *c);				/* verify.c */
+
+#endif

@@ -1,0 +1,186 @@
+/* control_status: what `gnsfs status` is told. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "fs/control_impl.h"
+#include "fs/ship.h"
+#include "fs/stores.h"
+#include "fs/upload.h"
+
+/* json_pack's I takes json_int_t. */
+#define I(v)	((json_int_t)(v))
+
+static int64_t
+age(int64_t since)
+{
+	int64_t d = since != 0 ? clock_real() - since : 0;
+
+	return d > 0 ? d : 0;
+}
+
+static const char *
+write_state_name(int s)
+{
+	return s == FS_WRITABLE ? "writable" : s == FS_FENCED ? "fenced" :
+	    "read-only";
+}
+
+/* VmHWM of this process, bytes; 0 unknown. */
+static uint64_t
+peak_memory(void)
+{
+	unsigned long long kib = 0;
+	char line[128];
+	FILE *f;
+
+	f = fopen("/proc/self/status", "re");
+	if (f == NULL)
+		return 0;
+	while (fgets(line, sizeof line, f) != NULL)
+		if (sscanf(line, "VmHWM: %llu kB", &kib) == 1)
+			break;
+	fclose(f);
+	return kib << 10;
+}
+
+static int
+add_store(void *arg, const struct store_health *h)
+{
+	json_array_append_new(arg, json_pack(
+	    "{s:I, s:s, s:s, s:b, s:I, s:s}", "id", I(h->id), "name", h->name,
+	    "url", h->url, "up", !h->down, "since_age", I(age(h->since)),
+	    "why", h->down ? h->why : ""));
+	return 0;
+}
+
+json_t *
+ctl_pin_json(const struct pin_status *p)
+{
+	json_t *o;
+
+	o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, "
+	    "s:s}", "id", I(p->id), "name", p->name, "selectors",
+	    p->selectors, "host", p->host, "files", I(p->files), "want",
+	    I(p->want), "have", I(p->have), "eta", I(p->eta), "expires",
+	    I(p->expires), "state", p->state, "why", p->why);
+	return o;
+}
+
+static int
+add_pin(void *arg, const struct pin_status *p)
+{
+	json_array_append_new(arg, ctl_pin_json(p));
+	return 0;
+}
+
+static int
+set_log(struct ctl *c)
+{
+	struct meta_session session;
+	struct ship_status s;
+
+	ship_status(c->f, &s);
+	meta_session_get(c->f->meta, &session);
+	return json_object_update_new(c->result, json_pack(
+	    "{s:{s:s, s:I, s:I, s:s}, s:{s:I, s:s}, "
+	    "s:{s:I, s:I, s:I, s:s}}",
+	    "log", "state", s.state, "lsn", I(s.lsn), "last_landed_age",
+	    I(age(s.last_landed)), "why", s.why,
+	    "session", "number", I(session.number), "host", session.host,
+	    "pending", "ops", I(s.pending_ops), "bytes", I(s.pending_bytes),
+	    "oldest_age", I(age(s.oldest)), "why", s.why));
+}
+
+static int
+set_bytes(struct ctl *c)
+{
+	struct upload_status u;
+	struct cache_stat s;
+
+	cache_stat(c->f->cache, &s);
+	upload_status(c->f, &u);
+	return json_object_update_new(c->result, json_pack(
+	    "{s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, "
+	    "s:{s:I, s:I, s:I, s:s}}",
+	    "cache", "dir", c->f->cache_dir, "limit", I(s.limit), "used",
+	    I(s.used), "dirty", I(s.dirty), "pinned", I(s.pinned),
+	    "reserved", I(s.reserved), "small", I(s.small), "files",
+	    I(s.files), "disk_free", I(s.disk_free),
+	    "uploads", "waiting", I(u.waiting), "active", I(u.active),
+	    "bytes_left", I(u.bytes_left), "why", u.why));
+}
+
+static int
+set_totals(struct ctl *c)
+{
+	struct meta_totals t = { 0 };
+	struct sqc *q = NULL;
+	int rc;
+
+	rc = sq_read(meta_sq(c->f->meta), &q);
+	if (rc == 0)
+		rc = meta_totals(q, &t);
+	sq_read_end(q);
+	if (rc != 0)
+		return rc;
+	return json_object_update_new(c->result, json_pack(
+	    "{s:{s:I, s:I, s:I}}", "totals", "files", I(t.files), "dirs",
+	    I(t.dirs), "bytes", I(t.bytes)));
+}
+
+static json_t *
+counters(void)
+{
+	json_t *o = json_object();
+	unsigned i;
+
+	for (i = 0; o != NULL && i < C_COUNT; i++)
+		json_object_set_new(o, counter_descs[i].name, json_integer(
+		    (json_int_t)atomic_load_explicit(&counter_values[i],
+		    memory_order_relaxed)));
+	return o;
+}
+
+static json_t *
+head(struct fs *f)
+{
+	struct why why = { "" };
+	int state = atomic_load(&f->write_state);
+
+	lock_take(&f->why_lock);
+	if (state != FS_WRITABLE)
+		why = f->why_read_only;
+	lock_drop(&f->why_lock);
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:I}",
+	    "name", f->name, "uuid", f->uuid, "url", f->opt.url, "dir",
+	    f->opt.dir, "pid", (int)getpid(), "state_dir", f->state_dir,
+	    "write_state", write_state_name(state), "why", why.text,
+	    "uptime", I(age(f->started)), "peak_memory", I(peak_memory()));
+}
+
+int
+ctl_status(struct ctl *c)
+{
+	json_t *stores = json_array(), *pins = json_array();
+	int rc;
+
+	rc = json_object_update_new(c->result, head(c->f));
+	if (rc == 0)
+		rc = set_log(c);
+	if (rc == 0)
+		rc = set_bytes(c);
+	if (rc == 0)
+		rc = set_totals(c);
+	if (rc == 0)
+		rc = stores_each(c->f, add_store, stores);
+	if (rc == 0)
+		rc = pins_each(c->f, add_pin, pins);
+	json_object_set_new(c->result, "stores", stores);
+	json_object_set_new(c->result, "pins", pins);
+	json_object_set_new(c->result, "counters", counters());
+	return rc == -1 ? -ENOMEM : rc;
+}

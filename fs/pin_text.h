@@ -1,0 +1,54 @@
+/*
+ * pin_text: what a pin's row says it holds.
+ *
+ * One line a selector; besides, `--and` (a file must match all of them),
+ * `--in DIR` (and be below DIR), `--not SELECTOR` (what was unpinned of it).
+ * Each selector is run by itself, so that one whose path is gone takes
+ * nothing from the others.
+ */
+#ifndef FS_PIN_TEXT_H
+#define FS_PIN_TEXT_H
+
+#include "base/buf.h"
+#include "cache/cache.h"
+#include "fs/pins.h"
+#include "meta/select.h"
+
+struct pin_text {
+	struct selector	**sel;		/* any of them */
+	unsigned	 nsel;
+	struct selector	**nots;		/* but none of these */
+	unsigned	 nnots;
+};
+
+/* -EINVAL with why. */
+int	pin_text_parse(const char *text, struct pin_text *ret,
+	    struct why *why);
+void	pin_text_done(struct pin_text *t);
+int	pin_text_matches(const struct pin_text *t, struct sqc *q,
+	    const char *path, const struct attr *a);	/* 1, 0, -errno */
+
+/* The text of a request, appended; -EINVAL with why. */
+int	pin_text_write(const struct pin_request *r, struct buf *out,
+	    struct why *why);
+/* The union of two texts; b's lines that a lacks are appended. */
+int	pin_text_merge(const char *a, const char *b, struct buf *out);
+/* a without the line `line`: 1 if it was there and another selector is left,
+ * 2 if none is left, 0 if it was not there. */
+int	pin_text_without(const char *a, const char *line, struct buf *out);
+/* a with `--not` for each of these. */
+int	pin_text_except(const char *a, const char *const *sel, unsigned n,
+	    struct buf *out);
+
+/* A growing list of files, sorted by inode when it is done. */
+struct pin_list { struct pin_want *v; uint64_t n, cap, bytes; };
+void	pin_list_done(struct pin_list *l);
+int	pin_list_add(struct pin_list *l, uint64_t ino, uint64_t size);
+/* Sorts, and drops what is there twice. */
+void	pin_list_sort(struct pin_list *l);
+/* All files that match now, sorted.  must_exist: a path that does not is
+ * -ENOENT with why; else it holds nothing. */
+int	pin_text_run(const struct pin_text *t, struct fs *f, bool must_exist,
+	    struct pin_list *ret, struct why *why);
+
+#endif

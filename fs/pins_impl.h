@@ -1,0 +1,60 @@
+/*
+ * pins_impl: what pins.c (the pins and their thread) and pins_fill.c (many
+ * files at once) share.
+ */
+#ifndef FS_PINS_IMPL_H
+#define FS_PINS_IMPL_H
+
+#include "base/workers.h"
+#include "fs/pin_text.h"
+
+#define PIN_THREADS	16
+#define PIN_BYTES	(128u << 20)	/* most bytes of files in flight, one
+					   larger file apart */
+
+/* A run over many files: each is filled, at most PIN_THREADS at once. */
+struct fill_many {
+	struct fs		*f;
+	struct workers		*pool;
+	enum work_prio		 prio;
+	bool			 verify;
+	const struct pin_list	*list;
+	uint64_t		 want;		/* bytes in all, for progress */
+	uint64_t		 have;		/* of them here when it begins */
+	_Atomic bool		*stop;		/* ends it early; borrowed */
+	pins_progress		*progress;	/* may be NULL */
+	void			*arg;
+	_Atomic int64_t		*arrived;	/* also told; may be NULL */
+};
+/* Goes on past files that fail; the first failure is the result, with why.
+ * -ECANCELED: progress or stop said so. */
+int	fill_many(struct fill_many *m, struct why *why);
+
+/* One pin as this process knows it, beside its row. */
+struct pin {
+	struct pin	*next;
+	uint64_t	 id;
+	unsigned	 waiters;	/* who fills it himself: --wait */
+	_Atomic int64_t	 arrived;	/* bytes since began */
+	int64_t		 began;		/* clock_mono of the present fill; 0 */
+	int64_t		 retry_at;	/* clock_mono; 0 now */
+	int64_t		 pause;
+	struct why	 why;		/* what it waits for */
+};
+
+struct pins {
+	struct fs	*f;
+	struct workers	*pool;
+	pthread_t	 thread;
+	_Atomic bool	 stopping;
+	char		 host[65];
+	int64_t		 expiry;	/* the thread's: of the next to expire */
+	struct lock	 lock;		/* what follows */
+	struct cond	 cond;
+	bool		 editing;	/* one change of pins at a time */
+	bool		 stale;		/* membership must be looked at */
+	bool		 kicked;	/* there may be something to fill */
+	struct pin	*list;
+};
+
+#endif
