@@ -65,6 +65,7 @@ deps:
 clean:
 	rm -rf build build-* gnsfs mount.gnsfs
 
+-include test/fuzz/fuzz.mk
 -include $(OBJ:.o=.d) $(TOOLS_OBJ:.o=.d) $(UNIT:=.d)
 
 .PHONY: all $(DIRS) unit check deps clean

@@ -327,6 +327,24 @@ parse_place(const char *p, size_t n, struct url *u, struct why *why)
 	return parse_prefix(p + len, n - len, false, &u->prefix, why);
 }
 
+/* What is recorded must be a URL again: encoding makes some longer. */
+static int
+check_canonical(const struct url *u, struct why *why)
+{
+	char *s = url_canonical(u);
+	size_t n;
+
+	if (!s)
+		return -ENOMEM;
+	n = strlen(s);
+	free(s);
+	if (n > URL_MAX)
+		return why_set(why, -EINVAL, "the URL has %zu bytes when it "
+		    "is written with %%XX for special characters: at most %d "
+		    "are possible", n, URL_MAX);
+	return 0;
+}
+
 int
 url_parse(const char *text, struct url *ret, struct why *why)
 {
@@ -353,7 +371,7 @@ url_parse(const char *text, struct url *ret, struct why *why)
 	if (err)
 		goto out;
 	u.text = strdup(text);
-	err = u.text ? 0 : -ENOMEM;
+	err = u.text ? check_canonical(&u, why) : -ENOMEM;
 	if (err)
 		goto out;
 	*ret = u;
