@@ -86,7 +86,7 @@ key_check(struct file_store *f, struct store_call *c, const char *key)
 }
 
 char *
-file_path(const struct file_store *f, const char *key)
+file_store_path(const struct file_store *f, const char *key)
 {
 	char *path;
 
@@ -197,7 +197,7 @@ static enum store_rc
 object_open(struct file_store *f, struct store_call *c, const char *key,
     const struct store_version *version, int *retfd, struct stat *retst)
 {
-	char *path = file_path(f, key);
+	char *path = file_store_path(f, key);
 	int fd, err;
 
 	if (path == NULL)
@@ -307,7 +307,7 @@ file_head(struct store *s, struct store_call *c, const char *key,
 
 	if ((rc = key_check(f, c, key)) != STORE_OK)
 		return rc;
-	if ((path = file_path(f, key)) == NULL)
+	if ((path = file_store_path(f, key)) == NULL)
 		return STORE_NOMEM;
 	err = sys.stat(path, &st);
 	free(path);
@@ -427,7 +427,7 @@ draft_begin(struct draft *d, struct file_store *f, struct store_call *c,
 
 	*d = (struct draft){ .f = f, .c = c, .verb = verb, .key = key,
 	    .fd = -1, .dirfd = -1 };
-	if ((d->path = file_path(f, key)) == NULL ||
+	if ((d->path = file_store_path(f, key)) == NULL ||
 	    (d->dir = strdup(d->path)) == NULL)
 		return STORE_NOMEM;
 	*strrchr(d->dir, '/') = '\0';
@@ -736,7 +736,7 @@ file_del(struct store *s, struct store_call *c, const char *key,
 
 	if ((rc = key_check(f, c, key)) != STORE_OK)
 		return rc;
-	if ((path = file_path(f, key)) == NULL)
+	if ((path = file_store_path(f, key)) == NULL)
 		return STORE_NOMEM;
 	slash = strrchr(path, '/');
 	*slash = '\0';

@@ -35,7 +35,7 @@ bool	file_key_ok(const char *key, size_t n);
 bool	file_is_temp(const char *name);
 bool	file_root_is_there(struct file_store *f);
 /* root/key; new; NULL: no memory. */
-char	*file_path(const struct file_store *f, const char *key);
+char	*file_store_path(const struct file_store *f, const char *key);
 void	file_info(const struct stat *st, struct store_info *ret);
 /* The result that a failed system call means, with its reason in c->why.
  * ENOENT and ENOTDIR are STORE_ABSENT, the reason said when it is the root

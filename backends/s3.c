@@ -100,13 +100,40 @@ get_sink(void *arg, const void *p, size_t n)
 	return 1;
 }
 
+/* HEAD as it is answered; *retstatus is the answer's, 0 if there was none. */
+static enum store_rc
+head_once(struct s3 *s, struct store_call *c, const char *key,
+    struct store_info *ret, int *retstatus)
+{
+	struct s3_req r = { .method = "HEAD", .op = "HEAD", .key = key };
+	uint64_t size;
+	enum store_rc rc;
+
+	rc = s3_key_check(s, key, call_why(c));
+	if (rc != STORE_OK)
+		return rc;
+	rc = s3_do(s, c, &r);
+	if (rc == STORE_OK &&
+	    !http_resp_u64(&r.resp, "content-length", &size)) {
+		why_set(call_why(c), 0, "bucket '%s' answers HEAD of '%.200s' "
+		    "without a length", s->bucket, key);
+		rc = STORE_BROKEN;
+	}
+	if (rc == STORE_OK)
+		s3_info(&r.resp, size, ret);
+	*retstatus = r.resp.status;
+	s3_req_done(&r);
+	return rc;
+}
+
 /* 416 to a range from 0 on: S3 refuses any range of an empty object. */
 static enum store_rc
 get_empty(struct get *g, struct store_call *c)
 {
 	enum store_rc rc;
+	int status;
 
-	rc = s3_head(&g->s->store, c, g->key, &g->info);
+	rc = head_once(g->s, c, g->key, &g->info, &status);
 	if (rc != STORE_OK)
 		return rc;
 	if (s3_is_version(&g->info, g->version) && g->info.size == 0) {
@@ -169,28 +196,35 @@ s3_get(struct store *st, struct store_call *c, const char *key,
 
 /* --- head, del --- */
 
+static int
+drop_sink(void *arg, const void *p, size_t n)
+{
+	return 0;
+}
+
 enum store_rc
 s3_head(struct store *st, struct store_call *c, const char *key,
     struct store_info *ret)
 {
 	struct s3 *s = (struct s3 *)st;
-	struct s3_req r = { .method = "HEAD", .op = "HEAD", .key = key };
-	uint64_t size;
+	struct store_call call = c != NULL ? *c : (struct store_call){ 0 };
+	struct why said = { "" };
+	struct store_info info;
+	int status = 0;
 	enum store_rc rc;
 
-	rc = s3_key_check(s, key, call_why(c));
-	if (rc != STORE_OK)
-		return rc;
-	rc = s3_do(s, c, &r);
-	if (rc == STORE_OK &&
-	    !http_resp_u64(&r.resp, "content-length", &size)) {
-		why_set(call_why(c), 0, "bucket '%s' answers HEAD of '%.200s' "
-		    "without a length", s->bucket, key);
-		rc = STORE_BROKEN;
+	call.why = &said;
+	rc = head_once(s, &call, key, &info, &status);
+	if (status >= 400 && status < 500 && (status != 404 || !s->aws ||
+	    !atomic_load(&s->proven))) {
+		said.text[0] = '\0';
+		rc = s3_get(st, &call, key, NULL, 0, 1, drop_sink, NULL,
+		    &info);
 	}
 	if (rc == STORE_OK && ret != NULL)
-		s3_info(&r.resp, size, ret);
-	s3_req_done(&r);
+		*ret = info;
+	else if (rc != STORE_OK)
+		why_set(call_why(c), 0, "%s", said.text);
 	return rc;
 }
 
@@ -262,7 +296,7 @@ s3_put(struct store *st, struct store_call *c, const char *key,
 	if (rc == STORE_OK) {
 		/* An empty body is what curl would repeat (http.h). */
 		r.fresh = cond != STORE_ALWAYS && src->size == 0;
-		r.expect = cond != STORE_ALWAYS && src->size >= S3_MIB;
+		r.expect = src->size >= S3_MIB;
 		rc = s3_do(s, c, &r);
 	}
 	if (rc == STORE_OK && ret != NULL) {

@@ -52,6 +52,7 @@ struct s3 {
 	char		*path;		/* "/bucket", or "" (virtual) */
 	bool		 https, loopback, aws;
 	bool		 checksums;	/* x-amz-checksum-crc32c */
+	_Atomic bool	 proven;	/* a request has succeeded */
 	_Atomic bool	 no_del_match;	/* seen to be one that ignores it */
 };
 
@@ -138,6 +139,7 @@ enum store_rc s3_error_rc(struct s3 *s, const struct s3_req *r,
 enum store_rc s3_list(struct store *st, struct store_call *c,
 	    struct store_list *l,
 	    int (*each)(void *arg, const struct store_entry *e), void *arg);
+/* A 4xx to HEAD, which comes without a reason, is asked again by GET. */
 enum store_rc s3_head(struct store *st, struct store_call *c,
 	    const char *key, struct store_info *ret);
 /* A put of more than sizes.single bytes. */

@@ -6,7 +6,8 @@
  * says that nobody need have won, and 503 or 429 with S3's own code that
  * nothing was done: THROTTLED.  A 5xx to a write, and a 503 from something
  * that is not S3 (a proxy that gave up waiting), leave it open: AMBIGUOUS.
- * A 403 is never read as absent.
+ * A 403 is never read as absent, nor is a 404 that is not S3's own (another
+ * server at that address; a user unknown to versitygw).
  */
 #include "backends/s3.h"
 
@@ -110,6 +111,7 @@ static const struct { const char *code; enum store_rc rc; } codes[] = {
 	{ "ThrottlingException",	STORE_THROTTLED },
 	{ "TokenRefreshRequired",	STORE_DENIED },
 	{ "TooManyRequests",		STORE_THROTTLED },
+	{ "XAdminUserNotFound",		STORE_DENIED },
 	{ "XMinioServerNotInitialized",	STORE_THROTTLED },
 	{ "XMinioStorageFull",		STORE_NOSPACE },
 	/* Corrupt on the way, so refused: nothing was changed, try again. */
@@ -146,7 +148,8 @@ decide(const struct s3_req *r)
 	if (status == 401 || status == 403)
 		return STORE_DENIED;
 	if (status == 404)
-		return STORE_ABSENT;
+		return strcmp(r->method, "HEAD") == 0 ? STORE_ABSENT :
+		    STORE_BROKEN;
 	if (status == 409)
 		return STORE_THROTTLED;
 	if (status >= 400 || status == 301 || status == 307)
@@ -205,8 +208,12 @@ advise(const struct s3 *s, const struct s3_req *r, enum store_rc rc,
 	} else if (strcmp(e->code, "SignatureDoesNotMatch") == 0) {
 		snprintf(ret, size, "the secret of the key %.8s... is not "
 		    "the right one", id);
-	} else if (strcmp(e->code, "InvalidAccessKeyId") == 0) {
+	} else if (strcmp(e->code, "InvalidAccessKeyId") == 0 ||
+	    strcmp(e->code, "XAdminUserNotFound") == 0) {
 		snprintf(ret, size, "the key %.8s... is not known there", id);
+	} else if (r->resp.status == 404 && rc == STORE_BROKEN &&
+	    e->code[0] == '\0') {
+		snprintf(ret, size, "is there an S3 server at %.100s?", s->base);
 	} else if (rc == STORE_DENIED && id[0] == '\0') {
 		snprintf(ret, size, "no credentials were found, so the "
 		    "request was not signed");

@@ -583,7 +583,9 @@ s3_copy(struct store *st, struct store_call *c, const char *from,
 	struct buf source = BUF_INIT;
 	struct store_info info;
 	struct job *j = NULL;
+	struct store_version seen;
 	enum store_rc rc;
+	bool dated;
 
 	rc = s3_key_check(s, to, call_why(c));
 	if (rc == STORE_OK)
@@ -601,8 +603,11 @@ s3_copy(struct store *st, struct store_call *c, const char *from,
 	buf_cstr(&source);
 	/* What was just seen, where the caller named none: parts must be of
 	 * one object. */
-	if (!version_given(version))
-		version = &info.version;
+	if (!version_given(version)) {
+		seen = info.version;
+		version = &seen;
+	}
+	dated = strncmp(version->text, "d:", 2) == 0;
 	if (buf_err(&source) != 0) {
 		rc = STORE_NOMEM;
 	} else if (info.size <= s->sizes.copy_single) {
@@ -617,6 +622,13 @@ s3_copy(struct store *st, struct store_call *c, const char *from,
 			j->version = version;
 			rc = job_whole(j, STORE_ALWAYS, NULL, ret);
 		}
+	}
+	/* A date pins no better than to a second (s3_pin): look again. */
+	if (rc == STORE_OK && dated) {
+		rc = s3_head(st, c, from, &info);
+		if (rc == STORE_ABSENT ||
+		    (rc == STORE_OK && !s3_is_version(&info, version)))
+			rc = STORE_CHANGED;
 	}
 	buf_done(&source);
 	return rc;

@@ -294,6 +294,8 @@ s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
 			return STORE_NOMEM;
 		http_headers_cut(&r->headers, nheaders);
 		rc = send_once(s, c, r, &creds, payload);
+		if (rc == STORE_OK && is_success(r))
+			atomic_store(&s->proven, true);
 		if (rc != STORE_OK || is_success(r))
 			break;
 		s3_error_parse(&r->resp.body, &r->error);
@@ -376,7 +378,8 @@ s3_pin(struct http_headers *h, const char *lead,
 		snprintf(name, sizeof name, "%sif-match", lead);
 		http_headers_add(h, name, "%s", v->text + 2);
 	} else if (sscanf(v->text, "d:%*u:%lld", &secs) == 1) {
-		http_date_format(secs, date);
+		/* Times are told in seconds and compared by some in ns. */
+		http_date_format(secs + 1, date);
 		snprintf(name, sizeof name, "%sif-unmodified-since", lead);
 		http_headers_add(h, name, "%s", date);
 	}

@@ -411,6 +411,9 @@ share(struct worker *k, struct range *from, const char *guessed)
 	mine->pages = 0;
 	mine->misses = 0;
 	mine->end_in = from->end_in;
+	/* now, not with the page: a guess made in what this was before may
+	 * come back first */
+	strcpy(mine->at, guessed);
 	strcpy(mine->end, from->end);
 	strcpy(from->end, first);
 	from->end_in = false;
