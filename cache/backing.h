@@ -78,7 +78,10 @@ int	bfile_fill(struct bfile *b, uint64_t chunk, const void *p, size_t n);
  * NEW and [0,∞)-dirty files record nothing.  Short never: n or -errno. */
 ssize_t	bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off);
 /* Notes that [off, off+len) was written by other means (splice,
- * copy_file_range on bfile_fd). */
+ * copy_file_range on bfile_fd).  A fill of an absent chunk may overwrite such
+ * bytes until this returns, so write so only where bfile_has says 1.  0 and
+ * UINT64_MAX: all of it, before a writable open that the daemon does not see
+ * the writes of (C3). */
 int	bfile_wrote(struct bfile *b, uint64_t off, uint64_t len);
 /* Size becomes `size`; what is beyond is dirty zeros. */
 int	bfile_truncate(struct bfile *b, uint64_t size);
@@ -94,13 +97,18 @@ void	bfile_writers(struct bfile *b, int delta);
 
 /* --- close, upload, landing --- */
 /* In the transaction that journals the `extents` op seq: all dirty intervals
- * that no frozen op has become seq's (earlier, unfrozen seqs are merged). */
+ * that no frozen op has become seq's (earlier, unfrozen seqs are merged;
+ * frozen: its upload_end gave 0).  Memory follows by itself; a transaction
+ * that failed needs no undoing. */
 int	bfile_closed(struct sqc *q, struct bfile *b, uint64_t seq);
 /* A pool file that grew large moves into data/ (rename). */
 int	bfile_keep(struct bfile *b);
 /* The file is now a small row or deleted: its bytes are dropped, and its
  * backing file goes back to the pool (under F_WRLCK lease, C2) or is
- * unlinked.  In the transaction: bfile_forget_tx removes its rows. */
+ * unlinked.  In the transaction: bfile_forget_tx removes its rows.  After its
+ * commit, once: bfile_forget; who holds references goes on reading and writing
+ * an unlinked file, and the last bfile_put (the caller's own is not taken
+ * here) gives it back. */
 int	bfile_forget_tx(struct sqc *q, struct bfile *b);
 void	bfile_forget(struct bfile *b);
 
@@ -117,19 +125,33 @@ struct upload_view {
 	int		 fd;		/* read from here */
 	bool		 copied;
 	uint64_t	 gen;		/* of the content when it began (B8) */
-	uint32_t	*crcs;		/* per chunk, filled by view_read when whole */
+	uint32_t	*crcs;		/* per chunk, filled by upload_read */
+	void		*fed;		/* how far each was; private */
+	int64_t		 ctime;		/* private, as are these: */
+	uint64_t	 own;
 };
+/* -ENOENT: nothing is seq's: a later close took it over (bfile_closed), or it
+ * landed.  n may be 0: the op only changes the size.  copy: -EBUSY when it was
+ * written while it was copied. */
 int	upload_begin(struct bfile *b, uint64_t seq, bool copy,
 	    struct upload_view *ret);
-/* pread at a file offset; feeds the chunk checksums. */
+/* pread of all n bytes at a file offset; feeds the chunk checksums.  Any
+ * number of threads; a part may be read again. */
 int	upload_read(struct upload_view *v, void *buf, size_t n, uint64_t off);
 /* 0: nobody wrote meanwhile, the upload may be used; -ESTALE: throw it away
- * (B8).  Frees the view. */
+ * (B8).  Frees the view.  After 0, seq is frozen: later closes leave its
+ * intervals to it. */
 int	upload_end(struct upload_view *v);
+/* Frees a view that is not used, without the check. */
+void	upload_drop(struct upload_view *v);
 
 /* Landed (K4), in the landing transaction: seq's intervals become clean and
  * present (newer ones stay dirty). */
 int	bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq);
+/* After that transaction committed (or failed: what did not commit is found
+ * and left alone): memory follows.  The cache also does it by itself before
+ * it evicts, and now and then. */
+void	cache_landed_commit(struct cache *c);
 /* A remote or local replacement of the content by one in stores: a new
  * incarnation with nothing present, old one lives while referenced (F1). */
 int	bfile_replaced(struct cache *c, uint64_t ino);

@@ -1,0 +1,471 @@
+/*
+ * small: see small.h.  One table, s_small, a row an inode, the newest content
+ * that was put.  (atime, len) is an index of its own: the sum of lengths and
+ * the least recently used are read without touching the bytes.
+ *
+ * Uses are noted in memory and written some thousands at a time; a crash
+ * forgets some, which costs nothing but a worse choice of what to evict.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "cache/map.h"
+
+#define TOUCHED_MAX	4096
+
+static int
+schema_tx(struct sqc *q, void *arg)
+{
+	return sq_exec(q,
+	    "CREATE TABLE IF NOT EXISTS s_small(ino INTEGER PRIMARY KEY,"
+	    " object INTEGER, ooff INTEGER, len INTEGER, crc INTEGER,"
+	    " atime INTEGER, data BLOB);"
+	    "CREATE INDEX IF NOT EXISTS s_lru ON s_small(atime, len);");
+}
+
+uint64_t
+small_row_cost(uint64_t len)
+{
+	return len + 128;	/* row, index, slack */
+}
+
+int
+small_open(struct cache *c, struct why *why)
+{
+	struct sq_opts o = { .page_size = 16384, .cache_kib = 4096 };
+	struct sqc *q;
+	struct sqs *s;
+	char *path;
+	int err;
+
+	c->touched = calloc(TOUCHED_MAX, sizeof(*c->touched));
+	if (c->touched == NULL || asprintf(&path, "%s/small.db", c->dir) < 0)
+		return -ENOMEM;
+	err = sq_open(path, &o, &c->small, why);
+	free(path);
+	if (!err)
+		err = sq_write(c->small, schema_tx, NULL);
+	if (!err)
+		err = sq_read(c->small, &q);
+	if (err)
+		return err;
+	s = sq_prep(q, "SELECT total(len) + 128 * count(*) FROM s_small");
+	if (s == NULL || sqs_step(s) != 1) {
+		err = sq_err(q);
+	} else {
+		atomic_store(&c->small_bytes, sqs_col_int(s, 0));
+		sqs_reset(s);
+	}
+	sq_read_end(q);
+	return err;
+}
+
+void
+small_close(struct cache *c)
+{
+	if (c->small != NULL)
+		small_flush_touched(c);
+	sq_close(c->small);
+	c->small = NULL;
+	free(c->touched);
+	c->touched = NULL;
+}
+
+struct touched { uint64_t *v; unsigned n; };
+
+static int
+touched_tx(struct sqc *q, void *arg)
+{
+	struct touched *t = arg;
+	struct sqs *s = sq_prep(q, "UPDATE s_small SET atime=?2 WHERE ino=?1");
+	int64_t now = clock_real();
+	unsigned i;
+	int err = 0;
+
+	if (s == NULL)
+		return sq_err(q);
+	for (i = 0; !err && i < t->n; i++) {
+		sqs_int(s, 1, t->v[i]);
+		sqs_int(s, 2, now);
+		err = sqs_run(s);
+	}
+	return err;
+}
+
+void
+small_flush_touched(struct cache *c)
+{
+	struct touched t = { .n = 0 };
+
+	t.v = malloc(TOUCHED_MAX * sizeof(*t.v));
+	if (t.v == NULL)
+		return;
+	lock_take(&c->tab_lock);
+	t.n = c->ntouched;
+	memcpy(t.v, c->touched, t.n * sizeof(*t.v));
+	c->ntouched = 0;
+	lock_drop(&c->tab_lock);
+	if (t.n > 0 && sq_write(c->small, touched_tx, &t))
+		log_warn("cannot note uses of small files", "dir=%s",
+		    LOG_Q(c->dir));
+	free(t.v);
+}
+
+static void
+touch(struct cache *c, uint64_t ino)
+{
+	bool full = false;
+
+	lock_take(&c->tab_lock);
+	if (c->ntouched < TOUCHED_MAX) {
+		c->touched[c->ntouched++] = ino;
+		full = c->ntouched == TOUCHED_MAX / 2;
+	}
+	lock_drop(&c->tab_lock);
+	if (full)
+		cache_kick(c);
+}
+
+/* The row of id: 0 and its bytes appended when out is there, -ENOENT,
+ * -EUCLEAN damaged. */
+static int
+row_get(struct cache *c, const struct small_id *id, struct buf *out)
+{
+	struct sqc *q;
+	struct sqs *s;
+	const void *p;
+	size_t n;
+	int r;
+
+	r = sq_read(c->small, &q);
+	if (r)
+		return r;
+	s = sq_prep(q, "SELECT crc,data FROM s_small WHERE ino=?1 AND"
+	    " object=?2 AND ooff=?3 AND len=?4");
+	if (s == NULL) {
+		r = sq_err(q);
+		goto out;
+	}
+	sqs_int(s, 1, id->ino);
+	sqs_int(s, 2, id->object);
+	sqs_int(s, 3, id->ooff);
+	sqs_int(s, 4, id->len);
+	r = sqs_step(s);
+	if (r == 1) {
+		p = sqs_col_blob(s, 1, &n);
+		r = 0;
+		if (n != id->len || crc32c(0, p, n) != sqs_col_int(s, 0))
+			r = -EUCLEAN;
+		else if (out != NULL)
+			buf_put(out, p, n);
+		if (!r && out != NULL)
+			r = buf_err(out);
+	} else if (r == 0) {
+		r = -ENOENT;
+	}
+	sqs_reset(s);
+out:
+	sq_read_end(q);
+	return r;
+}
+
+static void
+damaged(struct cache *c, uint64_t ino)
+{
+	counter_add(checksum_errors, 1);
+	log_warn("damaged small file in the cache; it will be fetched again",
+	    "ino=%llu", (unsigned long long)ino);
+	small_drop(c, ino);
+}
+
+int
+small_get(struct cache *c, const struct small_id *id, struct buf *out)
+{
+	int err = row_get(c, id, out);
+
+	if (err == -EUCLEAN) {
+		damaged(c, id->ino);
+		return -ENOENT;
+	}
+	if (!err)
+		touch(c, id->ino);
+	return err;
+}
+
+bool
+small_has(struct cache *c, const struct small_id *id)
+{
+	struct sqc *q;
+	struct sqs *s;
+	int r = 0;
+
+	if (sq_read(c->small, &q))
+		return false;
+	s = sq_prep(q, "SELECT 1 FROM s_small WHERE ino=?1 AND object=?2"
+	    " AND ooff=?3 AND len=?4");
+	if (s != NULL) {
+		sqs_int(s, 1, id->ino);
+		sqs_int(s, 2, id->object);
+		sqs_int(s, 3, id->ooff);
+		sqs_int(s, 4, id->len);
+		r = sqs_step(s);
+		sqs_reset(s);
+	}
+	sq_read_end(q);
+	return r == 1;
+}
+
+int
+small_verify(struct cache *c, const struct small_id *id)
+{
+	int err = row_get(c, id, NULL);
+
+	if (err == -EUCLEAN)
+		damaged(c, id->ino);
+	return err;
+}
+
+struct puts {
+	const struct small_put	*v;
+	unsigned		 n;
+	int64_t			 grew;
+};
+
+static int64_t
+old_len(struct sqc *q, uint64_t ino)
+{
+	struct sqs *s = sq_prep(q, "SELECT len FROM s_small WHERE ino=?1");
+	int64_t n = 0;
+
+	if (s == NULL)
+		return 0;
+	sqs_int(s, 1, ino);
+	if (sqs_step(s) == 1)
+		n = small_row_cost(sqs_col_int(s, 0));
+	sqs_reset(s);
+	return n;
+}
+
+static int
+put_tx(struct sqc *q, void *arg)
+{
+	struct puts *a = arg;
+	const struct small_id *id;
+	int64_t now = clock_real();
+	struct sqs *s;
+	unsigned i;
+	int err = 0;
+
+	a->grew = 0;
+	for (i = 0; !err && i < a->n; i++) {
+		id = &a->v[i].id;
+		a->grew += (int64_t)small_row_cost(id->len) -
+		    old_len(q, id->ino);
+		s = sq_prep(q, "INSERT OR REPLACE INTO s_small VALUES"
+		    "(?1,?2,?3,?4,?5,?6,?7)");
+		if (s == NULL)
+			return sq_err(q);
+		sqs_int(s, 1, id->ino);
+		sqs_int(s, 2, id->object);
+		sqs_int(s, 3, id->ooff);
+		sqs_int(s, 4, id->len);
+		sqs_int(s, 5, crc32c(0, a->v[i].p, id->len));
+		sqs_int(s, 6, now);
+		sqs_blob(s, 7, a->v[i].p, id->len);
+		err = sqs_run(s);
+	}
+	return err;
+}
+
+int
+small_put(struct cache *c, const struct small_put *puts, unsigned n)
+{
+	struct puts a = { puts, n, 0 };
+	uint64_t total = 0, *inos;
+	unsigned i;
+	int err;
+
+	for (i = 0; i < n; i++) {
+		if (puts[i].id.len > CACHE_SMALL_MAX)
+			return -EFBIG;
+		total += small_row_cost(puts[i].id.len);
+	}
+	/* pinned ones have their room already */
+	if (atomic_load(&c->pins) > 0) {
+		inos = malloc(n * sizeof(*inos));
+		if (inos == NULL)
+			return -ENOMEM;
+		for (i = 0; i < n; i++)
+			inos[i] = puts[i].id.ino;
+		pinned_small(c, inos, n);
+		free(inos);
+	}
+	err = cache_room(c, total, false);
+	if (!err)
+		err = sq_write(c->small, put_tx, &a);
+	if (!err) {
+		atomic_fetch_add(&c->small_bytes, a.grew);
+		counter_add(fill_bytes, total);
+	}
+	return err;
+}
+
+static int
+drop_tx(struct sqc *q, void *arg)
+{
+	struct puts *a = arg;
+	uint64_t ino = a->v->id.ino;
+	struct sqs *s = sq_prep(q, "DELETE FROM s_small WHERE ino=?1");
+
+	a->grew = old_len(q, ino);
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, ino);
+	return sqs_run(s);
+}
+
+int
+small_drop(struct cache *c, uint64_t ino)
+{
+	struct small_put p = { .id = { .ino = ino } };
+	struct puts a = { &p, 1, 0 };
+	int err;
+
+	err = sq_write(c->small, drop_tx, &a);
+	if (!err && a.grew > 0) {
+		atomic_fetch_sub(&c->small_bytes, a.grew);
+		if (atomic_load(&c->pins) > 0)
+			pinned_lost(c, ino);
+		space_came(c);
+	}
+	return err;
+}
+
+uint64_t
+small_bytes_of(struct sqc *q, uint64_t ino)
+{
+	struct sqs *s = sq_prep(q, "SELECT len FROM s_small WHERE ino=?1");
+	uint64_t n = UINT64_MAX;
+
+	if (s == NULL)
+		return n;
+	sqs_int(s, 1, ino);
+	if (sqs_step(s) == 1)
+		n = sqs_col_int(s, 0);
+	sqs_reset(s);
+	return n;
+}
+
+int64_t
+small_oldest(struct cache *c)
+{
+	struct sqc *q;
+	struct sqs *s;
+	int64_t r = INT64_MAX;
+
+	if (sq_read(c->small, &q))
+		return r;
+	s = sq_prep(q, "SELECT atime FROM s_small ORDER BY atime LIMIT 1");
+	if (s != NULL && sqs_step(s) == 1)
+		r = sqs_col_int(s, 0);
+	sqs_reset(s);
+	sq_read_end(q);
+	return r;
+}
+
+/* --- eviction --- */
+
+#define EVICT_ROWS	256
+
+struct victims {
+	uint64_t	ino[EVICT_ROWS], len[EVICT_ROWS];
+	int64_t		atime[EVICT_ROWS];
+	unsigned	n;
+};
+
+static int
+victims_find(struct cache *c, int64_t after, uint64_t after_ino,
+    struct victims *v)
+{
+	struct sqc *q;
+	struct sqs *s;
+	int r;
+
+	v->n = 0;
+	r = sq_read(c->small, &q);
+	if (r)
+		return r;
+	s = sq_prep(q, "SELECT ino,len,atime FROM s_small WHERE atime>=?1"
+	    " AND (atime>?1 OR ino>?2) ORDER BY atime, ino LIMIT 256");
+	if (s == NULL) {
+		r = sq_err(q);
+	} else {
+		sqs_int(s, 1, after);
+		sqs_int(s, 2, after_ino);
+		while (v->n < EVICT_ROWS && (r = sqs_step(s)) == 1) {
+			v->ino[v->n] = sqs_col_int(s, 0);
+			v->len[v->n] = sqs_col_int(s, 1);
+			v->atime[v->n++] = sqs_col_int(s, 2);
+		}
+		sqs_reset(s);
+	}
+	sq_read_end(q);
+	return r < 0 ? r : 0;
+}
+
+static int
+evict_tx(struct sqc *q, void *arg)
+{
+	struct victims *v = arg;
+	struct sqs *s = sq_prep(q, "DELETE FROM s_small WHERE ino=?1");
+	unsigned i;
+	int err = 0;
+
+	if (s == NULL)
+		return sq_err(q);
+	for (i = 0; !err && i < v->n; i++) {
+		sqs_int(s, 1, v->ino[i]);
+		err = sqs_run(s);
+	}
+	return err;
+}
+
+int64_t
+small_evict(struct cache *c, uint64_t n)
+{
+	struct victims *v = malloc(sizeof(*v));
+	int64_t after = INT64_MIN, got, total = 0;
+	uint64_t after_ino = 0;
+	unsigned i, k;
+
+	while (v != NULL && (uint64_t)total < n &&
+	    victims_find(c, after, after_ino, v) == 0 && v->n > 0) {
+		after = v->atime[v->n - 1];
+		after_ino = v->ino[v->n - 1];
+		got = 0;
+		for (i = k = 0; i < v->n &&
+		    (uint64_t)(total + got) < n; i++) {
+			if (cache_is_pinned(c, v->ino[i]))
+				continue;
+			v->ino[k++] = v->ino[i];
+			got += small_row_cost(v->len[i]);
+		}
+		v->n = k;
+		if (k > 0 && sq_write(c->small, evict_tx, v))
+			break;
+		atomic_fetch_sub(&c->small_bytes, got);
+		total += got;
+	}
+	free(v);
+	if (total > 0) {
+		counter_add(evicted_bytes, total);
+		space_came(c);
+	}
+	return total;
+}

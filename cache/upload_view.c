@@ -1,0 +1,530 @@
+/*
+ * upload_view: a stable view of what one op publishes, and landing.
+ *
+ * The view is by (seq, generation).  Each write moves the generation before
+ * and after its pwrite, so a view that began or ended beside one is found out
+ * (B8); writes through a mapping show in the lease (C2) and, after it, in
+ * ctime, which is compared unless we moved it ourselves.
+ *
+ * Checksums are fed while the parts are read, in order within a chunk; a
+ * chunk that was not read so is read once more at the end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "cache/map.h"
+
+#define FEED_BUSY	0x40000000u
+#define FEED_LOST	0x80000000u
+#define LANDED_KEEP	(60 * NSEC_PER_SEC)
+
+static int64_t
+ctime_of(const struct bfile *b)
+{
+	struct stat st;
+
+	if (sys.fstat(b->fd, &st))
+		return -1;
+	return st.st_ctim.tv_sec * NSEC_PER_SEC + st.st_ctim.tv_nsec;
+}
+
+static bool
+being_written(const struct bfile *b)
+{
+	const struct busy *o;
+
+	for (o = b->busy; o != NULL; o = o->next)
+		if (o->kind == BUSY_WRITE)
+			return true;
+	return false;
+}
+
+/* seq's intervals, clipped to the size.  The lock is held. */
+static int
+gather(struct bfile *b, struct upload_view *v)
+{
+	const struct dset *d = &b->dirty;
+	unsigned i, mine = 0;
+	uint64_t end;
+
+	v->v = calloc(d->n + 1, sizeof(*v->v));
+	if (v->v == NULL)
+		return -ENOMEM;
+	for (i = 0; i < d->n; i++) {
+		if (d->v[i].seq != v->seq)
+			continue;
+		mine++;
+		if (d->v[i].off >= v->size)
+			continue;
+		end = d->v[i].end < v->size ? d->v[i].end : v->size;
+		v->v[v->n].off = d->v[i].off;
+		v->v[v->n++].end = end;
+	}
+	v->whole = mine > 0 && (v->size == 0 || (v->n == 1 &&
+	    v->v[0].off == 0 && v->v[0].end == v->size));
+	return mine > 0 ? 0 : -ENOENT;
+}
+
+static int
+copy_range(int from, int to, uint64_t off, uint64_t end)
+{
+	off_t in, out;
+	ssize_t r;
+
+	while (off < end) {
+		in = out = off;
+		r = copy_file_range(from, &in, to, &out, end - off, 0);
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			return -ENODATA;	/* truncated meanwhile */
+		off += r;
+	}
+	return 0;
+}
+
+/* A private file with the intervals' bytes; reflink where the disk can. */
+static int
+make_copy(struct bfile *b, struct upload_view *v)
+{
+	char *dir = slot_path(b->c, 0);
+	unsigned i;
+	int fd, err = 0;
+
+	if (dir == NULL)
+		return -ENOMEM;
+	*strrchr(dir, '/') = '\0';
+	fd = sys.open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	free(dir);
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, FICLONE, b->fd) != 0)
+		for (i = 0; !err && i < v->n; i++)
+			err = copy_range(b->fd, fd, v->v[i].off, v->v[i].end);
+	if (!err && atomic_load(&b->gen) != v->gen)
+		err = -EBUSY;
+	if (err == -ENODATA)
+		err = -EBUSY;
+	if (err) {
+		sys.close(fd);
+		return err;
+	}
+	v->fd = fd;
+	v->copied = true;
+	return 0;
+}
+
+int
+upload_begin(struct bfile *b, uint64_t seq, bool copy, struct upload_view *ret)
+{
+	struct upload_view v = { .b = b, .seq = seq, .fd = b->fd };
+	uint64_t n;
+	int err;
+
+	if (!copy && atomic_load(&b->writers) > 0)
+		return -EBUSY;
+	v.own = atomic_load(&b->own);
+	v.gen = atomic_load(&b->gen);
+	v.ctime = ctime_of(b);
+	v.size = bfile_size(b);
+	lock_take(&b->lock);
+	map_settle(b);
+	err = being_written(b) ? -EBUSY : gather(b, &v);
+	lock_drop(&b->lock);
+	n = chunks_of(v.size) + 1;
+	if (!err) {
+		v.crcs = calloc(n, sizeof(*v.crcs));
+		v.fed = calloc(n, sizeof(_Atomic uint32_t));
+		if (v.crcs == NULL || v.fed == NULL)
+			err = -ENOMEM;
+	}
+	if (!err && copy)
+		err = make_copy(b, &v);
+	else if (!err)
+		err = bfile_lease(b, F_RDLCK) == 0 ? 0 : -EBUSY;
+	if (err) {
+		free(v.v);
+		free(v.crcs);
+		free(v.fed);
+		return err;
+	}
+	bfile_ref(b);
+	*ret = v;
+	return 0;
+}
+
+/* [off, off+n) of chunk k, whose first byte is at `start`. */
+static void
+feed(struct upload_view *v, uint64_t k, uint32_t at, const void *p, uint32_t n)
+{
+	_Atomic uint32_t *fed = (_Atomic uint32_t *)v->fed + k;
+	uint32_t want = at;
+
+	if (!atomic_compare_exchange_strong(fed, &want, FEED_BUSY)) {
+		/* read before: fine.  Not in order: to be read again. */
+		if (want == FEED_BUSY || (want != FEED_LOST && at > want))
+			atomic_store(fed, FEED_LOST);
+		return;
+	}
+	v->crcs[k] = crc32c(at == 0 ? 0 : v->crcs[k], p, n);
+	want = FEED_BUSY;
+	atomic_compare_exchange_strong(fed, &want, at + n);
+}
+
+int
+upload_read(struct upload_view *v, void *buf, size_t n, uint64_t off)
+{
+	uint64_t end = off + n, at, e;
+	int err;
+
+	err = sys_pread_all(v->fd, buf, n, off);
+	if (err)
+		return err;
+	for (at = off; at < end; at = e) {
+		e = (at / CACHE_CHUNK + 1) * CACHE_CHUNK;
+		if (e > end)
+			e = end;
+		if (at / CACHE_CHUNK >= chunks_of(v->size))
+			break;
+		feed(v, at / CACHE_CHUNK, at % CACHE_CHUNK,
+		    (char *)buf + (at - off), e - at);
+	}
+	return 0;
+}
+
+void
+upload_drop(struct upload_view *v)
+{
+	if (v->copied)
+		sys.close(v->fd);
+	free(v->v);
+	free(v->crcs);
+	free(v->fed);
+	bfile_put(v->b);
+	memset(v, 0, sizeof(*v));
+	v->fd = -1;
+}
+
+static bool
+was_written(struct upload_view *v)
+{
+	struct bfile *b = v->b;
+
+	if (v->copied)
+		return false;
+	if (atomic_load(&b->writers) > 0 || bfile_lease(b, F_RDLCK) != 0 ||
+	    atomic_load(&b->gen) != v->gen)
+		return true;
+	return atomic_load(&b->own) == v->own && ctime_of(b) != v->ctime;
+}
+
+struct freeze { struct bfile *b; uint64_t seq; };
+
+static int
+freeze_tx(struct sqc *q, void *arg)
+{
+	struct freeze *f = arg;
+	struct sqs *s;
+
+	if (!index_is(q, f->b->ino, f->b->inc))
+		return 0;
+	s = sq_prep(q, "INSERT OR IGNORE INTO c_frozen VALUES(?1,?2)");
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, f->b->ino);
+	sqs_int(s, 2, f->seq);
+	return sqs_run(s);
+}
+
+static int
+freeze(struct bfile *b, uint64_t seq)
+{
+	struct freeze f = { b, seq };
+	int err;
+
+	err = sq_write(b->c->index, freeze_tx, &f);
+	if (err)
+		return err;
+	lock_take(&b->lock);
+	map_settle(b);
+	if (b->nfrozen == FROZEN_MAX)	/* the oldest is merged: harmless */
+		memmove(b->frozen, b->frozen + 1,
+		    --b->nfrozen * sizeof(*b->frozen));
+	b->frozen[b->nfrozen++] = seq;
+	lock_drop(&b->lock);
+	return 0;
+}
+
+/* Chunk k, all of it here, gets its checksum and its bit: 1, 0 when written
+ * since, -errno. */
+static int
+settle_chunk(struct upload_view *v, uint64_t k, void *buf)
+{
+	struct bfile *b = v->b;
+	struct busy e = { .off = k * CACHE_CHUNK,
+	    .end = (k + 1) * CACHE_CHUNK, .kind = BUSY_HOLD };
+	uint32_t n, crc = v->crcs[k], old;
+	int err = 0, same = 0;
+	bool todo;
+
+	n = e.end < v->size ? CACHE_CHUNK : v->size - e.off;
+	lock_take(&b->lock);
+	busy_enter(b, &e);
+	todo = chunk_is_here(b, k) &&
+	    !(chunk_present(b, k) && chunk_crc(b, k, &old));
+	if (todo)
+		err = chunk_reserve(b, k);
+	lock_drop(&b->lock);
+	if (todo && !err &&
+	    atomic_load((_Atomic uint32_t *)v->fed + k) != n) {
+		err = sys_pread_all(b->fd, buf, n, e.off);
+		crc = err ? 0 : crc32c(0, buf, n);
+	}
+	lock_take(&b->lock);
+	same = atomic_load(&b->gen) == v->gen;
+	if (todo && !err && same) {
+		chunk_set(b, k, true, crc);
+		map_update(b);
+	}
+	busy_leave(b, &e);
+	lock_drop(&b->lock);
+	return err ? err : same;
+}
+
+/* What was uploaded is also a clean copy, once it has landed. */
+static void
+settle_chunks(struct upload_view *v)
+{
+	uint64_t k, next = 0, nchunks = chunks_of(v->size);
+	void *buf = malloc(CACHE_CHUNK);
+	unsigned i;
+	int r = buf ? 1 : 0;
+
+	for (i = 0; r == 1 && i < v->n; i++) {
+		k = v->v[i].off / CACHE_CHUNK;
+		if (k < next)
+			k = next;
+		for (; r == 1 && k * CACHE_CHUNK < v->v[i].end; k++)
+			r = settle_chunk(v, k, buf);
+		next = k;
+	}
+	/* a truncate leaves the last chunk without one */
+	if (r == 1 && nchunks > next)
+		settle_chunk(v, nchunks - 1, buf);
+	free(buf);
+}
+
+int
+upload_end(struct upload_view *v)
+{
+	struct bfile *b = v->b;
+	int err = 0;
+
+	if (was_written(v))
+		err = -ESTALE;
+	if (!err && !atomic_load(&b->gone)) {
+		settle_chunks(v);
+		err = freeze(b, v->seq);
+		if (!err && map_save(b->c, &b, 1, false))
+			atomic_store(&b->need_save, true);
+	}
+	upload_drop(v);
+	return err;
+}
+
+/* --- close and landing --- */
+
+int
+bfile_closed(struct sqc *q, struct bfile *b, uint64_t seq)
+{
+	struct sqs *s;
+	int err;
+
+	s = sq_prep(q, "UPDATE c_file SET size=?3, allseq=CASE WHEN allseq IN"
+	    " (SELECT seq FROM c_frozen WHERE ino=?1) THEN allseq ELSE ?2 END"
+	    " WHERE ino=?1");
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, b->ino);
+	sqs_int(s, 2, seq);
+	sqs_int(s, 3, atomic_load(&b->size));
+	err = sqs_run(s);
+	if (err)
+		return err;
+	s = sq_prep(q, "UPDATE c_dirty SET seq=?2 WHERE ino=?1 AND seq NOT IN"
+	    " (SELECT seq FROM c_frozen WHERE ino=?1)");
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, b->ino);
+	sqs_int(s, 2, seq);
+	err = sqs_run(s);
+	if (!err)
+		atomic_store(&b->close_seq, seq);
+	return err;
+}
+
+static int
+landed_push(struct cache *c, const struct landed *l)
+{
+	struct landed *v;
+	unsigned cap;
+	int err = 0;
+
+	lock_take(&c->tab_lock);	/* RANK_TABLE: above RANK_SQ */
+	if (c->nlanded == c->cap_landed) {
+		cap = c->cap_landed ? c->cap_landed * 2 : 64;
+		v = realloc(c->landed, cap * sizeof(*v));
+		if (v == NULL)
+			err = -ENOMEM;
+		else {
+			c->landed = v;
+			c->cap_landed = cap;
+		}
+	}
+	if (!err)
+		c->landed[c->nlanded++] = *l;
+	lock_drop(&c->tab_lock);
+	return err;
+}
+
+/* Bytes that landing seq makes clean, as far as the index knows. */
+static int
+landed_bytes(struct sqc *q, uint64_t ino, uint64_t seq, uint64_t *ret)
+{
+	struct sqs *s = sq_prep(q, "SELECT (SELECT total(min(d.end,f.size)"
+	    " - min(d.off,f.size)) FROM c_dirty d WHERE d.ino=?1 AND"
+	    " d.seq=?2), f.alldirty=1 AND f.allseq=?2, f.size - (SELECT"
+	    " total(min(d.end,f.size) - min(d.off,f.size)) FROM c_dirty d"
+	    " WHERE d.ino=?1) FROM c_file f WHERE f.ino=?1");
+	int r;
+
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, seq);
+	*ret = 0;
+	r = sqs_step(s);
+	if (r == 1) {
+		*ret = sqs_col_int(s, 0);
+		if (sqs_col_int(s, 1))
+			*ret += sqs_col_int(s, 2);
+	}
+	sqs_reset(s);
+	return r < 0 ? r : 0;
+}
+
+int
+bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq)
+{
+	static const char *const sql[] = {
+		"DELETE FROM c_dirty WHERE ino=?1 AND seq=?2",
+		"UPDATE c_file SET base=1, alldirty=CASE allseq WHEN ?2"
+		" THEN 0 ELSE alldirty END WHERE ino=?1",
+		"DELETE FROM c_frozen WHERE ino=?1 AND seq=?2",
+	};
+	struct landed l = { ino, seq, clock_mono(), 0 };
+	struct sqs *s;
+	unsigned i;
+	int err;
+
+	err = landed_bytes(q, ino, seq, &l.bytes);
+	for (i = 0; !err && i < sizeof(sql) / sizeof(*sql); i++) {
+		s = sq_prep(q, sql[i]);
+		if (s == NULL)
+			return sq_err(q);
+		sqs_int(s, 1, ino);
+		sqs_int(s, 2, seq);
+		err = sqs_run(s);
+	}
+	return err ? err : landed_push(c, &l);
+}
+
+static int
+is_landed(struct cache *c, const struct landed *l)
+{
+	struct sqc *q;
+	struct sqs *s;
+	int r;
+
+	r = sq_read(c->index, &q);
+	if (r)
+		return r;
+	s = sq_prep(q, "SELECT 1 FROM c_dirty WHERE ino=?1 AND seq=?2"
+	    " UNION ALL SELECT 1 FROM c_file WHERE ino=?1 AND alldirty=1"
+	    " AND allseq=?2 LIMIT 1");
+	if (s == NULL) {
+		r = sq_err(q);
+	} else {
+		sqs_int(s, 1, l->ino);
+		sqs_int(s, 2, l->seq);
+		r = sqs_step(s);
+		sqs_reset(s);
+	}
+	sq_read_end(q);
+	return r < 0 ? r : r == 0;
+}
+
+/* K4 in memory. */
+static void
+apply_landed(struct cache *c, const struct landed *l)
+{
+	struct bfile *b;
+	unsigned i;
+
+	lock_take(&c->tab_lock);
+	while ((b = table_find(c, l->ino)) != NULL && b->closed_off)
+		cond_wait(&c->tab_cond, &c->tab_lock);
+	lock_drop(&c->tab_lock);
+	if (b == NULL || bfile_get(c, l->ino, &b)) {
+		/* the index says it all, but for the accounts */
+		space_add(c, 0, -(int64_t)l->bytes);
+		return;
+	}
+	lock_take(&b->lock);
+	map_settle(b);
+	dset_drop_seq(&b->dirty, l->seq);
+	b->base = true;
+	for (i = 0; i < b->nfrozen && b->frozen[i] != l->seq; i++)
+		;
+	if (i < b->nfrozen)
+		b->frozen[i] = b->frozen[--b->nfrozen];
+	map_update(b);
+	lock_drop(&b->lock);
+	map_account(b);
+	bfile_put(b);
+}
+
+void
+cache_landed_commit(struct cache *c)
+{
+	struct landed *v;
+	unsigned i, n;
+	int r;
+
+	lock_take(&c->tab_lock);
+	v = c->landed;
+	n = c->nlanded;
+	c->landed = NULL;
+	c->nlanded = c->cap_landed = 0;
+	lock_drop(&c->tab_lock);
+	for (i = 0; i < n; i++) {
+		r = is_landed(c, &v[i]);
+		if (r == 1)
+			apply_landed(c, &v[i]);
+		else if (clock_mono() - v[i].when < LANDED_KEEP &&
+		    landed_push(c, &v[i]))
+			log_warn("a landed upload stays marked dirty until"
+			    " the next start", "ino=%llu",
+			    (unsigned long long)v[i].ino);
+	}
+	free(v);
+}
