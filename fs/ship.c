@@ -365,7 +365,8 @@ ship_main(void *arg)
 			stop = sleep_until(sh, INT64_MAX, false).stop;
 			break;
 		}
-		if (err != 0)
+		/* cancelled: by ship_stop, which is seen next */
+		if (err != 0 && err != -ECANCELED)
 			fell(sh, err, &why);
 	}
 	return NULL;
@@ -492,7 +493,7 @@ start_state(struct ship *sh, int64_t deadline, struct why *why)
 	}
 	if (err == -ESTALE) {
 		ship_fenced(sh, own.text);
-		return why_set(why, err, "%s", own.text);
+		return 0;
 	}
 	if (is_final(err) || err == -EBADMSG || err == -EPROTONOSUPPORT ||
 	    !has_local_state(sh))
@@ -515,7 +516,7 @@ ship_start(struct fs *f, int64_t deadline, struct why *why)
 		return err;
 	f->ship = sh;
 	err = start_state(sh, deadline, why);
-	if (err != 0 && err != -ESTALE)
+	if (err != 0)
 		goto fail;
 	if (ship_head(sh, &h) == 0)
 		sh->lsn = h.lsn;

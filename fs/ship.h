@@ -34,9 +34,9 @@ struct ship;
 /* Catches up and opens the session within the deadline, or, with valid local
  * state and the home away, starts OFFLINE.  -EBUSY: another host's session is
  * open (why names host and time, and -o takeover); -EHOSTUNREACH: no local
- * state and no home; -ESTALE: this state directory was fenced and has queued
- * changes: why says what to do (the mount then goes read-only: see
- * ship_start_fenced_ok).  Then starts the thread. */
+ * state and no home.  A state directory that was fenced and has queued
+ * changes: 0, in the state FENCED: read-only (FS_FENCED, whose reason says
+ * so), the queue is kept (L13).  Then starts the thread. */
 int	ship_start(struct fs *f, int64_t deadline, struct why *why);
 /* Thread ended; session closed if nothing was queued and `close_session`. */
 void	ship_stop(struct fs *f, bool close_session);
