@@ -275,6 +275,7 @@ START_TEST(random_keys)
 		}
 		mem_sort(&m);
 		parallel = 1 + random() % 16;
+		m.delay = random() % 3 * 20000;
 		walk_whole(&m, "", parallel);
 		walk_whole(&m, "p/", parallel);
 		walk_whole(&m, "a", parallel);
