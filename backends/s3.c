@@ -215,8 +215,8 @@ s3_head(struct store *st, struct store_call *c, const char *key,
 
 	call.why = &said;
 	rc = head_once(s, &call, key, &info, &status);
-	if (status >= 400 && status < 500 && (status != 404 || !s->aws ||
-	    !atomic_load(&s->proven))) {
+	if (status >= 400 && status < 500 && status != 429 &&
+	    (status != 404 || !s->aws || !atomic_load(&s->proven))) {
 		said.text[0] = '\0';
 		rc = s3_get(st, &call, key, NULL, 0, 1, drop_sink, NULL,
 		    &info);

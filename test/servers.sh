@@ -17,6 +17,7 @@
 # process id, DIR/log what it said.  All functions return nonzero, having said
 # why on stderr, when they fail.
 #
+# S3_TLS=1: over https, with a certificate of its own; AWS_CA_BUNDLE says so.
 # S3_SERVER=versitygw (the default) or minio says which one.  They are built
 # once, by package name, into ${GNSFS_TEST_TOOLS:-$HOME/.cache/gnsfs-test}/bin,
 # with the `go` on PATH where it is recent enough, else with the one of the
@@ -128,7 +129,22 @@ s3_install()
 # Something answers HTTP there.
 port_answers()
 {
-	curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$1/"
+	curl -s -k -o /dev/null --max-time 2 "${S3_SCHEME:-http}://127.0.0.1:$1/"
+}
+
+# s3_certificate: a key and a certificate for 127.0.0.1 in $S3_DIR/tls.
+s3_certificate()
+{
+	servers_need openssl command -v openssl || return 1
+	mkdir -p "$S3_DIR/tls"
+	[ -f "$S3_DIR/tls/public.crt" ] || openssl req -x509 -newkey rsa:2048 \
+	    -nodes -days 30 -subj /CN=gnsfs-test \
+	    -addext subjectAltName=IP:127.0.0.1 \
+	    -keyout "$S3_DIR/tls/private.key" \
+	    -out "$S3_DIR/tls/public.crt" 2>/dev/null ||
+	    { servers_say "cannot make a certificate"; return 1; }
+	AWS_CA_BUNDLE=$S3_DIR/tls/public.crt
+	export AWS_CA_BUNDLE
 }
 
 # Prints a loopback port that nobody listens on.
@@ -153,13 +169,16 @@ s3_start()
 	S3_DIR=$1
 	S3_PORT=$2
 	[ "$S3_PORT" != 0 ] || S3_PORT=$(free_port) || return 1
-	S3_ENDPOINT=http://127.0.0.1:$S3_PORT
+	S3_SCHEME=http
+	[ -z "$S3_TLS" ] || S3_SCHEME=https
+	S3_ENDPOINT=$S3_SCHEME://127.0.0.1:$S3_PORT
 	AWS_ACCESS_KEY_ID=gnsfstest
 	AWS_SECRET_ACCESS_KEY=gnsfstestsecret
 	AWS_REGION=us-east-1
 	unset AWS_SESSION_TOKEN AWS_PROFILE
 	export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION
 	mkdir -p "$S3_DIR/objects" || return 1
+	[ -z "$S3_TLS" ] || s3_certificate || return 1
 	if port_answers "$S3_PORT"; then
 		servers_say "port $S3_PORT is in use"
 		return 1
@@ -170,12 +189,15 @@ s3_start()
 		nohup "$_bin" --access "$AWS_ACCESS_KEY_ID" \
 		    --secret "$AWS_SECRET_ACCESS_KEY" --region "$AWS_REGION" \
 		    --port "127.0.0.1:$S3_PORT" --quiet --keep-alive \
+		    ${S3_TLS:+--cert "$S3_DIR/tls/public.crt"} \
+		    ${S3_TLS:+--key "$S3_DIR/tls/private.key"} \
 		    $VERSITYGW_FLAGS \
 		    posix "$S3_DIR/objects" >>"$S3_DIR/log" 2>&1 </dev/null & ;;
 	minio)
 		MINIO_ROOT_USER=$AWS_ACCESS_KEY_ID \
 		    MINIO_ROOT_PASSWORD=$AWS_SECRET_ACCESS_KEY \
 		    MINIO_BROWSER=off nohup "$_bin" server --quiet \
+		    ${S3_TLS:+--certs-dir "$S3_DIR/tls"} \
 		    --address "127.0.0.1:$S3_PORT" "$S3_DIR/objects" \
 		    >>"$S3_DIR/log" 2>&1 </dev/null & ;;
 	esac
@@ -197,8 +219,10 @@ s3_bucket()
 {
 	_n=0
 	while :; do
-		_code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 \
-		    -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \
+		_code=$(curl -s ${S3_TLS:+--cacert "$AWS_CA_BUNDLE"} \
+		    -o /dev/null -w '%{http_code}' \
+		    --max-time 10 -X PUT \
+		    -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \
 		    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
 		    --aws-sigv4 "aws:amz:$AWS_REGION:s3" "$S3_ENDPOINT/$1")
 		case $_code in

@@ -92,7 +92,11 @@ static const struct {
 	{ GET, 429, "", STORE_THROTTLED },
 	{ GET, 301, "PermanentRedirect", STORE_INVALID },
 	{ GET, 403, "InvalidObjectState", STORE_UNSUPPORTED },
-	{ HEAD, 404, "", STORE_ABSENT },
+	{ GET, 404, "", STORE_BROKEN },			/* no S3 server */
+	{ GET, 404, "XAdminUserNotFound", STORE_DENIED },
+	{ HEAD, 404, "NoSuchKey", STORE_ABSENT },
+	{ HEAD, 404, "XAdminUserNotFound", STORE_DENIED },
+	{ HEAD, 400, "ExpiredToken", STORE_DENIED },
 	{ HEAD, 403, "", STORE_DENIED },
 	{ HEAD, 400, "", STORE_INVALID },
 	{ PUT_ABSENT, 412, "PreconditionFailed", STORE_EXISTS },
