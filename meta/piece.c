@@ -175,9 +175,11 @@ piece_read_rows(struct cur *c, const char *what,
 	return 0;
 }
 
-int
-piece_read(const void *p, size_t n, const uint8_t *hash,
-    int (*each)(void *arg, const struct row *r), void *arg, struct why *why)
+/* last, if not NULL, is called after all rows, which are still there then. */
+static int
+piece_read_until(const void *p, size_t n, const uint8_t *hash,
+    int (*each)(void *arg, const struct row *r), int (*last)(void *arg),
+    void *arg, struct why *why)
 {
 	uint8_t got[SHA256_LEN];
 	char hex[SHA256_HEX], what[32];
@@ -195,14 +197,25 @@ piece_read(const void *p, size_t n, const uint8_t *hash,
 	    &c, why);
 	if (err == 0)
 		err = piece_read_rows(&c, what, each, arg, why);
+	if (err == 0 && last != NULL)
+		err = last(arg);
 	buf_done(&raw);
 	return err;
+}
+
+int
+piece_read(const void *p, size_t n, const uint8_t *hash,
+    int (*each)(void *arg, const struct row *r), void *arg, struct why *why)
+{
+	return piece_read_until(p, n, hash, each, NULL, arg, why);
 }
 
 struct load {
 	struct sqc	*c;
 	uint64_t	 lo, hi;
 	struct why	*why;
+	struct row	 rows[ROWS_LOAD];	/* of the piece, not loaded yet */
+	unsigned	 n;
 };
 
 /* Which columns of a table are ids: bits.  0: not of an import. */
@@ -227,6 +240,16 @@ tbl_id_columns(enum tbl tbl)
 }
 
 static int
+load_flush(void *arg)
+{
+	struct load *l = arg;
+	unsigned n = l->n;
+
+	l->n = 0;
+	return rows_load(l->c, l->rows, n);
+}
+
+static int
 load_row(void *arg, const struct row *r)
 {
 	struct load *l = arg;
@@ -246,7 +269,8 @@ load_row(void *arg, const struct row *r)
 			    " has a row of table %s that is not the import's",
 			    tbl_descs[r->tbl].name);
 	}
-	return row_load(l->c, r);
+	l->rows[l->n++] = *r;
+	return l->n == ROWS_LOAD ? load_flush(l) : 0;
 }
 
 int
@@ -255,5 +279,5 @@ piece_load(struct sqc *c, const void *p, size_t n, const uint8_t hash[32],
 {
 	struct load l = { .c = c, .lo = lo, .hi = hi, .why = why };
 
-	return piece_read(p, n, hash, load_row, &l, why);
+	return piece_read_until(p, n, hash, load_row, load_flush, &l, why);
 }

@@ -51,6 +51,7 @@ enum stmt { Q_CREATE, Q_GET, Q_INSERT, Q_REPLACE, Q_DELETE, Q_SCAN, Q_PURGE,
 	Q_COUNT };
 
 static char stmts[T_COUNT][Q_COUNT][400];
+static char load_stmts[T_COUNT][700];	/* ROWS_LOAD rows at once */
 static pthread_once_t stmts_once = PTHREAD_ONCE_INIT;
 
 /* --- statements --- */
@@ -98,6 +99,30 @@ stmt_create(char *s, const struct tbl_desc *d)
 		stmt_add(s, ")");
 }
 
+/* OR FAIL: whoever loads gives up at the first error, so that SQLite need not
+ * be able to undo the statement alone. */
+static void
+load_stmts_init(void)
+{
+	for (unsigned t = 0; t < T_COUNT; t++) {
+		const struct tbl_desc *d = &tbl_descs[t];
+		char *s = load_stmts[t];
+		size_t n = (size_t)snprintf(s, sizeof(load_stmts[t]),
+		    "INSERT OR FAIL INTO \"%s\" VALUES ", d->name);
+
+		for (unsigned r = 0; r < ROWS_LOAD; r++) {
+			n += (size_t)snprintf(s + n, sizeof(load_stmts[t]) - n,
+			    r ? ",(" : "(");
+			for (unsigned i = 0; i < d->ncols; i++)
+				n += (size_t)snprintf(s + n,
+				    sizeof(load_stmts[t]) - n,
+				    i ? ",?" : "?");
+			n += (size_t)snprintf(s + n, sizeof(load_stmts[t]) - n,
+			    ")");
+		}
+	}
+}
+
 static void
 stmts_init(void)
 {
@@ -106,6 +131,7 @@ stmts_init(void)
 	    [Q_DELETE] = "DELETE FROM ", [Q_SCAN] = "SELECT ",
 	    [Q_PURGE] = "DELETE FROM " };
 
+	load_stmts_init();
 	for (unsigned t = 0; t < T_COUNT; t++) {
 		const struct tbl_desc *d = &tbl_descs[t];
 
@@ -161,18 +187,25 @@ rows_schema(struct sqc *c)
 	return (0);
 }
 
+/* From parameter `at` (counted from 1) on. */
 static void
-bind_cols(struct sqs *s, const struct row *r, unsigned n)
+bind_cols_at(struct sqs *s, int at, const struct row *r, unsigned n)
 {
 	uint16_t mask = tbl_descs[r->tbl].blob_mask;
 
 	for (unsigned i = 0; i < n; i++) {
 		if (mask >> i & 1)
-			sqs_blob(s, i + 1, r->v[i].n ? r->v[i].p : "",
+			sqs_blob(s, at + i, r->v[i].n ? r->v[i].p : "",
 			    r->v[i].n);
 		else
-			sqs_int(s, i + 1, r->v[i].i);
+			sqs_int(s, at + i, r->v[i].i);
 	}
+}
+
+static void
+bind_cols(struct sqs *s, const struct row *r, unsigned n)
+{
+	bind_cols_at(s, 1, r, n);
 }
 
 /* Borrowed from the statement. */
@@ -364,27 +397,37 @@ out:
 	return (err);
 }
 
+struct counted { int64_t files, dirs, bytes; };
+
+static void
+count_row(struct counted *n, const struct row *r, int sign)
+{
+	if (r == NULL)
+		return;
+	if (S_ISDIR(r->v[I_MODE].i))
+		n->dirs += sign;
+	else
+		n->files += sign;
+	if (S_ISREG(r->v[I_MODE].i))
+		n->bytes += sign * r->v[I_SIZE].i;
+}
+
+static int
+count_write(struct sqc *c, const struct counted *n)
+{
+	if (n->files == 0 && n->dirs == 0 && n->bytes == 0)
+		return (0);
+	return (counts_add(c, n->files, n->dirs, n->bytes));
+}
+
 static int
 count_inode(struct sqc *c, const struct row *old, const struct row *new)
 {
-	int64_t files = 0, dirs = 0, bytes = 0;
+	struct counted n = { 0 };
 
-	for (int i = 0; i < 2; i++) {
-		const struct row *r = i ? new : old;
-		int sign = i ? 1 : -1;
-
-		if (r == NULL)
-			continue;
-		if (S_ISDIR(r->v[I_MODE].i))
-			dirs += sign;
-		else
-			files += sign;
-		if (S_ISREG(r->v[I_MODE].i))
-			bytes += sign * r->v[I_SIZE].i;
-	}
-	if (files == 0 && dirs == 0 && bytes == 0)
-		return (0);
-	return (counts_add(c, files, dirs, bytes));
+	count_row(&n, old, -1);
+	count_row(&n, new, 1);
+	return (count_write(c, &n));
 }
 
 int
@@ -464,6 +507,31 @@ row_load(struct sqc *c, const struct row *r)
 	if (r->tbl == T_INODE && r->v[I_INO].i == (int64_t)META_ROOT)
 		return (row_put(c, &landed, r));
 	return (row_change(c, &landed, NULL, r));
+}
+
+int
+rows_load(struct sqc *c, const struct row *rows, unsigned n)
+{
+	unsigned ncols = n ? tbl_descs[rows->tbl].ncols : 0;
+	struct counted counted = { 0 };
+	struct sqs *s;
+	int err = 0;
+
+	if (n < ROWS_LOAD || (rows->tbl == T_INODE &&
+	    rows->v[I_INO].i <= (int64_t)META_ROOT)) {
+		for (unsigned i = 0; err == 0 && i < n; i++)
+			err = row_load(c, &rows[i]);
+		return (err);
+	}
+	pthread_once(&stmts_once, stmts_init);
+	s = sq_prep(c, load_stmts[rows->tbl]);
+	for (unsigned i = 0; i < ROWS_LOAD; i++) {
+		bind_cols_at(s, 1 + i * ncols, &rows[i], ncols);
+		if (rows->tbl == T_INODE)
+			count_row(&counted, &rows[i], 1);
+	}
+	err = sqs_run(s);
+	return (err ? err : count_write(c, &counted));
 }
 
 /* --- session rows: the one that landed batches and pending ops share --- */
