@@ -1,0 +1,303 @@
+/* Queries: names, directories, paths, labels, extents, walks. */
+#include "meta_util.h"
+
+static struct meta *M;
+static struct sqc *C;
+
+enum { D1 = 10, D2 = 11, F1 = 20, F2 = 21, L1 = 30 };
+
+static void
+setup(void)
+{
+	struct op link = { .kind = OP_LINK, .ino = F1, .parent = D2,
+	    .name = "hard" };
+	struct op sym = { .kind = OP_SYMLINK, .ino = L1, .parent = D1,
+	    .name = "sym", .value = "../f1", .nvalue = 5 };
+	struct op ops[] = { mu_mkdir(1, "d1", D1), mu_mkdir(D1, "d2", D2),
+	    mu_create(1, "f1", F1), mu_create(D2, "f2", F2), link, sym };
+
+	mu_setup();
+	M = mu_open("a");
+	for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++)
+		ck_assert_int_eq(mu_apply(M, &ops[i]), 0);
+	ck_assert_int_eq(sq_read(meta_sq(M), &C), 0);
+}
+
+static void
+teardown(void)
+{
+	sq_read_end(C);
+	meta_close(M);
+	mu_teardown();
+}
+
+START_TEST(test_paths)
+{
+	char name[META_NAME_MAX + 1], longname[300], *p;
+	struct attr a;
+	uint64_t parent;
+
+	memset(longname, 'x', sizeof(longname));
+	longname[299] = '\0';
+	ck_assert_int_eq(meta_lookup(C, 1, longname, &a), -ENAMETOOLONG);
+	ck_assert_int_eq(meta_lookup(C, 1, "no", &a), -ENOENT);
+	ck_assert_int_eq(meta_getattr(C, 99, &a), -ENOENT);
+	ck_assert_int_eq(meta_path(C, META_ROOT, &p), 0);
+	ck_assert_str_eq(p, "/");
+	free(p);
+	ck_assert_int_eq(meta_path(C, F2, &p), 0);
+	ck_assert_str_eq(p, "/d1/d2/f2");
+	free(p);
+	ck_assert_int_eq(meta_path(C, 99, &p), -ENOENT);
+	ck_assert_int_eq(meta_parent(C, D2, &parent, name), 0);
+	ck_assert_uint_eq(parent, D1);
+	ck_assert_str_eq(name, "d2");
+	ck_assert_int_eq(meta_parent(C, META_ROOT, &parent, name), -ENOENT);
+	ck_assert_int_eq(meta_resolve(C, "/", &a), 0);
+	ck_assert_uint_eq(a.ino, META_ROOT);
+	ck_assert_int_eq(meta_resolve(C, "/d1//d2/f2", &a), 0);
+	ck_assert_uint_eq(a.ino, F2);
+	ck_assert_int_eq(meta_resolve(C, "/f1/x", &a), -ENOTDIR);
+	ck_assert_int_eq(meta_resolve(C, "/d1/x", &a), -ENOENT);
+	ck_assert_int_eq(meta_is_below(C, F2, D1), 1);
+	ck_assert_int_eq(meta_is_below(C, D1, D1), 1);
+	ck_assert_int_eq(meta_is_below(C, D1, D2), 0);
+	ck_assert_int_eq(meta_is_below(C, F1, D2), 1);	/* by its other name */
+	ck_assert_int_eq(meta_is_below(C, META_ROOT, D1), 0);
+	ck_assert_int_eq(meta_is_below(C, F2, META_ROOT), 1);
+}
+END_TEST
+
+struct list { int n, stop; uint64_t last, inos; mode_t types; bool attr; };
+
+static int
+list_each(void *arg, uint64_t cookie, const char *name, const struct attr *a)
+{
+	struct list *l = arg;
+
+	ck_assert_uint_ge(cookie, 16);
+	ck_assert_uint_gt(cookie, l->last);
+	ck_assert_uint_gt(strlen(name), 0);
+	if (l->attr)
+		ck_assert_int_gt(a->nlink, 0);
+	l->last = cookie;
+	l->inos += a->ino;
+	l->types |= a->mode & S_IFMT;
+	return (++l->n == l->stop);
+}
+
+START_TEST(test_readdir)
+{
+	struct list l = { .stop = -1, .attr = _i };
+
+	ck_assert_int_eq(meta_readdir(C, META_ROOT, 0, _i, list_each, &l), 0);
+	ck_assert_int_eq(l.n, 2);
+	ck_assert_uint_eq(l.inos, D1 + F1);
+	ck_assert_int_eq(l.types, S_IFDIR | S_IFREG);
+	/* goes on where it stopped */
+	l = (struct list){ .stop = 1, .attr = _i };
+	ck_assert_int_eq(meta_readdir(C, META_ROOT, 0, _i, list_each, &l), 0);
+	ck_assert_int_eq(l.n, 1);
+	ck_assert_int_eq(meta_readdir(C, META_ROOT, l.last, _i, list_each, &l),
+	    0);
+	ck_assert_int_eq(l.n, 2);
+	ck_assert_uint_eq(l.inos, D1 + F1);
+	ck_assert(!meta_dir_is_empty(C, D1));
+	ck_assert(meta_dir_is_empty(C, F1));
+}
+END_TEST
+
+START_TEST(test_labels)
+{
+	struct op op = { .kind = OP_SETXATTR, .ino = F1, .name = "user.b",
+	    .value = "v\0w", .nvalue = 3 };
+	struct buf b = BUF_INIT;
+
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	op.name = "user.a";
+	op.nvalue = 0;
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	ck_assert_int_eq(meta_getxattr(C, F1, "user.b", &b), 0);
+	ck_assert_uint_eq(b.len, 3);
+	ck_assert_mem_eq(b.p, "v\0w", 3);
+	buf_reset(&b);
+	ck_assert_int_eq(meta_getxattr(C, F1, "user.a", &b), 0);
+	ck_assert_uint_eq(b.len, 0);
+	ck_assert_int_eq(meta_getxattr(C, F1, "user.c", &b), -ENODATA);
+	ck_assert_int_eq(meta_listxattr(C, F1, &b), 0);
+	ck_assert_uint_eq(b.len, 14);
+	ck_assert_mem_eq(b.p, "user.a\0user.b\0", 14);
+	buf_reset(&b);
+	ck_assert_int_eq(meta_readlink(C, L1, &b), 0);
+	ck_assert_mem_eq(b.p, "../f1", 5);
+	ck_assert_int_eq(meta_readlink(C, F1, &b), -ENOENT);
+	buf_done(&b);
+}
+END_TEST
+
+struct ext { int n; uint64_t off[8]; char key[8][100]; char version[32]; };
+
+static int
+ext_each(void *arg, const struct meta_extent *e)
+{
+	struct ext *x = arg;
+
+	ck_assert_int_lt(x->n, 8);
+	x->off[x->n] = e->off;
+	snprintf(x->key[x->n], sizeof(x->key[0]), "%s", e->key);
+	snprintf(x->version, sizeof(x->version), "%s", e->version);
+	ck_assert_uint_eq(e->osize, 1000);
+	ck_assert_uint_eq(e->store, 2);
+	x->n++;
+	return (0);
+}
+
+static int
+sql_fn(struct sqc *c, void *arg)
+{
+	return (sq_exec(c, arg));
+}
+
+START_TEST(test_extents)
+{
+	struct op_extent e[] = { { 0, 100, 700, 0, -1 }, { 100, 50, 700, 100,
+	    3 }, { 300, 100, 701, 0, -1 } };
+	struct op_object o[] = { { .id = 700, .size = 1000, .kind = OBJ_WHOLE,
+	    .store = 2, .version = "\"etag\"" }, { .id = 701, .size = 1000,
+	    .kind = OBJ_PATCH, .store = 2 } };
+	struct op op = { .kind = OP_EXTENTS, .ino = F1, .size = 500,
+	    .flags = EXT_WHOLE, .extents = e, .nextents = 3, .objects = o,
+	    .nobjects = 2 };
+	struct ext x = { 0 };
+
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	ck_assert_int_eq(meta_extents(C, F1, 0, UINT64_MAX, ext_each, &x), 0);
+	ck_assert_int_eq(x.n, 3);
+	ck_assert_int_eq(strncmp(x.key[0], "data/", 5), 0);
+	ck_assert_str_ne(x.key[0], x.key[2]);
+	x.n = 0;
+	ck_assert_int_eq(meta_extents(C, F1, 50, 51, ext_each, &x), 0);
+	ck_assert_int_eq(x.n, 2);
+	ck_assert_uint_eq(x.off[0], 0);
+	ck_assert_str_eq(x.version, "\"etag\"");
+	x.n = 0;
+	ck_assert_int_eq(meta_extents(C, F1, 150, 150, ext_each, &x), 0);
+	ck_assert_int_eq(x.n, 0);
+	ck_assert_int_eq(meta_extents(C, F1, 399, 1, ext_each, &x), 0);
+	ck_assert_int_eq(x.n, 1);
+	/* bytes that are nowhere are damage, not a hole */
+	ck_assert_int_eq(sq_write(meta_sq(M), sql_fn,
+	    "DELETE FROM location WHERE object = 701"), 0);
+	ck_assert_int_eq(meta_extents(C, F1, 0, 500, ext_each, &x), -EUCLEAN);
+}
+END_TEST
+
+static int
+walk_each(void *arg, uint64_t parent, const char *name, const struct attr *a)
+{
+	struct list *l = arg;
+	char *path;
+
+	/* other queries may run meanwhile */
+	ck_assert_int_eq(meta_path(C, a->ino, &path), 0);
+	free(path);
+	l->inos += a->ino;
+	return (++l->n == l->stop);
+}
+
+START_TEST(test_walk)
+{
+	struct list l = { .stop = -1 };
+	char name[16];
+
+	ck_assert_int_eq(meta_walk(C, META_ROOT, walk_each, &l), 0);
+	ck_assert_int_eq(l.n, 7);
+	ck_assert_uint_eq(l.inos, 1 + D1 + D2 + F1 * 2 + F2 + L1);
+	l = (struct list){ .stop = -1 };
+	ck_assert_int_eq(meta_walk(C, D2, walk_each, &l), 0);
+	ck_assert_int_eq(l.n, 3);
+	l = (struct list){ .stop = -1 };
+	ck_assert_int_eq(meta_walk(C, F2, walk_each, &l), 0);
+	ck_assert_int_eq(l.n, 1);
+	ck_assert_int_eq(meta_walk(C, 99, walk_each, &l), -ENOENT);
+	/* directories larger than what is read at a time */
+	for (int i = 0; i < 1100; i++) {
+		struct op op;
+
+		snprintf(name, sizeof(name), "n%d", i);
+		op = i % 100 ? mu_create(D2, name, 1000 + i) :
+		    mu_mkdir(D2, name, 1000 + i);
+		ck_assert_int_eq(mu_apply(M, &op), 0);
+	}
+	l = (struct list){ .stop = -1 };
+	ck_assert_int_eq(meta_walk(C, META_ROOT, walk_each, &l), 0);
+	ck_assert_int_eq(l.n, 1107);
+	l = (struct list){ .stop = 600 };
+	ck_assert_int_eq(meta_walk(C, META_ROOT, walk_each, &l), 0);
+	ck_assert_int_eq(l.n, 600);
+}
+END_TEST
+
+static int
+store_each(void *arg, const struct store_row *s)
+{
+	ck_assert_str_eq(s->name, "home");
+	ck_assert_str_eq(s->url, "file:///x");
+	*(int *)arg += s->id;
+	return (0);
+}
+
+static int
+pin_each(void *arg, const struct pin_row *p)
+{
+	ck_assert_str_eq(p->name, "mine");
+	ck_assert_str_eq(p->host, "h");
+	ck_assert_str_eq(p->selectors, "/a\n/b");
+	ck_assert_int_eq(p->expires, 77);
+	ck_assert_int_eq(p->created, 55);
+	*(int *)arg += p->id;
+	return (0);
+}
+
+START_TEST(test_rows)
+{
+	struct op store = { .kind = OP_STORE, .ino = 1, .name = "home",
+	    .value = "file:///x", .nvalue = 9 };
+	struct op pin = { .kind = OP_PIN, .ino = 40, .name = "mine",
+	    .name2 = "h", .value = "/a\n/b", .nvalue = 5, .size = 77,
+	    .mtime = 55 };
+	struct meta_totals t;
+	int n = 0;
+
+	ck_assert_int_eq(mu_apply(M, &store), 0);
+	ck_assert_int_eq(mu_apply(M, &pin), 0);
+	ck_assert_int_eq(meta_stores(C, store_each, &n), 0);
+	ck_assert_int_eq(meta_pins(C, pin_each, &n), 0);
+	ck_assert_int_eq(n, 41);
+	pin.flags = 1;
+	ck_assert_int_eq(mu_apply(M, &pin), 0);
+	ck_assert_int_eq(mu_apply(M, &pin), -ENOENT);
+	ck_assert_int_eq(meta_totals(C, &t), 0);
+	ck_assert_uint_eq(t.files, 3);
+	ck_assert_uint_eq(t.dirs, 3);
+	ck_assert_uint_eq(t.bytes, 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("meta_query");
+	TCase *t = tcase_create("query");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, test_paths);
+	tcase_add_loop_test(t, test_readdir, 0, 2);
+	tcase_add_test(t, test_labels);
+	tcase_add_test(t, test_extents);
+	tcase_add_test(t, test_walk);
+	tcase_add_test(t, test_rows);
+	tcase_set_timeout(t, 60);
+	suite_add_tcase(s, t);
+	return (mu_run(s));
+}
