@@ -1,0 +1,227 @@
+/*
+ * commands: every subcommand of gnsfs, once (STYLE 14): parser, help, manual
+ * and completion are made from this.  In the texts an empty line ends a
+ * paragraph and a line that begins with a blank is shown as it is.
+ */
+#include "tools/tool.h"
+
+#define SELECTORS \
+	"A SELECTOR is a path (a directory means all below it), a glob with " \
+	"`*`, `?` and `**`, or a filter: tag:KEY=VALUE, size>1G, size<4K, " \
+	"mtime<7d, store:NAME, name:*.jpg. Several are OR. Sizes are powers " \
+	"of 1024; mtime<7d is what changed less than seven days ago."
+
+#define SELECTOR_OPTS \
+	{ "from", 0, "FILE", "Read more selectors from FILE, one a line; " \
+	    "`-` is standard input." }, \
+	{ "in", 0, "DIR", "Only what is below DIR." }, \
+	{ "and", 0, NULL, "A file must match all selectors, not just one." }
+
+static const struct tool_opt format_opts[] = {
+	{ "name", 0, "NAME", "The namespace's name; else the last part of "
+	    "the URL." },
+	{ NULL }
+};
+
+static const struct tool_opt mount_opts[] = {
+	{ "options", 'o', "OPTIONS", "Mount options, with commas between "
+	    "them.", true },
+	{ "foreground", 'f', NULL, "Stay in front and log to stderr." },
+	{ NULL }
+};
+
+static const struct tool_opt umount_opts[] = {
+	{ "timeout", 0, "TIME", "How long to flush at most; 60s." },
+	{ "force", 0, NULL, "Then detach the mount even while it is in use, "
+	    "and end a daemon that does not end." },
+	{ NULL }
+};
+
+static const struct tool_opt store_opts[] = {
+	{ "write", 0, NULL, "check: also put, replace and delete an object "
+	    "of its own in a store that is not the home." },
+	{ NULL }
+};
+
+static const struct tool_opt import_opts[] = {
+	{ "uid", 0, "USER", "The owner of all files; else who imports." },
+	{ "gid", 0, "GROUP", "The group of all files; else that of who "
+	    "imports." },
+	{ "mode", 0, "OCTAL", "The permissions of files; else 0644. "
+	    "Directories are 0755, or this with search where it has read." },
+	{ "report", 0, NULL, "List the keys that are no paths, and the "
+	    "names they get." },
+	{ NULL }
+};
+
+static const struct tool_opt pin_opts[] = {
+	{ "wait", 0, NULL, "Return when every byte is here and its checksum "
+	    "has been read back." },
+	{ "ttl", 0, "TIME", "The pin ends after this time." },
+	{ "name", 0, "NAME", "The pin's name; else its first selector." },
+	{ "everywhere", 0, NULL, "The pin holds on every host that mounts "
+	    "the namespace." },
+	SELECTOR_OPTS,
+	{ NULL }
+};
+
+static const struct tool_opt unpin_opts[] = {
+	{ "name", 0, "NAME", "The whole pin of this name." },
+	SELECTOR_OPTS,
+	{ NULL }
+};
+
+static const struct tool_opt select_opts[] = { SELECTOR_OPTS, { NULL } };
+
+static const struct tool_opt find_opts[] = {
+	{ "print0", '0', NULL, "A NUL after each path in place of a line "
+	    "break." },
+	{ "long", 'l', NULL, "Type, permissions, owner, size and time too." },
+	{ "all", 0, NULL, "Directories, symbolic links and all else, not "
+	    "only files." },
+	SELECTOR_OPTS,
+	{ NULL }
+};
+
+static const struct tool_opt sync_opts[] = {
+	{ "timeout", 0, "TIME", "Give up after this time; else never." },
+	{ NULL }
+};
+
+static const struct tool_opt status_opts[] = {
+	{ "watch", 'w', NULL, "Show it again every second." },
+	{ NULL }
+};
+
+static const struct tool_opt explain_opts[] = {
+	{ "local-path", 0, NULL, "Print only the path of the local file that "
+	    "holds all bytes, or fail." },
+	{ NULL }
+};
+
+static const struct tool_opt fsck_opts[] = {
+	{ "digest-only", 0, NULL, "Print the digest of what is here; "
+	    "compare nothing." },
+	{ NULL }
+};
+
+static const struct tool_opt rescue_opts[] = {
+	{ "cache", 0, "DIR", "The cache folder, where the mount had one of "
+	    "its own (cache= beside state=)." },
+	{ NULL }
+};
+
+static const struct tool_opt help_opts[] = {
+	{ "man", 0, "PAGE", "Print a manual page in roff: gnsfs.1 or "
+	    "mount.gnsfs.8." },
+	{ "completion", 0, "SHELL", "Print the completion for a shell: "
+	    "bash." },
+	{ NULL }
+};
+
+const struct tool_cmd tool_cmds[] = {
+	{ "format", "HOME_URL [--name NAME]", 1, 1,
+	    "create a namespace",
+	    "Makes HOME_URL the home of a new namespace: it becomes its store "
+	    "`home`, where new bytes go. The bucket must exist, the prefix "
+	    "must hold no namespace.\n\n"
+	    " gnsfs format 's3://corp/gns?endpoint=http://127.0.0.1:7070'",
+	    cmd_format, format_opts },
+	{ "mount", "HOME_URL DIR [-o OPTIONS] [-f]", 2, 2,
+	    "mount a namespace",
+	    "Returns when the tree is usable. With valid local state that is "
+	    "so even with no store in reach; without, it fails within 10 "
+	    "seconds. mount.gnsfs(8) lists the options.",
+	    cmd_mount, mount_opts },
+	{ "umount", "DIR [--timeout TIME] [--force]", 1, 1,
+	    "flush and unmount",
+	    "Flushes within a bound, says what is not uploaded, and returns "
+	    "when the daemon is gone. What could not be stored is kept, and "
+	    "sent at the next mount; the exit status is then 1. A mount whose "
+	    "daemon died is taken away.",
+	    cmd_umount, umount_opts },
+	{ "store", "add|ls|set|rm|check [NAME [URL]]", 1, 3,
+	    "the stores of the namespace",
+	    "add NAME URL makes a bucket, a prefix or a directory known; set "
+	    "NAME URL changes how it is reached; rm NAME forgets one that "
+	    "holds no file's bytes; check NAME asks it for real what it can "
+	    "do; ls lists all.",
+	    cmd_store, store_opts },
+	{ "import", "STORE_URL PATH [OPTIONS]", 2, 2,
+	    "adopt an existing bucket or prefix",
+	    "Lists the keys below STORE_URL and shows them as files below "
+	    "PATH, which is created. No byte is copied, and nothing in the "
+	    "bucket is ever changed: the files are read-only. gnsfs(5) has "
+	    "the rule for keys that are no paths.",
+	    cmd_import, import_opts },
+	{ "pin", "SELECTOR... [OPTIONS]", 0, -1,
+	    "keep files on this host",
+	    "Room is reserved first (no room: nothing is pinned), then the "
+	    "bytes are fetched. Pinned bytes are never evicted, survive a "
+	    "restart, and new files that match are pinned as they come. A pin "
+	    "belongs to the host that made it.\n\n" SELECTORS " A path that "
+	    "does not exist is an error; a glob or a filter that matches "
+	    "nothing yet is not.",
+	    cmd_pin, pin_opts },
+	{ "unpin", "SELECTOR... | --name NAME", 0, -1,
+	    "let them go",
+	    "Takes what the selectors name out of the pins of this host; the "
+	    "rest of a pin stays, and a pin of which nothing is left is gone."
+	    "\n\n" SELECTORS,
+	    cmd_unpin, unpin_opts },
+	{ "pins", "[DIR]", 0, 1,
+	    "pins, bytes present of bytes wanted",
+	    "Lists the pins with their files, bytes, state and the time that "
+	    "is left.",
+	    cmd_pins, NULL },
+	{ "warm", "SELECTOR... [OPTIONS]", 0, -1,
+	    "fetch files without a promise",
+	    "Fetches the bytes into the cache and returns when they are here. "
+	    "They may be evicted later.\n\n" SELECTORS,
+	    cmd_warm, select_opts },
+	{ "evict", "SELECTOR... [OPTIONS]", 0, -1,
+	    "drop clean bytes from this host",
+	    "The files stay; reading fetches them again. What is pinned, in "
+	    "use or not yet stored is kept.\n\n" SELECTORS,
+	    cmd_evict, select_opts },
+	{ "find", "[SELECTOR...] [OPTIONS]", 0, -1,
+	    "query the whole tree",
+	    "Answers from the local database. With --json an object a line."
+	    "\n\n" SELECTORS,
+	    cmd_find, find_opts },
+	{ "tag", "add|rm|ls PATH [KEY=VALUE]", 2, 3,
+	    "labels that selectors can name",
+	    "A tag on a directory holds for all below it. rm takes KEY or "
+	    "KEY=VALUE.",
+	    cmd_tag, NULL },
+	{ "sync", "[PATH] [--timeout TIME]", 0, 1,
+	    "return when all is durable in the stores",
+	    "Waits until all that was written (below PATH) is in the stores "
+	    "and recorded in the log.",
+	    cmd_sync, sync_opts },
+	{ "status", "[DIR] [--watch]", 0, 1,
+	    "health, cache, pins, what is not stored yet",
+	    "Of one mount, or of all. The exit status is 1 where a daemon "
+	    "does not answer.",
+	    cmd_status, status_opts },
+	{ "explain", "PATH [--local-path]", 1, 1,
+	    "where each byte of a file is",
+	    "Stores, keys and versions, what of it is on this host and how, "
+	    "and the pins that hold it.",
+	    cmd_explain, explain_opts },
+	{ "fsck", "[DIR]", 0, 1,
+	    "compare the tree with its home",
+	    "Compares the digest of the tree on this host with that of a "
+	    "replay of the whole log, and with that of the newest snapshot "
+	    "and the log after it. The exit status is 1 where they differ.",
+	    cmd_fsck, fsck_opts },
+	{ "rescue", "STATE_DIR DEST", 2, 2,
+	    "copy out what a fenced host has not stored",
+	    "Copies every file that STATE_DIR holds and no store has to the "
+	    "new directory DEST, by path. STATE_DIR must not be mounted; it "
+	    "stays as it is.",
+	    cmd_rescue, rescue_opts },
+	{ "help", "[COMMAND]", 0, 1,
+	    "say how a command is used", "", cmd_help, help_opts },
+	{ NULL }
+};
