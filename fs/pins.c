@@ -270,7 +270,8 @@ make_pin(struct pins *p, const struct pin_request *r, struct pin_copy *ret,
 	return rc;
 }
 
-/* What --wait waits for: all here, each checksum read back. */
+/* What --wait waits for: all here, each checksum read back.  The pin has a
+ * waiter already, so that the thread leaves it alone; it has not after. */
 static int
 fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
     pins_progress *progress, void *arg, struct why *why)
@@ -288,7 +289,6 @@ fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
 	lock_take(&p->lock);
 	n = pin_of(p, id);
 	if (n != NULL) {
-		n->waiters++;
 		n->began = clock_mono();
 		atomic_store(&n->arrived, 0);
 		m.arrived = &n->arrived;
@@ -325,6 +325,7 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 	struct pin_list list = { NULL };
 	struct pins *p = f->pins;
 	struct pin_copy row = { 0 };
+	struct pin *n;
 	int rc;
 
 	rc = fs_may_write(f);
@@ -336,7 +337,9 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 	rc = make_pin(p, r, &row, &list, why);
 	if (rc == 0) {
 		lock_take(&p->lock);
-		(void)pin_of(p, row.id);
+		n = pin_of(p, row.id);
+		if (n != NULL && r->wait)
+			n->waiters++;
 		lock_drop(&p->lock);
 	}
 	edit_end(p);

@@ -145,12 +145,13 @@ serve(const struct fs_options *o, int ready_fd, struct why *why)
 	uint64_t left;
 	int rc;
 
-	if (o->debug)
-		log_set_level(LOG_DEBUG_L);
+	/* Until there is a log file, lines go to who mounts. */
+	log_set_level(o->foreground ? LOG_INFO_L : LOG_WARN_L);
 	rc = fs_start(o, &f, why);
 	if (rc != 0)
 		return rc;
 	rc = daemon_log(o, f, why);
+	log_set_level(o->debug ? LOG_DEBUG_L : LOG_INFO_L);
 	if (rc == 0 && !o->foreground)
 		rc = daemon_detach();
 	/* What is handed on is closed there. */
@@ -161,6 +162,8 @@ serve(const struct fs_options *o, int ready_fd, struct why *why)
 	if (deadline == 0)
 		deadline = clock_mono() + FLUSH_BOUND;
 	left = fs_stop(f, deadline);
+	if (rc != 0 && !o->foreground)
+		log_error("mount ended", "why=%s", LOG_Q(why_text(why, rc)));
 	if (rc != 0)
 		return rc;
 	if (left > 0)
@@ -186,7 +189,6 @@ child(const struct fs_options *o, int fd)
 	/* Nobody reads it any more where the mount had been up. */
 	n = dprintf(fd, "%c%s", FAILED_MARK, why_text(&why, (int)left));
 	(void)n;
-	log_error("mount ended", "why=%s", LOG_Q(why_text(&why, (int)left)));
 	return EXIT_FAILED;
 }
 
