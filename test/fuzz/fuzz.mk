@@ -12,7 +12,7 @@ fuzz: fuzz-build
 		echo "fuzz $$t: $(SECONDS) s"; \
 		mkdir -p $(FUZZ_B)/corpus/$$t && \
 		$(FUZZ_B)/fuzz-$$t -max_total_time=$(SECONDS) -timeout=10 \
-		    -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+		    -rss_limit_mb=2048 -print_funcs=0 -verbosity=0 \
 		    -artifact_prefix=$(FUZZ_B)/crash-$$t- \
 		    $(FUZZ_B)/corpus/$$t || exit 1; \
 	done
