@@ -1,5 +1,5 @@
 /*
- * select: parsing of selectors, and one file against them (DESIGN.md 3).
+ * select: parsing of selectors, and lists of paths (DESIGN.md 3).
  *
  * What is a mere path is kept apart from the rest (terms): a list of a
  * hundred thousand paths costs a binary search a file.
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/buf.h"
 #include "meta/select_impl.h"
 
 bool
@@ -281,13 +281,6 @@ parse_filter(const char *text, struct term *t, struct why *why)
 }
 
 static int
-add_path(struct selector *s, char *path)
-{
-	s->paths[s->npaths++] = path;
-	return 0;
-}
-
-static int
 add_glob(struct selector *s, const char *text, struct term *t,
     struct why *why)
 {
@@ -301,7 +294,7 @@ add_glob(struct selector *s, const char *text, struct term *t,
 	if (err != 0)
 		return err;
 	if (whole) {		/* its magic was all escaped: a path */
-		add_path(s, t->base);
+		s->paths[s->npaths++] = t->base;
 		t->base = NULL;
 		term_done(t);
 		*t = (struct term){ 0 };
@@ -322,7 +315,9 @@ add_text(struct selector *s, const char *text, struct why *why)
 
 	if (text[0] == '/' && !glob_has_magic(text)) {
 		err = path_normal(text, &path, why);
-		return err != 0 ? err : add_path(s, path);
+		if (err == 0)
+			s->paths[s->npaths++] = path;
+		return err;
 	}
 	if (s->nterms == SELECT_TERMS)
 		return why_set(why, -EINVAL, "more than %d globs and filters",

@@ -1,6 +1,7 @@
 /*
- * select_impl: what the parts of select share: select.c parses and matches
- * one file, select_walk.c walks the tree, select_glob.c matches names.
+ * select_impl: what the parts of select share: select.c parses,
+ * select_terms.c tells whether a node matches, select_walk.c walks the tree,
+ * select_glob.c matches names.
  */
 #ifndef META_SELECT_IMPL_H
 #define META_SELECT_IMPL_H
