@@ -27,6 +27,7 @@ present_bytes(struct fs *f, const struct attr *a, uint64_t *ret)
 {
 	struct sqc *c = NULL;
 	bool unstored = false;
+	int err;
 
 	if (sq_read(meta_sq(f->meta), &c) == 0)
 		unstored = unstored_has(c, a->ino);
@@ -35,7 +36,8 @@ present_bytes(struct fs *f, const struct attr *a, uint64_t *ret)
 		*ret = a->size;
 		return 0;
 	}
-	return cache_present(f->cache, a->ino, a->size, ret);
+	err = cache_present(f->cache, a->ino, a->size, ret);
+	return err < 0 ? err : 0;	/* it gives percent */
 }
 
 static int

@@ -99,6 +99,8 @@ struct done {
 	struct upload_view	*v;
 	struct op_object	 object;
 	struct op_extent	*extents;
+	unsigned		 n;	/* the view ends before they are noted */
+	bool			 whole;
 };
 
 static int
@@ -107,8 +109,8 @@ done_tx(struct sqc *c, void *arg)
 	struct done *d = arg;
 	bool some = d->object.size > 0;
 
-	return journal_uploaded(c, d->j->seq, d->v->whole ? EXT_WHOLE : 0,
-	    d->extents, some ? d->v->n : 0, &d->object, some ? 1 : 0);
+	return journal_uploaded(c, d->j->seq, d->whole ? EXT_WHOLE : 0,
+	    d->extents, some ? d->n : 0, &d->object, some ? 1 : 0);
 }
 
 /* After upload_end the intervals are this op's alone, whatever is closed
@@ -134,7 +136,9 @@ make_extents(struct done *d)
 	uint64_t at = 0;
 	unsigned i;
 
-	d->extents = calloc(d->v->n + 1, sizeof *d->extents);
+	d->n = d->v->n;
+	d->whole = d->v->whole;
+	d->extents = calloc(d->n + 1, sizeof *d->extents);
 	if (d->extents == NULL)
 		return -ENOMEM;
 	for (i = 0; i < d->v->n; i++) {
