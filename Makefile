@@ -56,8 +56,30 @@ $(B)/test/%: test/unit/%.c $(B)/libgnsfs.a
 
 unit: $(UNIT)
 
-check: unit gnsfs
+check: unit gnsfs check-man
 	sh test/run-unit.sh $(UNIT)
+
+# The pages that are made from the command's own tables; committed.
+MADE_PAGES = gnsfs.1 mount.gnsfs.8
+PAGES = $(MADE_PAGES) gnsfs.5
+
+man: $(B)/gnsfs
+	for p in $(MADE_PAGES); do $< help --man $$p > man/$$p || exit 1; done
+
+check-man: $(B)/gnsfs
+	@for p in $(MADE_PAGES); do $< help --man $$p | cmp - man/$$p || \
+		{ echo "man/$$p is not what the tables say: make man"; \
+		exit 1; }; done
+
+install: $(B)/gnsfs
+	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/gnsfs
+	install -d $(DESTDIR)$(MOUNTDIR)
+	ln -sf $(PREFIX)/bin/gnsfs $(DESTDIR)$(MOUNTDIR)/mount.gnsfs
+	for p in $(PAGES); do install -D -m 644 man/$$p \
+		$(DESTDIR)$(PREFIX)/share/man/man$${p##*.}/$$p || exit 1; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$< help --completion bash > \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/gnsfs
 
 deps:
 	sh test/deps.sh build
@@ -68,7 +90,7 @@ clean:
 -include test/fuzz/fuzz.mk
 -include $(OBJ:.o=.d) $(TOOLS_OBJ:.o=.d) $(UNIT:=.d)
 
-.PHONY: all $(DIRS) unit check deps clean
+.PHONY: all $(DIRS) unit check deps clean man check-man install
 
 # Benchmarks (root; installs s3fs, rclone, versitygw): BENCH="--only read".
 bench: gnsfs

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -500,6 +499,38 @@ make_rundir(char *ret, size_t n)
 	return rc;
 }
 
+/* Through the folder's descriptor, as bind_socket. */
+int
+control_connect(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	const char *slash = strrchr(path, '/');
+	int dfd, fd = -1, rc = 0;
+	char *dir;
+
+	dir = slash == NULL ? NULL : strndup(path, (size_t)(slash - path) +
+	    (slash == path));
+	if (dir == NULL)
+		return slash == NULL ? -EINVAL : -ENOMEM;
+	dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dfd >= 0)
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		rc = -errno;
+	else if (snprintf(sa.sun_path, sizeof sa.sun_path,
+	    "/proc/self/fd/%d/%s", dfd, slash + 1) >=
+	    (int)sizeof sa.sun_path)
+		rc = -ENAMETOOLONG;
+	else if (connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0)
+		rc = -errno;
+	free(dir);
+	if (dfd >= 0)
+		close(dfd);
+	if (rc != 0 && fd >= 0)
+		close(fd);
+	return rc != 0 ? rc : fd;
+}
+
 /* Binds through the folder's descriptor: a path may be longer than
  * sockaddr_un takes. */
 static int
@@ -567,24 +598,49 @@ out:
 	return rc;
 }
 
+/* Is whoever wrote this file of the registry gone? */
+static bool
+is_left_over(int dfd, const char *file)
+{
+	const char *socket;
+	json_t *o;
+	int fd, rc = 0;
+
+	fd = openat(dfd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return false;
+	o = json_loadfd(fd, JSON_REJECT_DUPLICATES, NULL);
+	close(fd);
+	socket = json_string_value(json_object_get(o, "socket"));
+	if (socket != NULL)
+		rc = control_connect(socket);
+	if (rc >= 0 && socket != NULL)
+		close(rc);
+	json_decref(o);
+	return rc == -ECONNREFUSED || rc == -ENOENT;
+}
+
 /* What daemons left that were killed. */
 static void
 sweep_registry(const char *dir)
 {
+	char name[NAME_MAX + 1];
 	struct dirent *e;
 	char *end;
-	long pid;
 	DIR *d;
 
 	d = opendir(dir);
 	if (d == NULL)
 		return;
 	while ((e = readdir(d)) != NULL) {
-		pid = strtol(e->d_name, &end, 10);
-		if (pid > 0 && (strcmp(end, ".json") == 0 ||
-		    strcmp(end, ".sock") == 0) &&
-		    kill((pid_t)pid, 0) != 0 && errno == ESRCH)
-			(void)unlinkat(dirfd(d), e->d_name, 0);
+		if (strtol(e->d_name, &end, 10) <= 0 ||
+		    strcmp(end, ".json") != 0 ||
+		    !is_left_over(dirfd(d), e->d_name))
+			continue;
+		(void)unlinkat(dirfd(d), e->d_name, 0);
+		snprintf(name, sizeof name, "%.*s.sock",
+		    (int)(end - e->d_name), e->d_name);
+		(void)unlinkat(dirfd(d), name, 0);
 	}
 	closedir(d);
 }

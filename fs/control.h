@@ -34,6 +34,9 @@ struct control;
 #define CONTROL_REQUEST_MAX	(1u << 20)
 /* RUNDIR of this user, without making it.  0 or -ENAMETOOLONG. */
 int	control_rundir(char *ret, size_t n);
+/* A connection to a daemon's socket: its descriptor, or -errno
+ * (-ECONNREFUSED, -ENOENT: nobody is there any more). */
+int	control_connect(const char *path);
 
 int	control_start(struct fs *f, struct why *why);
 void	control_stop(struct fs *f);

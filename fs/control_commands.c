@@ -215,6 +215,8 @@ ctl_pending(struct ctl *c)
 	json_object_set_new(c->result, "pid", json_integer(getpid()));
 	json_object_set_new(c->result, "state_dir",
 	    json_string(c->f->state_dir));
+	json_object_set_new(c->result, "fenced", json_boolean(
+	    atomic_load(&c->f->write_state) == FS_FENCED));
 }
 
 /* In slices, so that who asked can leave. */

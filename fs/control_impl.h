@@ -93,7 +93,8 @@ int	ctl_set_bytes(json_t *o, const char *key, const char *s);
 /* Waits until all below top (0: everything) is in the log, telling progress;
  * -ETIMEDOUT, -EROFS, -ECANCELED with why. */
 int	ctl_flush(struct ctl *c, uint64_t top, int64_t deadline);
-/* pending_ops, pending_bytes, oldest_age, pid, state_dir into result. */
+/* pending_ops, pending_bytes, oldest_age, pid, state_dir, fenced into
+ * result. */
 void	ctl_pending(struct ctl *c);
 /* Journals one op and waits until it is in the log. */
 int	ctl_land(struct ctl *c, const struct op *op);

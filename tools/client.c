@@ -2,45 +2,14 @@
  * client: one request to a daemon, over its control socket.
  */
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/control.h"
 #include "tools/client.h"
-
-/* A socket's path may be longer than sockaddr_un takes: through its folder. */
-static int
-socket_connect(const char *path, struct why *why)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	const char *slash = strrchr(path, '/');
-	char *dir = NULL;
-	int dfd = -1, fd = -1, rc = 0;
-
-	if (slash == NULL || slash == path)
-		return -EINVAL;
-	dir = strndup(path, (size_t)(slash - path));
-	if (dir == NULL)
-		return -ENOMEM;
-	dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	fd = dfd < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || snprintf(sa.sun_path, sizeof sa.sun_path,
-	    "/proc/self/fd/%d/%s", dfd, slash + 1) >=
-	    (int)sizeof sa.sun_path ||
-	    connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0)
-		rc = why_set(why, errno == EACCES ? -EACCES : -ENOTCONN,
-		    "%s: %s", path, strerror(errno));
-	free(dir);
-	if (dfd >= 0)
-		close(dfd);
-	if (rc != 0 && fd >= 0)
-		close(fd);
-	return rc != 0 ? rc : fd;
-}
 
 static int
 send_request(int fd, const char *cmd, json_t *args)
@@ -121,12 +90,13 @@ client_call(const struct mount_ref *m, const char *cmd, json_t *args,
 		    "it died, `gnsfs umount %s` cleans up and mounting again "
 		    "goes on where it was", m->dir, m->dir);
 	}
-	fd = socket_connect(m->socket, why);
+	fd = control_connect(m->socket);
 	if (fd < 0) {
 		json_decref(args);
-		return why_prefix(why, fd, fd == -EACCES ? "only who mounted "
-		    "%s may do that" : "the daemon of %s does not answer",
-		    m->dir);
+		why_set(why, fd, "%s: %s", m->socket, strerror(-fd));
+		return why_prefix(why, fd == -EACCES ? fd : -ENOTCONN, fd ==
+		    -EACCES ? "only who mounted %s may do that" :
+		    "the daemon of %s does not answer", m->dir);
 	}
 	rc = send_request(fd, cmd, args);
 	f = rc == 0 ? fdopen(fd, "r") : NULL;

@@ -10,10 +10,12 @@
 #include "tools/manual.h"
 #include "tools/tool.h"
 
-/* Text, its backslashes, dashes and line beginnings made harmless. */
+/* Text, its backslashes, dashes and line beginnings made harmless; what is
+ * between backquotes is bold. */
 static void
 put(FILE *to, const char *s)
 {
+	bool bold = false;
 	const char *p;
 
 	for (p = s; *p != '\0'; p++) {
@@ -24,7 +26,7 @@ put(FILE *to, const char *s)
 		else if (*p == '-')
 			fputs("\\-", to);
 		else if (*p == '`')
-			fputs("\\(oq", to);
+			fputs((bold = !bold) ? "\\fB" : "\\fR", to);
 		else if (*p == '~')
 			fputs("\\(ti", to);
 		else if (*p == '\n' && p[1] == '\n') {

@@ -56,13 +56,12 @@ mount_helper(int argc, char **argv)
 	}
 	if (fake)
 		return EXIT_DONE;
+	args[n++] = argv[optind];
+	args[n++] = argv[optind + 1];
 	if (opts != NULL) {
 		args[n++] = "-o";
 		args[n++] = opts;
 	}
-	args[n++] = "--";
-	args[n++] = argv[optind];
-	args[n++] = argv[optind + 1];
 	execv("/proc/self/exe", args);
 	fprintf(stderr, "mount.gnsfs: /proc/self/exe: %s\n", strerror(errno));
 	return EXIT_FAILED;
@@ -167,8 +166,8 @@ serve(const struct fs_options *o, int ready_fd, struct why *why)
 	if (rc != 0)
 		return rc;
 	if (left > 0)
-		log_warn("unmounted with changes queued; they are sent at "
-		    "the next mount", "ops=%llu", (unsigned long long)left);
+		log_warn("unmounted with changes queued; they are kept",
+		    "ops=%llu", (unsigned long long)left);
 	return (int64_t)left;
 }
 

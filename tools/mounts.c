@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -176,8 +175,8 @@ replace(char **slot, const json_t *o, const char *key)
 static int
 registry_file(struct mount_list *l, int dirfd, const char *file)
 {
+	const char *dir, *socket;
 	struct mount_ref *m;
-	const char *dir;
 	json_t *o = NULL;
 	pid_t pid;
 	int fd, rc = 0;
@@ -188,8 +187,15 @@ registry_file(struct mount_list *l, int dirfd, const char *file)
 	o = json_loadfd(fd, JSON_REJECT_DUPLICATES, NULL);
 	close(fd);
 	dir = json_string_value(json_object_get(o, "dir"));
+	socket = json_string_value(json_object_get(o, "socket"));
 	pid = (pid_t)json_integer_value(json_object_get(o, "pid"));
-	if (dir == NULL || pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH))
+	if (dir == NULL || socket == NULL || pid <= 0)
+		goto out;
+	/* A file may outlive its daemon. */
+	fd = control_connect(socket);
+	if (fd >= 0)
+		close(fd);
+	else if (fd != -EACCES)
 		goto out;
 	m = find_dir(l, dir);
 	if (m == NULL)

@@ -13,9 +13,10 @@ say_left(const json_t *r)
 	char size[16];
 
 	fprintf(stderr, "gnsfs: %lld changes with %s are not stored yet; they "
-	    "are kept in %s and go on being sent\n", (long long)get_int(r,
-	    "pending_ops"), out_size((uint64_t)get_int(r, "pending_bytes"),
-	    size), get_str(r, "state_dir"));
+	    "are kept in %s%s\n", (long long)get_int(r, "pending_ops"),
+	    out_size((uint64_t)get_int(r, "pending_bytes"), size),
+	    get_str(r, "state_dir"), get_bool(r, "fenced") ?
+	    "; `gnsfs rescue` copies them out" : " and go on being sent");
 }
 
 int

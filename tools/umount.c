@@ -61,13 +61,18 @@ say_left(const struct tool *t, const struct mount_ref *m, const json_t *r,
 
 	if (t->json)
 		return;
+	if (why->text[0] != '\0')
+		fprintf(stderr, "gnsfs: %s\n", why->text);
 	fprintf(stderr, "gnsfs: %s: %lld change%s with %s not stored yet, the "
-	    "oldest %s old%s%s; kept in %s, sent at the next mount\n", m->dir,
-	    (long long)ops, ops == 1 ? "" : "s",
-	    out_size((uint64_t)get_int(r, "pending_bytes"), size),
-	    out_time(get_int(r, "oldest_age"), age),
-	    why->text[0] != '\0' ? ": " : "", why->text,
+	    "oldest %s old; kept in %s, ", m->dir, (long long)ops,
+	    ops == 1 ? "" : "s", out_size((uint64_t)get_int(r,
+	    "pending_bytes"), size), out_time(get_int(r, "oldest_age"), age),
 	    get_str(r, "state_dir"));
+	if (get_bool(r, "fenced"))
+		fprintf(stderr, "`gnsfs rescue %s DEST` copies them out\n",
+		    get_str(r, "state_dir"));
+	else
+		fprintf(stderr, "sent at the next mount\n");
 }
 
 struct umount {
