@@ -294,6 +294,8 @@ slots_retire_now(struct cache *c)
 	r = c->retired;
 	c->retired = NULL;
 	lock_drop(&c->slots_lock);
+	if (r == NULL)
+		return;
 	for (; r != NULL; r = next) {
 		next = r->next;
 		if (r->fd >= 0)

@@ -276,7 +276,7 @@ cache_room_wait(struct cache *c, uint64_t n, int64_t deadline)
 		seen = c->freed;
 		lock_drop(&c->space_lock);
 		err = cache_room(c, n, true);
-		if (err != -ENOSPC || late)
+		if (err != -ENOSPC || late || clock_mono() >= deadline)
 			return err;
 		lock_take(&c->space_lock);
 		while (!late && c->freed == seen)
