@@ -277,12 +277,15 @@ turn(struct ship *sh, bool hurry, int64_t *poll_at, struct why *why)
 	send = hurry || (kicked && clock_mono() >=
 	    atomic_load(&sh->kick_time) + sh->fs->opt.lag);
 	if (send && sh->opened) {
-		/* what comes from now on kicks again */
+		/* what comes from now on kicks again; no time until it says
+		 * its own (ship_kick) */
+		atomic_store(&sh->kick_time, INT64_MAX / 2);
 		atomic_store(&sh->kicked, false);
 		err = ship_send_ready(sh, why);
 		if (err != 0)
 			atomic_store(&sh->kicked, true);
 	} else if (send) {
+		atomic_store(&sh->kick_time, INT64_MAX / 2);
 		atomic_store(&sh->kicked, false);
 	}
 	if (err == 0 && clock_mono() >= *poll_at) {

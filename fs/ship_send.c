@@ -441,9 +441,14 @@ int
 ship_send_ready(struct ship *sh, struct why *why)
 {
 	struct journal_stat j;
+	uint64_t until;
 	int rc;
 
-	for (;;) {
+	/* What is journalled meanwhile waits for its own lag, so that a busy
+	 * host makes a segment a second, not one for every few changes. */
+	rc = ship_pending(sh, &j);
+	until = j.last_seq;
+	while (rc == 0 && j.ops > 0 && j.first_seq <= until) {
 		rc = batch_freeze(sh->fs->meta, STORE_HOME_ID);
 		if (rc < 0)
 			return why_set(why, rc, "cannot freeze a batch: %s",
@@ -451,8 +456,8 @@ ship_send_ready(struct ship *sh, struct why *why)
 		if (rc == 0)
 			break;
 		rc = ship_send_frozen(sh, why);
-		if (rc != 0)
-			return rc;
+		if (rc == 0)
+			rc = ship_pending(sh, &j);
 	}
-	return ship_pending(sh, &j);
+	return rc < 0 ? rc : ship_pending(sh, &j);
 }

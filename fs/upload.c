@@ -147,6 +147,8 @@ make_extents(struct done *d)
 		    .object = d->object.id, .ooff = at, .crc = -1 };
 		at += d->extents[i].len;
 	}
+	d->n = d->v->n;
+	d->whole = d->v->whole;
 	return 0;
 }
 
