@@ -54,16 +54,26 @@ int	counts_set_landed(struct sqc *c, uint64_t seq);
 /* The seq the next journalled op gets (M5). */
 int	counts_next_seq(struct sqc *c, uint64_t *ret);
 
-/* rows.c.  What a landed op does to a session's row is done to every form of
- * it, the live one and each pre-image, for a pending close of it changes
- * other columns (L5).  edit leaves the key alone. */
+/* rows.c, for its two neighbours.  A statement of a table; the columns of a
+ * row under a statement, borrowed; a key so that memcmp orders it as
+ * row_key_cmp does, which is undo's key. */
+enum row_stmt_kind { Q_CREATE, Q_GET, Q_INSERT, Q_REPLACE, Q_DELETE, Q_SCAN,
+	Q_PURGE, Q_COUNT };
+struct sqs *row_stmt(struct sqc *c, enum tbl t, enum row_stmt_kind q);
+void	row_read(struct sqs *s, struct row *r);
+void	row_order_key(const struct row *r, struct buf *out);
+int	row_bytes_cmp(const void *a, size_t na, const void *b, size_t nb);
+/* The pre-images of ops up to last are not needed any more. */
+int	undo_drop(struct sqc *c, uint64_t last);
+
+/* rows_session.c.  What a landed op does to a session's row is done to every
+ * form of it, the live one and each pre-image, for a pending close of it
+ * changes other columns (L5).  edit leaves the key alone. */
 typedef void session_edit(struct row *r, void *arg);
 int	session_edit_all(struct sqc *c, int64_t number, session_edit *edit,
 	    void *arg);
 /* The row as of the log prefix: 0, -ENOENT.  Scratch as row_get. */
 int	session_get_prefix(struct sqc *c, struct row *io, struct buf *scratch);
-/* The pre-images of ops up to last are not needed any more. */
-int	undo_drop(struct sqc *c, uint64_t last);
 
 /* apply_*.c.  retlast (may be NULL): an inode lost its last link. */
 int	apply_attr(struct sqc *c, const struct change *ch,
