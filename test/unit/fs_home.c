@@ -221,13 +221,7 @@ START_TEST(test_health)
 	ck_assert_int_eq(stores_wait_up(f, STORE_HOME_ID, clock_mono() +
 	    5 * NSEC_PER_SEC), 0);
 	ck_assert_int_lt(clock_mono() - t0, 3 * NSEC_PER_SEC);
-	meta_close(f->meta);
-	atomic_store(&f->stopping, true);
-	workers_free(f->io);
-	stores_free(f->stores);
-	lock_done(&f->why_lock);
-	free(f->state_dir);
-	free(f);
+	fu_stop(f, false);
 }
 END_TEST
 

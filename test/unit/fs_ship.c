@@ -4,6 +4,8 @@
  */
 #include "fs_util.h"
 
+#include "cache/small.h"
+
 static const int64_t patience = 10 * NSEC_PER_SEC;
 
 static void
@@ -47,6 +49,57 @@ START_TEST(test_one_host)
 	fu_digest(f, b);
 	ck_assert_mem_ne(a, b, 32);
 	fu_stop(f, true);
+}
+END_TEST
+
+struct kept { struct fs *f; uint64_t ino; unsigned n; };
+
+static int
+is_kept(void *arg, const struct meta_extent *e)
+{
+	struct kept *k = arg;
+	struct small_id id = { k->ino, e->object, e->ooff, e->len };
+	struct buf b = BUF_INIT;
+
+	ck_assert_uint_eq(e->kind, OBJ_PACK);
+	ck_assert_int_eq(small_get(k->f->cache, &id, &b), 0);
+	ck_assert_uint_eq(b.len, e->len);
+	buf_done(&b);
+	k->n++;
+	return 0;
+}
+
+/* What landed is a clean row of small.db, and no unstored one (B6, C6). */
+START_TEST(test_small_kept)
+{
+	struct kept k = { 0 };
+	struct journal_stat j;
+	struct sqc *c;
+	struct attr at;
+	char name[20];
+
+	fu_format();
+	k.f = fu_up("a", NULL);
+	for (int i = 0; i < 600; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		(void)fu_create(k.f, name, name);
+	}
+	fu_synced(k.f, fu_create(k.f, "last", "last"));
+	ck_assert_int_eq(sq_read(meta_sq(k.f->meta), &c), 0);
+	for (int i = 0; i < 600; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		ck_assert_int_eq(meta_lookup(c, META_ROOT, name, &at), 0);
+		k.ino = at.ino;
+		ck_assert_int_eq(meta_extents(c, at.ino, 0, at.size, is_kept,
+		    &k), 0);
+	}
+	ck_assert_int_eq(journal_stat(c, &j), 0);
+	sq_read_end(c);
+	ck_assert_uint_eq(k.n, 600);
+	ck_assert_uint_eq(j.unstored_bytes, 0);
+	/* a few packs and segments, not an object a file */
+	ck_assert_uint_lt(fu_objects("data/"), 60);
+	fu_stop(k.f, true);
 }
 END_TEST
 
@@ -563,6 +616,7 @@ main(void)
 	tcase_add_checked_fixture(t, fu_setup, fu_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_one_host);
+	tcase_add_test(t, test_small_kept);
 	tcase_add_test(t, test_second_is_refused);
 	tcase_add_test(t, test_takeover);
 	tcase_add_test(t, test_takeover_with_queue);

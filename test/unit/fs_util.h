@@ -87,6 +87,7 @@ fu_host(const char *name, const char *fault)
 {
 	struct fs *f = calloc(1, sizeof(*f));
 	struct why why = { "" };
+	bool unclean;
 	char path[400];
 
 	ck_assert_ptr_nonnull(f);
@@ -99,6 +100,9 @@ fu_host(const char *name, const char *fault)
 	lock_init(&f->why_lock, RANK_LOG - 2, "why");
 	snprintf(path, sizeof(path), "%s/state.db", f->state_dir);
 	ck_assert_msg(meta_open(path, &f->meta, &why) == 0, "%s", why.text);
+	ck_assert_msg(cache_open(&(struct cache_opts){ .dir = f->state_dir,
+	    .index = meta_sq(f->meta), .size_limit = 64 << 20, .pool = 2 },
+	    &f->cache, &unclean, &why) == 0, "%s", why.text);
 	ck_assert_int_eq(workers_new("t-io", 4, &f->io), 0);
 	ck_assert_int_eq(stores_new(f, fu_store(fault), &f->stores), 0);
 	return f;
@@ -118,6 +122,7 @@ fu_stop(struct fs *f, bool close)
 	atomic_store(&f->stopping, true);
 	workers_free(f->io);
 	stores_free(f->stores);
+	cache_close(f->cache);
 	meta_close(f->meta);
 	lock_done(&f->why_lock);
 	free(f->state_dir);
