@@ -91,6 +91,14 @@ int	dentry_find(struct sqc *c, uint64_t parent, const char *name,
 	    struct row *ret);
 int	inode_get(struct sqc *c, uint64_t ino, struct row *ret);
 
+/* batch.c, for freeze.c.  A row of a query: 1, 0, -errno; the statement is
+ * reset.  No row of this inode: 1, 0, -errno.  The row of session b->session
+ * in the log prefix allows b: 1, 0, -errno; *retfenced: it is fenced. */
+int	sqs_has_row(struct sqs *s);
+int	inode_gone(struct sqc *c, uint64_t ino);
+int	batch_session_allows(struct sqc *c, const struct batch *b,
+	    bool *retfenced);
+
 /* Columns. */
 enum { I_INO, I_MODE, I_UID, I_GID, I_RDEV, I_NLINK, I_SIZE, I_ATIME, I_MTIME,
 	I_CTIME, I_FLAGS };

@@ -1,0 +1,568 @@
+/*
+ * freeze: a prefix of the journal becomes a batch (batch.h; L2, M1, M3).
+ *
+ * In three steps, in one transaction: choose the prefix, place the small
+ * bytes in packs, then go through the ops in order, completing each extents
+ * op, applying its content part and appending it to the body.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "meta/internal.h"
+#include "meta/query.h"
+
+/* An op that may be frozen, and where its bytes go. */
+struct cand {
+	uint64_t	 seq, ino;
+	uint32_t	 kind, needs;
+	size_t		 nbody;
+	bool		 whole;		/* ready, and replaces every extent */
+	bool		 gone;		/* its inode is (B7) */
+	bool		 void_;		/* completed empty (M3) */
+	uint32_t	 crc;		/* of the small bytes */
+	uint64_t	 len;		/* how many they are */
+	uint64_t	 object, off;	/* their place; object 0: none */
+	uint64_t	 osize;		/* of the pack, with its first op */
+};
+
+/* A small file's bytes on their way into a pack. */
+struct place {
+	uint64_t	 parent;
+	struct cand	*cand;
+	char		 name[META_NAME_MAX + 1];
+};
+
+struct freeze {
+	struct meta	*m;
+	struct sqc	*c;
+	uint32_t	 store;
+	struct meta_session session;
+	struct buf	 cands;		/* of struct cand */
+	size_t		 n;		/* candidates; then: ops frozen */
+	struct buf	 body;
+};
+
+static struct cand *
+cand_at(const struct freeze *f, size_t i)
+{
+	return ((struct cand *)(void *)f->cands.p + i);
+}
+
+/* --- a map from inode to a small integer; 0 is absent --- */
+
+struct imap {
+	struct imap_slot { uint64_t ino; uint32_t v; } *slots;
+	size_t mask;
+};
+
+static int
+imap_init(struct imap *m, size_t n)
+{
+	size_t cap = 16;
+
+	while (cap < 2 * n)
+		cap *= 2;
+	m->slots = calloc(cap, sizeof(*m->slots));
+	m->mask = cap - 1;
+	return (m->slots ? 0 : -ENOMEM);
+}
+
+static uint32_t *
+imap_at(struct imap *m, uint64_t ino)
+{
+	size_t i = (ino * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & m->mask;
+
+	while (m->slots[i].ino != 0 && m->slots[i].ino != ino)
+		i = (i + 1) & m->mask;
+	m->slots[i].ino = ino;
+	return (&m->slots[i].v);
+}
+
+/* --- which ops --- */
+
+/* What of an extents op decides about it and those before it. */
+static int
+cand_examine(struct freeze *f, struct cand *d, const void *body, size_t n,
+    struct buf *store)
+{
+	struct cur cur;
+	struct op op;
+	int rc;
+
+	if (d->kind != OP_EXTENTS)
+		return (0);
+	if (d->needs == NEEDS_NOTHING || d->needs == NEEDS_DONE) {
+		cur_init(&cur, body, n);
+		op_decode(&cur, &op, store);
+		if (cur_err(&cur))
+			return (-EUCLEAN);
+		d->whole = op.flags & EXT_WHOLE;
+		return (0);
+	}
+	if ((rc = inode_gone(f->c, d->ino)) < 0)
+		return (rc);
+	d->gone = rc;
+	return (0);
+}
+
+static int
+cands_load(struct freeze *f)
+{
+	struct sqs *s = sq_prep(f->c, "SELECT seq, kind, ino, needs, body "
+	    "FROM op ORDER BY seq LIMIT ?");
+	struct buf store = BUF_INIT;
+	size_t bytes = 0;
+	int rc, err = 0;
+
+	sqs_int(s, 1, BATCH_MAX_OPS);
+	while ((rc = sqs_step(s)) == 1) {
+		struct cand d = { .seq = sqs_col_int(s, 0),
+		    .kind = sqs_col_int(s, 1), .ino = sqs_col_int(s, 2),
+		    .needs = sqs_col_int(s, 3) };
+		const void *body = sqs_col_blob(s, 4, &d.nbody);
+
+		/* what a pack's place and a new pack add */
+		bytes += d.nbody + (d.needs == NEEDS_PACK ? 64 : 0);
+		if (f->n > 0 && bytes > BATCH_MAX_BYTES)
+			break;
+		/* a session's own open travels alone */
+		if (f->n > 0 && (d.kind == OP_SESSION_OPEN ||
+		    cand_at(f, 0)->kind == OP_SESSION_OPEN))
+			break;
+		err = cand_examine(f, &d, body, d.nbody, &store);
+		buf_put(&f->cands, &d, sizeof(d));
+		if (err == 0)
+			err = buf_err(&f->cands);
+		if (err != 0)
+			break;
+		f->n++;
+	}
+	if (rc == 1)
+		sqs_reset(s);
+	buf_done(&store);
+	return (rc < 0 ? rc : err);
+}
+
+static bool
+cand_waits(const struct cand *d)
+{
+	return (d->kind == OP_EXTENTS && d->needs == NEEDS_UPLOAD &&
+	    !d->gone);
+}
+
+static bool
+cand_complete(const struct cand *d)
+{
+	return (d->kind == OP_EXTENTS && d->needs != NEEDS_UPLOAD);
+}
+
+/* The longest prefix in which nothing waits that no later op replaces. */
+static int
+prefix_find(struct freeze *f, size_t *retn)
+{
+	struct imap waits;
+	size_t blocked = 0;
+	int err = imap_init(&waits, f->n);
+
+	if (err != 0)
+		return (err);
+	*retn = 0;
+	for (size_t i = 0; i < f->n; i++) {
+		const struct cand *d = cand_at(f, i);
+		uint32_t *v;
+
+		if (d->kind == OP_EXTENTS) {
+			v = imap_at(&waits, d->ino);
+			if (cand_waits(d)) {
+				blocked += !*v;
+				*v = 1;
+			} else if (cand_complete(d)) {
+				blocked -= *v;
+				*v = 0;
+			}
+		}
+		if (blocked == 0)
+			*retn = i + 1;
+	}
+	free(waits.slots);
+	return (0);
+}
+
+/* Marks what later ops of the prefix replace (M3).  A waiting op's bytes are
+ * in the file no more once it was written again, so whatever completes after
+ * it stands for both; a small file's bytes are its own until something
+ * replaces the whole file. */
+static int
+voids_mark(struct freeze *f)
+{
+	enum { COMPLETE = 1, WHOLE = 2 };
+	struct imap later;
+	int err = imap_init(&later, f->n);
+
+	if (err != 0)
+		return (err);
+	for (size_t i = f->n; i-- > 0;) {
+		struct cand *d = cand_at(f, i);
+		uint32_t *v;
+
+		if (d->kind != OP_EXTENTS)
+			continue;
+		v = imap_at(&later, d->ino);
+		if (d->needs == NEEDS_UPLOAD)
+			d->void_ = d->gone || *v & COMPLETE;
+		else if (d->needs == NEEDS_PACK)
+			d->void_ = d->gone || *v & WHOLE;
+		if (cand_complete(d) && !d->gone)
+			*v |= COMPLETE |
+			    (d->needs == NEEDS_PACK || d->whole ? WHOLE : 0);
+	}
+	free(later.slots);
+	return (0);
+}
+
+/* The journal is longer than a batch and its first ops wait for bytes that
+ * ops beyond the batch replaced: they can never be had, and are void too. */
+static int
+stuck_free(struct freeze *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		struct cand *d = cand_at(f, i);
+		struct sqs *s;
+		int rc;
+
+		if (!cand_waits(d))
+			continue;
+		s = sq_prep(f->c, "SELECT 1 FROM op WHERE ino = ? "
+		    "AND kind IN (11, 12) AND kind = 11 AND seq > ? "
+		    "AND needs <> 2 LIMIT 1");
+		sqs_int(s, 1, d->ino);
+		sqs_int(s, 2, cand_at(f, f->n - 1)->seq);
+		if ((rc = sqs_has_row(s)) < 0)
+			return (rc);
+		d->gone = rc;
+	}
+	return (0);
+}
+
+static int
+ops_choose(struct freeze *f)
+{
+	size_t n;
+	int err;
+
+	if ((err = cands_load(f)) != 0 || (err = prefix_find(f, &n)) != 0)
+		return (err);
+	if (n == 0 && f->n > 0) {
+		if ((err = stuck_free(f)) != 0 ||
+		    (err = prefix_find(f, &n)) != 0)
+			return (err);
+	}
+	f->n = n;
+	return (voids_mark(f));
+}
+
+/* --- packs --- */
+
+static int
+place_cmp(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	int cmp;
+
+	if (x->parent != y->parent)
+		return (x->parent < y->parent ? -1 : 1);
+	if ((cmp = strcmp(x->name, y->name)) != 0)
+		return (cmp);
+	return (x->cand->seq < y->cand->seq ? -1 : 1);
+}
+
+static int
+place_load(struct freeze *f, struct cand *d, struct buf *out)
+{
+	struct place *p = buf_grow(out, sizeof(*p));
+	struct sqs *s;
+	int rc;
+
+	if (p == NULL)
+		return (buf_err(out));
+	memset(p, 0, sizeof(*p));
+	p->cand = d;
+	rc = meta_parent(f->c, d->ino, &p->parent, p->name);
+	if (rc != 0 && rc != -ENOENT)
+		return (rc);
+	out->len += sizeof(*p);
+	s = sq_prep(f->c, "SELECT crc, length(bytes) FROM unstored "
+	    "WHERE seq = ?");
+	sqs_int(s, 1, d->seq);
+	if ((rc = sqs_step(s)) != 1)
+		return (rc ? rc : -EUCLEAN);
+	d->crc = sqs_col_int(s, 0);
+	d->len = sqs_col_int(s, 1);
+	sqs_reset(s);
+	return (0);
+}
+
+static int
+pack_row(struct freeze *f, const struct cand *d)
+{
+	struct sqs *s = sq_prep(f->c, "INSERT INTO frozen_pack"
+	    "(object, off, ino, seq, len) VALUES (?, ?, ?, ?, ?)");
+
+	sqs_int(s, 1, d->object);
+	sqs_int(s, 2, d->off);
+	sqs_int(s, 3, d->ino);
+	sqs_int(s, 4, d->seq);
+	sqs_int(s, 5, d->len);
+	return (sqs_run(s));
+}
+
+/* places[0..n) make one pack.  The op that comes first in the journal brings
+ * its object. */
+static int
+pack_make(struct freeze *f, struct place *places, size_t n)
+{
+	struct cand *first = places[0].cand;
+	uint64_t id = meta_new_id(f->m), off = 0;
+	int err;
+
+	if (id == 0)
+		return (-EROFS);
+	for (size_t i = 0; i < n; i++) {
+		struct cand *d = places[i].cand;
+
+		d->object = id;
+		d->off = off;
+		off += d->len;
+		if (d->seq < first->seq)
+			first = d;
+		if ((err = pack_row(f, d)) != 0)
+			return (err);
+	}
+	first->osize = off;
+	return (0);
+}
+
+static int
+packs_make(struct freeze *f)
+{
+	struct buf places = BUF_INIT;
+	struct place *p;
+	size_t n, from = 0;
+	uint64_t bytes = 0;
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < f->n; i++) {
+		struct cand *d = cand_at(f, i);
+
+		if (d->kind == OP_EXTENTS && d->needs == NEEDS_PACK &&
+		    !d->void_)
+			err = place_load(f, d, &places);
+	}
+	p = (void *)places.p;
+	n = places.len / sizeof(*p);
+	if (n > 0)
+		qsort(p, n, sizeof(*p), place_cmp);
+	for (size_t i = 0; err == 0 && i < n; i++) {
+		if (bytes + p[i].cand->len > PACK_MAX_BYTES) {
+			err = pack_make(f, p + from, i - from);
+			from = i;
+			bytes = 0;
+		}
+		bytes += p[i].cand->len;
+	}
+	if (err == 0 && from < n)
+		err = pack_make(f, p + from, n - from);
+	buf_done(&places);
+	return (err);
+}
+
+/* --- completing --- */
+
+static int
+op_ready(struct sqc *c, uint64_t seq)
+{
+	struct sqs *s = sq_prep(c, "UPDATE op SET needs = 0 WHERE seq = ?");
+
+	sqs_int(s, 1, seq);
+	return (sqs_run(s));
+}
+
+/* Appends one op, completed, and applies its content part. */
+static int
+op_freeze(struct freeze *f, const struct cand *d, struct op *op)
+{
+	struct change ch = { .undo_seq = d->seq };
+	struct op_extent e;
+	struct op_object o;
+	int err;
+
+	if (d->void_) {
+		op->flags = EXT_VOID;
+		if (d->needs == NEEDS_UPLOAD &&
+		    (err = op_ready(f->c, d->seq)) != 0)
+			return (err);
+	} else if (d->object != 0) {
+		e = (struct op_extent){ 0, d->len, d->object, d->off, d->crc };
+		op->flags = EXT_WHOLE;
+		op->extents = &e;
+		op->nextents = 1;
+		if (d->osize != 0) {
+			o = (struct op_object){ .id = d->object,
+			    .size = d->osize, .kind = OBJ_PACK,
+			    .store = f->store };
+			op->objects = &o;
+			op->nobjects = 1;
+		}
+	}
+	op_encode(op, &f->body);
+	if ((err = buf_err(&f->body)) != 0)
+		return (err);
+	return (apply(f->c, &ch, op, APPLY_CONTENT));
+}
+
+static int
+ops_freeze(struct freeze *f)
+{
+	struct buf body = BUF_INIT, store = BUF_INIT;
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < f->n; i++) {
+		struct sqs *s = sq_prep(f->c,
+		    "SELECT body FROM op WHERE seq = ?");
+		const void *p;
+		struct cur cur;
+		struct op op;
+		size_t n;
+
+		sqs_int(s, 1, cand_at(f, i)->seq);
+		if ((err = sqs_step(s)) != 1) {
+			err = err ? err : -EUCLEAN;
+			break;
+		}
+		p = sqs_col_blob(s, 0, &n);
+		buf_reset(&body);
+		buf_put(&body, p, n);
+		sqs_reset(s);
+		if ((err = buf_err(&body)) != 0)
+			break;
+		cur_init(&cur, body.p, body.len);
+		op_decode(&cur, &op, &store);
+		err = cur_err(&cur) ? -EUCLEAN :
+		    op_freeze(f, cand_at(f, i), &op);
+	}
+	buf_done(&body);
+	buf_done(&store);
+	return (err);
+}
+
+static int
+frozen_insert(struct freeze *f)
+{
+	struct sqs *s = sq_prep(f->c, "INSERT INTO frozen(id, session, nonce, "
+	    "first, last, nops, body) VALUES (1, ?, ?, ?, ?, ?, ?)");
+
+	sqs_int(s, 1, f->session.number);
+	sqs_int(s, 2, (int64_t)f->session.nonce);
+	sqs_int(s, 3, cand_at(f, 0)->seq);
+	sqs_int(s, 4, cand_at(f, f->n - 1)->seq);
+	sqs_int(s, 5, f->n);
+	sqs_blob(s, 6, f->body.p, f->body.len);
+	return (sqs_run(s));
+}
+
+/* --- freezing --- */
+
+static int
+is_frozen(struct sqc *c, uint64_t *retlast)
+{
+	struct sqs *s = sq_prep(c, "SELECT last FROM frozen WHERE id = 1");
+	int rc = sqs_step(s);
+
+	if (rc == 1) {
+		*retlast = sqs_col_int(s, 0);
+		sqs_reset(s);
+	}
+	return (rc);
+}
+
+/* May our session send what begins with this op? */
+static int
+freeze_allowed(struct freeze *f)
+{
+	struct batch b = { .session = f->session.number,
+	    .nonce = f->session.nonce, .first = cand_at(f, 0)->seq };
+	bool fenced;
+	int rc;
+
+	if (cand_at(f, 0)->kind == OP_SESSION_OPEN)
+		return (1);
+	rc = batch_session_allows(f->c, &b, &fenced);
+	return (rc == 0 && fenced ? -ESTALE : rc);
+}
+
+static int
+freeze_fn(struct sqc *c, void *arg)
+{
+	struct freeze *f = arg;
+	uint64_t last;
+	int rc;
+
+	f->c = c;
+	f->n = 0;
+	buf_reset(&f->cands);
+	buf_reset(&f->body);
+	if ((rc = is_frozen(c, &last)) != 0)
+		return (rc);
+	if ((rc = ops_choose(f)) != 0 || f->n == 0)
+		return (rc);
+	if ((rc = freeze_allowed(f)) <= 0)
+		return (rc);
+	if ((rc = packs_make(f)) != 0 || (rc = ops_freeze(f)) != 0 ||
+	    (rc = frozen_insert(f)) != 0)
+		return (rc);
+	return (1);
+}
+
+/* Is there anything to do?  Spares the writer an empty transaction. */
+static int
+freeze_wanted(struct sq *q)
+{
+	struct sqc *c;
+	int rc = sq_read(q, &c);
+
+	if (rc != 0)
+		return (rc);
+	rc = sqs_has_row(sq_prep(c, "SELECT 1 FROM op LIMIT 1"));
+	sq_read_end(c);
+	return (rc);
+}
+
+int
+batch_freeze(struct meta *m, uint32_t store)
+{
+	struct freeze f = { .m = m, .store = store };
+	struct sqc *c;
+	uint64_t last;
+	int rc, err;
+
+	if ((rc = freeze_wanted(m->sq)) != 1)
+		return (rc);
+	meta_session_get(m, &f.session);
+	rc = sq_write(m->sq, freeze_fn, &f);
+	buf_done(&f.cands);
+	buf_done(&f.body);
+	if (rc != 1)
+		return (rc);
+	/* sent only when it is on disk (L1, L2), also if it was frozen before
+	 * and that sync failed or the daemon died */
+	if ((err = sq_read(m->sq, &c)) != 0)
+		return (err);
+	rc = is_frozen(c, &last);
+	sq_read_end(c);
+	if (rc != 1 || atomic_load(&m->frozen_synced) == last)
+		return (rc);
+	if ((err = sq_sync(m->sq)) != 0)
+		return (err);
+	atomic_store(&m->frozen_synced, last);
+	return (1);
+}
