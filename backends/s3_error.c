@@ -233,7 +233,9 @@ s3_error_rc(struct s3 *s, const struct s3_req *r, const char *id,
 	enum store_rc rc = decide(r);
 	char advice[400] = "";
 
-	if (why == NULL)
+	/* of what holds the object alone: store.h */
+	if (why == NULL || (rc == STORE_ABSENT &&
+	    strcmp(r->error.code, "NoSuchBucket") != 0))
 		return rc;
 	advise(s, r, rc, id, advice, sizeof advice);
 	why_set(why, 0, "bucket '%s' answers %d%s%s to %s%s%.200s%s%s%s",

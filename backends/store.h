@@ -37,7 +37,8 @@ enum store_rc {
 	STORE_OK = 0,
 	STORE_EXISTS,		/* put if absent: there is an object */
 	STORE_CHANGED,		/* match, or a versioned get: another version */
-	STORE_ABSENT,		/* no such object (or bucket: why says) */
+	STORE_ABSENT,		/* no such object; or, and only then is why
+				   set, what holds it: bucket, folder */
 	STORE_AMBIGUOUS,	/* a write that may or may not have happened */
 	STORE_THROTTLED,	/* slow down; nothing was changed */
 	STORE_DENIED,		/* credentials or permissions */
