@@ -45,9 +45,9 @@ ours()
 {
 	for _proc in /proc/[0-9]*; do
 		_pid=${_proc#/proc/}
-		[ "$_pid" != $$ ] &&
-		    tr '\0' '\n' <"$_proc/cmdline" 2>/dev/null |
-		    grep -qF -e "$run/" && echo "$_pid"
+		[ "$_pid" != $$ ] || continue
+		{ tr '\0' '\n' <"$_proc/cmdline" |
+		    grep -qF -e "$run/" && echo "$_pid"; } 2>/dev/null
 	done
 }
 

@@ -187,10 +187,9 @@ mount_pid()
 _find_daemon()
 {
 	for _p in /proc/[0-9]*; do
-		tr '\0' '\n' <"$_p/cmdline" 2>/dev/null |
-		    grep -qxF -e "$1" || continue
-		tr '\0' ' ' <"$_p/cmdline" 2>/dev/null |
-		    grep -q 'gnsfs  *mount ' && echo "${_p#/proc/}"
+		{ tr '\0' '\n' <"$_p/cmdline" >"$T/.args"; } 2>/dev/null &&
+		    grep -qxF -e "$1" "$T/.args" &&
+		    [ "$(sed -n 2p "$T/.args")" = mount ] && echo "${_p#/proc/}"
 	done | tail -1
 }
 

@@ -208,6 +208,11 @@ lint_manuals()
 			    echo "man/: nothing about gnsfs $cmd $opt"
 		done
 	done <"$tmp/commands" >>"$tmp/found"
+	for page in gnsfs.1 mount.gnsfs.8; do
+		"$program" help --man $page >"$tmp/page" 2>&1 &&
+		    cmp -s "$tmp/page" man/$page ||
+		    echo "man/$page is not what gnsfs help --man $page says"
+	done >>"$tmp/found"
 	sed -nE "s/^$TAB"'X\(([a-z_]+), .*/\1/p' fs/options.c |
 	    while read -r opt; do
 		grep -qE "\<$opt\>" "$tmp/man" ||

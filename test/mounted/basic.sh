@@ -163,7 +163,7 @@ check_eq "status has nothing left" 0 "$("$GNSFS" status "$m" --json \
     >"$T/status" && json "$T/status" 'j["pending"]["ops"]')"
 names "$m" >"$T/names"
 sums "$m" >"$T/sums"
-check_eq "files to compare" 1210 "$(wc -l <"$T/sums")"
+check_eq "files to compare" 1211 "$(wc -l <"$T/sums")"
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 
 # what_is_there WHICH: it is what it was.
