@@ -10,6 +10,7 @@
  * One thread evicts; others that need room wait for its turn to end.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -199,6 +200,7 @@ evict(struct cache *c, uint64_t n)
 	uint64_t after_ino = 0, got = 0, left;
 	int i;
 
+	log_debug("eviction begins", "want=%" PRIu64, n);
 	cache_landed_commit(c);
 	map_save_all(c);	/* uses, so that the order is right */
 	old = small_oldest(c);
@@ -223,6 +225,7 @@ evict(struct cache *c, uint64_t n)
 	if (got < n && old != INT64_MAX)
 		got += small_evict(c, n - got);
 	slots_retire_now(c);	/* the disk has it when the files are closed */
+	log_debug("eviction ends", "got=%" PRIu64, got);
 }
 
 int
