@@ -211,6 +211,10 @@ tool_main(int argc, char **argv)
 
 	word = command_word(argc, argv);
 	if (word == 0) {
+		if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+			printf("gnsfs %s\n", GNSFS_VERSION);
+			return EXIT_DONE;
+		}
 		if (argc > 1 && (strcmp(argv[1], "--help") == 0 ||
 		    strcmp(argv[1], "-h") == 0))
 			return tool_usage(stdout);

@@ -10,6 +10,8 @@
 #ifndef TOOLS_TOOL_H
 #define TOOLS_TOOL_H
 
+#define GNSFS_VERSION	"0.1.0"
+
 #include <stdbool.h>
 #include <stdio.h>
 
