@@ -33,6 +33,8 @@
 #define LISTS_AT_ONCE	8u
 #define PROGRESS_EVERY	1000u
 #define LAND_TIMEOUT	(60 * NSEC_PER_SEC)
+/* A store out of reach is told of soon; a listing may then take its time. */
+#define FIRST_TIMEOUT	(7 * NSEC_PER_SEC)
 
 struct spooled {
 	uint8_t		 hash[32];
@@ -258,16 +260,26 @@ listed(void *arg, const struct store_entry *e)
 }
 
 static int
+ignored(void *arg, const struct store_entry *e)
+{
+	return 0;
+}
+
+static int
 list_keys(struct importing *im, struct why *why)
 {
 	struct walk_opts wo = { .parallel = LISTS_AT_ONCE };
+	struct store_list first = { .prefix = im->prefix, .max = 1 };
 	struct why own = { "" };
 	struct store_call c = { .tag = "import", .cancel = &im->cancel,
-	    .why = &own };
+	    .why = &own, .deadline = clock_mono() + FIRST_TIMEOUT };
 	int64_t t0 = clock_mono();
 	enum store_rc rc;
 
-	rc = store_walk(im->store, &c, im->prefix, &wo, listed, im);
+	rc = store_list(im->store, &c, &first, ignored, NULL);
+	c.deadline = 0;
+	if (rc == STORE_OK)
+		rc = store_walk(im->store, &c, im->prefix, &wo, listed, im);
 	im->t_list = clock_mono() - t0;
 	if (!im->store_is_new)
 		stores_result(im->f, im->store_id, rc, &own);

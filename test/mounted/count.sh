@@ -1,0 +1,36 @@
+# count.sh: ten thousand small files do not become ten thousand objects, nor
+# files in the cache folder.
+
+. "$(dirname "$0")/../lib.sh"
+begin
+m=$T/m
+url=$(store_url file home)
+format_home "$url"
+start_mount "$url" "$m"
+before=$(count_objects file home)
+check "10,000 creates of 4 KiB" python3 -c '
+import os, sys
+top = sys.argv[1]
+for d in range(10):
+    os.mkdir(f"{top}/{d}")
+    for i in range(1000):
+        with open(f"{top}/{d}/{i}", "wb") as f:
+            f.write(f"{d} {i} ".encode() * 1000)
+            f.truncate(4096)' "$m"
+check "sync" "$GNSFS" sync "$m"
+gained=$(($(count_objects file home) - before))
+kept=$(find "$(cache_of "$m")" -type f | wc -l)
+check "the store has gained fewer than 100 objects: $gained" \
+    [ "$gained" -lt 100 ]
+check "the cache folder has fewer than 200 files: $kept" [ "$kept" -lt 200 ]
+sums "$m" >"$T/sums"
+check_eq "all are there" 10000 "$(wc -l <"$T/sums")"
+stop_mount "$m"
+rm -rf "$T/cache.m"
+start_mount "$url" "$m"
+sums "$m" | cmp -s - "$T/sums"
+check_eq "and the same, from nothing" 0 $?
+kept=$(find "$(cache_of "$m")" -type f | wc -l)
+check "with fewer than 200 files again: $kept" [ "$kept" -lt 200 ]
+stop_mount "$m"
+finish
