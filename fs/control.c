@@ -2,7 +2,8 @@
  * control: the listener, its connections, the registry.
  *
  * One thread accepts, one thread serves each connection (at most
- * CONNECTIONS; more are turned away).  A connection has REQUEST_TIME to say
+ * CONNECTIONS; more are turned away, and others than the owner sooner, so
+ * that they cannot keep an unmount out).  A connection has REQUEST_TIME to say
  * what it wants, and its reader SEND_TIME to take each piece of the answer,
  * so that a slow or hostile one costs a thread for a while and nothing else.
  */
@@ -25,6 +26,7 @@
 #include "fs/control_impl.h"
 
 #define CONNECTIONS	32
+#define OF_OTHERS	16	/* of them, for who is not the owner or root */
 #define REQUEST_TIME	(10 * NSEC_PER_SEC)
 #define SEND_TIME	60			/* s */
 #define OUT_MAX		(64u << 10)		/* bytes kept before sending */
@@ -32,6 +34,7 @@
 struct conn {
 	struct control	*k;
 	int		 fd;
+	bool		 owner;
 	struct conn	*next;
 };
 
@@ -47,7 +50,7 @@ struct control {
 	struct lock	 lock;		/* what follows */
 	struct cond	 idle;		/* conns has become empty */
 	struct conn	*conns;
-	unsigned	 nconns;
+	unsigned	 nconns, nothers;
 };
 
 const char *
@@ -387,12 +390,23 @@ conn_main(void *arg)
 		;
 	*p = n->next;
 	k->nconns--;
+	k->nothers -= !n->owner;
 	close(n->fd);
 	if (k->conns == NULL)
 		cond_broadcast(&k->idle);
 	lock_drop(&k->lock);
 	free(n);
 	return NULL;
+}
+
+static bool
+peer_is_owner(int fd)
+{
+	struct ucred cred;
+	socklen_t n = sizeof cred;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0 &&
+	    (cred.uid == 0 || cred.uid == geteuid());
 }
 
 /* Takes fd. */
@@ -411,16 +425,19 @@ conn_new(struct control *k, int fd)
 	}
 	n->k = k;
 	n->fd = fd;
+	n->owner = peer_is_owner(fd);
 	lock_take(&k->lock);
-	full = k->nconns >= CONNECTIONS;
+	full = k->nconns >= CONNECTIONS ||
+	    (!n->owner && k->nothers >= OF_OTHERS);
 	if (!full) {
+		k->nothers += !n->owner;
 		n->next = k->conns;
 		k->conns = n;
 		k->nconns++;
 	}
 	lock_drop(&k->lock);
 	if (full) {
-		log_warn("control: too many connections", "most=%d",
+		log_debug("control: too many connections", "most=%d",
 		    CONNECTIONS);
 		close(fd);
 		free(n);

@@ -18,15 +18,17 @@ arg_selectors(struct ctl *c, struct ctl_sel *ret)
 	const char **texts;
 	size_t i, n = json_array_size(list);
 
+	if (list != NULL && !json_is_array(list))
+		return why_set(&c->why, -EINVAL, "selectors are a list");
 	texts = calloc(n + 1, sizeof *texts);
 	if (texts == NULL)
 		return -ENOMEM;
 	json_array_foreach(list, i, v) {
 		texts[i] = json_string_value(v);
-		if (texts[i] == NULL) {
+		if (texts[i] == NULL || *texts[i] == '\0') {
 			free(texts);
 			return why_set(&c->why, -EINVAL,
-			    "a selector is a string");
+			    "a selector is a string, and not empty");
 		}
 	}
 	ret->texts = texts;
