@@ -15,7 +15,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +23,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "fs/stores.h"
-#include "fs/upload.h"
+#include "meta/reload.h"
 
 #define CALL_TIMEOUT	(30 * NSEC_PER_SEC)
 #define CALL_RATE	(256 * 1024)	/* bytes/s that a call may count on */
@@ -60,6 +59,12 @@ static const unsigned state_next[] = {
 };
 
 /* --- shared with the other files --- */
+
+const char *
+ship_state_name(enum ship_state st)
+{
+	return state_names[st];
+}
 
 void
 ship_call(struct ship *sh, struct store_call *c, struct why *why,
@@ -211,7 +216,7 @@ bring_up(struct ship *sh, int64_t deadline, struct why *why)
 	ship_set_state(sh, SHIP_OPENING, "");
 	err = ship_send_frozen(sh, why);
 	if (err == 0 && !sh->opened)
-		err = ship_open_session(sh, deadline, why);
+		err = ship_open_session(sh, 0, why);
 	if (err == 0)
 		fs_set_write_state(f, FS_WRITABLE, "the session is open");
 	return err;
@@ -245,8 +250,8 @@ sleep_until(struct ship *sh, int64_t due, bool mind_kicks)
 		int64_t at = due;
 
 		if (mind_kicks && atomic_load(&sh->kicked)) {
-			int64_t t = atomic_load(&sh->kick_time) +
-			    sh->fs->opt.lag;
+			int64_t t = atomic_load(&sh->waiters) > 0 ? 0 :
+			    atomic_load(&sh->kick_time) + sh->fs->opt.lag;
 
 			at = t < at ? t : at;
 		}
@@ -270,12 +275,9 @@ turn(struct ship *sh, bool hurry, int64_t *poll_at, struct why *why)
 	bool kicked, send;
 	int err = 0;
 
-	lock_take(&sh->lock);
-	hurry = hurry || sh->waiters > 0;
-	lock_drop(&sh->lock);
 	kicked = atomic_load(&sh->kicked);
-	send = hurry || (kicked && clock_mono() >=
-	    atomic_load(&sh->kick_time) + sh->fs->opt.lag);
+	send = hurry || (kicked && (atomic_load(&sh->waiters) > 0 ||
+	    clock_mono() >= atomic_load(&sh->kick_time) + sh->fs->opt.lag));
 	if (send && sh->opened) {
 		/* what comes from now on kicks again; no time until it says
 		 * its own (ship_kick) */
@@ -377,9 +379,8 @@ ship_main(void *arg)
 
 /* --- start and stop --- */
 
-/* This host's database can serve without the home: it holds a tree, whole. */
-static bool
-has_local_state(struct ship *sh)
+bool
+ship_has_local_state(struct ship *sh)
 {
 	struct meta_head h;
 	int64_t loading;
@@ -414,7 +415,7 @@ start_offline(struct ship *sh, const struct why *why)
 static int
 start_fenced(struct ship *sh, struct why *why)
 {
-	struct journal_stat j;
+	uint64_t changes = 0;
 	char text[256];
 	struct sqc *c;
 	int err;
@@ -423,14 +424,14 @@ start_fenced(struct ship *sh, struct why *why)
 	if (err != 0)
 		return err;
 	err = meta_get(c, "fenced", text, sizeof(text));
+	if (err == 0)
+		err = journal_changes(c, &changes);
 	sq_read_end(c);
 	if (err == -ENOENT || (err == 0 && text[0] == '\0'))
 		return 0;
-	if (err == 0)
-		err = ship_pending(sh, &j);
 	if (err != 0)
 		return err;
-	if (j.ops == 0)
+	if (changes == 0)
 		return 0;	/* nothing of ours is lost: catches up */
 	return why_set(why, -ESTALE, "%s", text);
 }
@@ -499,7 +500,7 @@ start_state(struct ship *sh, int64_t deadline, struct why *why)
 		return 0;
 	}
 	if (is_final(err) || err == -EBADMSG || err == -EPROTONOSUPPORT ||
-	    !has_local_state(sh))
+	    !ship_has_local_state(sh))
 		return why_set(why, err == -EBUSY || err == -EBADMSG ||
 		    err == -EPROTONOSUPPORT || err == -EACCES ? err :
 		    -EHOSTUNREACH, "%s", why_text(&own, err));
@@ -586,134 +587,4 @@ ship_stop(struct fs *f, bool close_session)
 	ship_set_state(sh, SHIP_STOPPED, "");
 	f->ship = NULL;
 	ship_free(sh);
-}
-
-/* --- from outside --- */
-
-void
-ship_kick(struct fs *f)
-{
-	struct ship *sh = f->ship;
-
-	if (sh == NULL || atomic_exchange(&sh->kicked, true))
-		return;
-	atomic_store(&sh->kick_time, clock_mono());
-	lock_take(&sh->kick_lock);
-	cond_signal(&sh->kick_cond);
-	lock_drop(&sh->kick_lock);
-}
-
-static void
-hurry(struct ship *sh)
-{
-	lock_take(&sh->kick_lock);
-	sh->hurry = true;
-	cond_signal(&sh->kick_cond);
-	lock_drop(&sh->kick_lock);
-}
-
-/* 1: all up to seq is in the log. */
-static int
-has_landed(struct ship *sh, uint64_t seq, struct journal_stat *j)
-{
-	int err = ship_pending(sh, j);
-
-	if (err != 0)
-		return err;
-	return j->ops == 0 || j->first_seq > seq;
-}
-
-static void
-say_size(uint64_t bytes, char *ret, size_t n)
-{
-	if (bytes >= 1 << 20)
-		snprintf(ret, n, "%.1f MiB", (double)bytes / (1 << 20));
-	else
-		snprintf(ret, n, "%.1f KiB", (double)bytes / (1 << 10));
-}
-
-static void
-say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
-{
-	struct ship_status st;
-	char size[32], what[400];
-
-	ship_status(sh->fs, &st);
-	say_size(st.pending_bytes, size, sizeof(size));
-	if (st.why[0] != '\0')
-		snprintf(what, sizeof(what), "%s for %" PRId64 " s: %s",
-		    st.state, (clock_mono() - sh->why_since) / NSEC_PER_SEC,
-		    st.why);
-	else if (j->waiting_uploads > 0)
-		snprintf(what, sizeof(what), "%" PRIu64 " uploads are under"
-		    " way", j->waiting_uploads);
-	else
-		snprintf(what, sizeof(what), "the home %s has not taken them"
-		    " yet", sh->home->url);
-	why_set(why, 0, "%" PRIu64 " changes, %s wait; %s", j->ops, size,
-	    what);
-}
-
-int
-ship_wait_landed(struct fs *f, uint64_t seq, int64_t deadline,
-    struct why *why)
-{
-	struct ship *sh = f->ship;
-	struct journal_stat j = { 0 };
-	bool stopped = false, fenced = false;
-	int err, rc = 0;
-
-	if (sh == NULL)
-		return why_set(why, -ESHUTDOWN, "the mount is ending");
-	if (f->upload != NULL)
-		upload_hurry(f, seq);
-	lock_take(&sh->lock);
-	sh->waiters++;
-	lock_drop(&sh->lock);
-	hurry(sh);
-	for (;;) {
-		uint64_t lsn = sh->lsn;
-
-		err = has_landed(sh, seq, &j);
-		if (err != 0 || fenced || stopped || rc != 0)
-			break;
-		lock_take(&sh->lock);
-		fenced = sh->state == SHIP_FENCED;
-		stopped = sh->state == SHIP_STOPPED;
-		/* what moved between the look and the lock is looked at */
-		if (!fenced && !stopped && sh->lsn == lsn)
-			rc = cond_wait_until(&sh->moved, &sh->lock, deadline);
-		lock_drop(&sh->lock);
-	}
-	lock_take(&sh->lock);
-	sh->waiters--;
-	lock_drop(&sh->lock);
-	if (err != 0)
-		return err < 0 ? err : 0;
-	say_waiting(sh, &j, why);
-	return fenced ? -EROFS : stopped ? -ESHUTDOWN : -ETIMEDOUT;
-}
-
-void
-ship_status(struct fs *f, struct ship_status *ret)
-{
-	struct ship *sh = f->ship;
-	struct journal_stat j = { 0 };
-	struct cache_stat cs = { 0 };
-
-	*ret = (struct ship_status){ .state = "stopped" };
-	if (sh == NULL)
-		return;
-	(void)ship_pending(sh, &j);
-	if (f->cache != NULL)
-		cache_stat(f->cache, &cs);
-	lock_take(&sh->lock);
-	ret->state = state_names[sh->state];
-	ret->lsn = sh->lsn;
-	ret->last_landed = sh->last_landed;
-	memcpy(ret->why, sh->why, sizeof(ret->why));
-	lock_drop(&sh->lock);
-	ret->pending_ops = j.ops;
-	ret->pending_bytes = j.unstored_bytes + cs.dirty;
-	ret->oldest = j.oldest;
 }

@@ -25,123 +25,7 @@
 #include "meta/reload.h"
 
 #define L7_INTERVAL	(3600 * NSEC_PER_SEC)
-#define PIECE_STORED_MAX (16u << 20)	/* bytes; PIECE_MAX before compression */
-#define SNAPSHOT_STORED_MAX (64u << 20)
-
-/* --- fetching several at once --- */
-
-void
-ship_fetches_init(struct ship_fetches *fs, struct ship *sh)
-{
-	*fs = (struct ship_fetches){ .sh = sh };
-	latch_init(&fs->latch, 0);
-}
-
-struct ship_fetch *
-ship_fetches_add(struct ship_fetches *fs, size_t max, int64_t deadline)
-{
-	struct ship_fetch *t;
-
-	if (fs->n == SHIP_FETCHES)
-		return NULL;
-	t = &fs->v[fs->n++];
-	buf_reset(&t->bytes);
-	t->bytes.max = max;
-	t->sh = fs->sh;
-	t->latch = &fs->latch;
-	t->deadline = deadline;
-	t->max = max;
-	t->why.text[0] = '\0';
-	t->rc = STORE_OK;
-	return t;
-}
-
-static void
-fetch_run(void *arg)
-{
-	struct ship_fetch *t = arg;
-	struct store_call c;
-
-	ship_call(t->sh, &c, &t->why, t->deadline, t->max);
-	t->rc = store_get_all(t->sh->home, &c, t->key, t->max, &t->bytes,
-	    NULL);
-	latch_down(t->latch);
-}
-
-void
-ship_fetches_begin(struct ship_fetches *fs)
-{
-	struct workers *io = fs->sh->fs->io;
-
-	latch_add(&fs->latch, fs->n);
-	for (unsigned i = 0; i < fs->n; i++)
-		if (io == NULL || fs->n == 1 || workers_submit(io, WORK_NORMAL,
-		    fetch_run, &fs->v[i]) != 0)
-			fetch_run(&fs->v[i]);
-}
-
-void
-ship_fetches_wait(struct ship_fetches *fs)
-{
-	latch_wait(&fs->latch);
-}
-
-void
-ship_fetches_done(struct ship_fetches *fs)
-{
-	for (unsigned i = 0; i < SHIP_FETCHES; i++)
-		buf_done(&fs->v[i].bytes);
-	latch_done(&fs->latch);
-}
-
-/* 1 there, 0 absent, -errno. */
-static int
-fetch_result(struct ship_fetch *t, struct why *why)
-{
-	if (t->rc == STORE_ABSENT && t->why.text[0] == '\0') {
-		(void)ship_rc(t->sh, STORE_OK, NULL);
-		return 0;
-	}
-	if (t->rc == STORE_OK) {
-		(void)ship_rc(t->sh, STORE_OK, NULL);
-		return 1;
-	}
-	if (why != NULL && why->text[0] == '\0')
-		*why = t->why;
-	return ship_rc(t->sh, t->rc, why);
-}
-
-/* One object; absent is -ENOENT. */
-static int
-get_object(struct ship *sh, const char *key, size_t max, int64_t deadline,
-    struct buf *out, struct why *why)
-{
-	struct store_call c;
-	struct why own = { "" };
-	enum store_rc rc;
-
-	ship_call(sh, &c, &own, deadline, max);
-	rc = store_get_all(sh->home, &c, key, max, out, NULL);
-	if (rc == STORE_ABSENT && own.text[0] == '\0') {
-		(void)ship_rc(sh, STORE_OK, NULL);
-		return -ENOENT;
-	}
-	if (rc != STORE_OK && why != NULL && why->text[0] == '\0')
-		*why = own;
-	return ship_rc(sh, rc, why);
-}
-
-int
-ship_get_slot(struct ship *sh, uint64_t lsn, int64_t deadline,
-    struct buf *out, struct why *why)
-{
-	char key[KEY_MAX];
-	int err;
-
-	segment_key(lsn, key);
-	err = get_object(sh, key, SEGMENT_MAX, deadline, out, why);
-	return err == 0 ? 1 : err == -ENOENT ? 0 : err;
-}
+#define POLL_TIMEOUT	(5 * NSEC_PER_SEC)	/* then it is OFFLINE */
 
 /* --- what a segment means to this host --- */
 
@@ -195,8 +79,8 @@ enum verdict { MINE, HARMLESS, APPLY, AGAINST };
 static int
 judge(struct ship *sh, const struct segment *seg, enum verdict *ret)
 {
-	struct journal_stat j;
 	struct batch frozen = { 0 };
+	uint64_t changes = 0;
 	struct sqc *c;
 	int err;
 
@@ -210,11 +94,11 @@ judge(struct ship *sh, const struct segment *seg, enum verdict *ret)
 		goto out;
 	}
 	if (err == 0 || err == -ENOENT)
-		err = journal_stat(c, &j);
+		err = journal_changes(c, &changes);
 	if (err != 0)
 		goto out;
 	*ret = APPLY;
-	if (j.ops > 0) {
+	if (changes > 0) {
 		err = is_harmless(sh, c, seg);
 		if (err >= 0)
 			*ret = err == 1 ? HARMLESS : AGAINST;
@@ -304,8 +188,8 @@ find_replaced(const struct segment *seg, struct buf *out)
 	return buf_err(out);
 }
 
-static int
-drop_replaced(struct fs *f, const struct buf *inos)
+int
+ship_drop_replaced(struct fs *f, const struct buf *inos)
 {
 	struct cur c;
 	int err = 0;
@@ -342,7 +226,7 @@ get_piece(void *arg, const uint8_t hash[32], struct buf *out)
 	char key[KEY_MAX];
 
 	piece_key(hash, key);
-	return get_object(sh, key, PIECE_STORED_MAX, 0, out, NULL);
+	return ship_get_object(sh, key, PIECE_STORED_MAX, 0, out, NULL);
 }
 
 struct attaching { struct ship *sh; struct why *why; };
@@ -383,11 +267,11 @@ replay(struct ship *sh, const struct segment *seg, struct why *why)
 	/* before, lest a crash leave old bytes under a new tree; and after,
 	 * for what was filled in between */
 	if (err == 0)
-		err = drop_replaced(f, &ch.replaced);
+		err = ship_drop_replaced(f, &ch.replaced);
 	if (err == 0)
 		err = sq_write(meta_sq(f->meta), replay_fn, &r);
 	if (err >= 0)
-		err = drop_replaced(f, &ch.replaced);
+		err = ship_drop_replaced(f, &ch.replaced);
 	if (err == 0)
 		changes_tell(f, &ch);
 	changes_done(&ch);
@@ -449,158 +333,12 @@ out:
 	return err;
 }
 
-/* --- a snapshot --- */
-
-static int
-begin_fn(struct sqc *c, void *arg)
-{
-	return reload_begin(c);
-}
-
-struct load_piece { struct ship_fetch *t; const uint8_t *hash; struct why *why; };
-
-static int
-load_piece_fn(struct sqc *c, void *arg)
-{
-	struct load_piece *p = arg;
-
-	return piece_load(c, p->t->bytes.p, p->t->bytes.len, p->hash, 0, 0,
-	    p->why);
-}
-
-struct load_end {
-	struct ship	*sh;
-	const struct snapshot *s;
-	struct buf	 changed;	/* u64 inodes */
-	struct why	*why;
-};
-
-static int
-note_changed(void *arg, uint64_t ino)
-{
-	struct buf *b = arg;
-
-	buf_put_u64(b, ino);
-	return buf_err(b);
-}
-
-static int
-load_end_fn(struct sqc *c, void *arg)
-{
-	struct load_end *e = arg;
-	int err;
-
-	err = snapshot_loaded(c, e->s, e->why);
-	if (err == 0)
-		err = reload_end(c, note_changed, &e->changed);
-	return err;
-}
-
-static void
-add_pieces(struct ship_fetches *fs, const struct snapshot *s, unsigned from,
-    int64_t deadline)
-{
-	fs->n = 0;
-	for (unsigned i = from; i < s->npieces && fs->n < SHIP_FETCHES; i++) {
-		struct ship_fetch *t = ship_fetches_add(fs, PIECE_STORED_MAX,
-		    deadline);
-
-		piece_key(s->pieces[i].hash, t->key);
-	}
-	ship_fetches_begin(fs);
-}
-
-/* Loads all pieces: while some are loaded the next are on their way. */
-static int
-load_pieces(struct ship *sh, const struct snapshot *s, int64_t deadline,
-    struct why *why)
-{
-	struct ship_fetches *fs = calloc(2, sizeof(*fs));
-	int err = 0;
-
-	if (fs == NULL)
-		return -ENOMEM;
-	ship_fetches_init(&fs[0], sh);
-	ship_fetches_init(&fs[1], sh);
-	add_pieces(&fs[0], s, 0, deadline);
-	for (unsigned i = 0, turn = 0; i < s->npieces; turn ^= 1) {
-		struct ship_fetches *now = &fs[turn];
-
-		ship_fetches_wait(now);
-		add_pieces(&fs[turn ^ 1], s, i + now->n, deadline);
-		for (unsigned k = 0; err == 0 && k < now->n; k++, i++) {
-			struct load_piece p = { &now->v[k],
-			    s->pieces[i].hash, why };
-
-			err = fetch_result(&now->v[k], why);
-			if (err == 0)
-				err = why_set(why, -EBADMSG, "%s: the piece %s"
-				    " of snapshot %" PRIu64 " is missing",
-				    sh->home->url, now->v[k].key, s->lsn);
-			if (err == 1)
-				err = sq_write(meta_sq(sh->fs->meta),
-				    load_piece_fn, &p);
-		}
-		if (err != 0)
-			break;
-	}
-	ship_fetches_wait(&fs[0]);
-	ship_fetches_wait(&fs[1]);
-	ship_fetches_done(&fs[0]);
-	ship_fetches_done(&fs[1]);
-	free(fs);
-	return err < 0 ? err : 0;
-}
-
-static int
-load_snapshot(struct ship *sh, uint64_t lsn, int64_t deadline, struct why *why)
-{
-	struct sq *q = meta_sq(sh->fs->meta);
-	struct load_end end = { .sh = sh, .why = why };
-	struct buf b = BUF_INIT;
-	struct snapshot s = { 0 };
-	int64_t t0 = clock_mono();
-	char key[KEY_MAX];
-	int err;
-
-	snapshot_key(lsn, key);
-	err = get_object(sh, key, SNAPSHOT_STORED_MAX, deadline, &b, why);
-	if (err == -ENOENT)
-		err = why_set(why, -EBADMSG, "%s: the snapshot %" PRIu64
-		    " is missing", sh->home->url, lsn);
-	if (err == 0)
-		err = snapshot_decode(b.p, b.len, &s, why);
-	if (err == 0 && s.lsn != lsn)
-		err = why_set(why, -EBADMSG, "%s: snapshot %" PRIu64
-		    " says it is %" PRIu64, sh->home->url, lsn, s.lsn);
-	if (err != 0)
-		goto out;
-	end.s = &s;
-	err = sq_write(q, begin_fn, NULL);
-	if (err >= 0)
-		err = load_pieces(sh, &s, 0, why);
-	if (err == 0)
-		err = sq_write(q, load_end_fn, &end);
-	if (err >= 0)
-		err = drop_replaced(sh->fs, &end.changed);
-	if (err != 0)
-		goto out;
-	log_info("snapshot loaded", "lsn=%" PRIu64 " pieces=%u ms=%" PRId64,
-	    lsn, s.npieces, (clock_mono() - t0) / NSEC_PER_MSEC);
-	ship_progress(sh, lsn, 0, false);
-out:
-	buf_done(&end.changed);
-	snapshot_done(&s);
-	buf_done(&b);
-	return err;
-}
-
 /* --- the log --- */
 
 /* Slot 1 is a function of gnsfs.json: who formats and dies leaves it to the
  * first mount. */
 static int
-put_first(struct ship *sh, int64_t deadline, struct why *why)
+put_first(struct ship *sh, struct why *why)
 {
 	struct buf b = BUF_INIT;
 	struct store_call c;
@@ -611,12 +349,12 @@ put_first(struct ship *sh, int64_t deadline, struct why *why)
 	if (sh->fs->opt.read_only)
 		return why_set(why, -EROFS, "%s: the namespace was never"
 		    " mounted; mount it once for writing", sh->home->url);
-	ship_call(sh, &c, NULL, deadline, 0);
+	ship_call(sh, &c, NULL, 0, 0);
 	err = home_read(sh->home, &c, &id, why);
 	if (err == 0)
 		err = home_first_segment(&id, &b, hash);
 	if (err == 0)
-		err = ship_put_slot(sh, 1, &b, hash, deadline, why);
+		err = ship_put_slot(sh, 1, &b, hash, 0, why);
 	buf_done(&b);
 	return err < 0 ? err : 0;
 }
@@ -643,7 +381,7 @@ replay_log(struct ship *sh, int64_t deadline, struct why *why)
 		ship_fetches_begin(fs);
 		ship_fetches_wait(fs);
 		for (unsigned i = 0; i < fs->n; i++) {
-			err = fetch_result(&fs->v[i], why);
+			err = ship_fetch_result(&fs->v[i], why);
 			if (err <= 0)
 				goto out;
 			err = ship_apply(sh, h.lsn + 1, &fs->v[i].bytes, why);
@@ -660,17 +398,21 @@ out:
 	return err;
 }
 
+/* once: one attempt; where there is a way to go on without the home. */
 static int
-read_manifest(struct ship *sh, int64_t deadline, struct manifest *ret,
-    struct why *why)
+read_manifest(struct ship *sh, int64_t deadline, bool once,
+    struct manifest *ret, struct why *why)
 {
 	struct store_call c;
 	int err;
 
 	ship_call(sh, &c, NULL, deadline, 0);
+	c.once = once;
 	err = manifest_read(sh->home, &c, ret, why);
 	if (err == -EHOSTUNREACH)
 		return ship_rc(sh, STORE_UNREACHABLE, why);
+	if (err == 0)
+		(void)ship_rc(sh, STORE_OK, NULL);
 	return err;
 }
 
@@ -717,25 +459,27 @@ ship_catch_up(struct ship *sh, int64_t deadline, struct why *why)
 	uint64_t snap;
 	int err;
 
+	/* The deadline is for the first answer; what follows is work that
+	 * goes on, and each call of it has its own. */
+	err = read_manifest(sh, deadline, ship_has_local_state(sh), &m, why);
 	for (;;) {
-		err = read_manifest(sh, deadline, &m, why);
 		if (err == 0)
 			err = choose_snapshot(sh, &m, &snap, why);
 		if (err == 0 && snap != 0)
-			err = load_snapshot(sh, snap, deadline, why);
+			err = ship_load_snapshot(sh, snap, why);
 		if (err == 0)
-			err = replay_log(sh, deadline, why);
+			err = replay_log(sh, 0, why);
 		if (err == 0)
 			err = ship_head(sh, &h);
 		if (err == 0 && h.lsn == 0) {
-			err = put_first(sh, deadline, why);
+			err = put_first(sh, why);
 			if (err == 0)
 				continue;
 		}
 		/* L7: the absent slot means the end only if it was not
 		 * truncated away */
 		if (err == 0)
-			err = read_manifest(sh, deadline, &m, why);
+			err = read_manifest(sh, 0, false, &m, why);
 		if (err != 0)
 			return err;
 		if (m.watermark <= h.lsn + 1)
@@ -755,5 +499,5 @@ ship_poll(struct ship *sh, struct why *why)
 	/* L7: an hour without progress */
 	if (clock_boot() - sh->progress > L7_INTERVAL)
 		return ship_catch_up(sh, 0, why);
-	return replay_log(sh, 0, why);
+	return replay_log(sh, clock_mono() + POLL_TIMEOUT, why);
 }

@@ -43,7 +43,6 @@ struct ship {
 	int64_t		 why_since;	/* clock_mono */
 	uint64_t	 lsn;		/* applied */
 	int64_t		 last_landed;	/* clock_real */
-	unsigned	 waiters;
 	/* the snapshot worker */
 	struct cond	 snap_cond;
 	bool		 snap_want, snap_busy, snap_stop;
@@ -54,6 +53,7 @@ struct ship {
 	struct cond	 kick_cond;
 	bool		 hurry, stop;
 	_Atomic bool	 kicked;
+	_Atomic unsigned waiters;	/* in ship_wait_landed: no lag for them */
 	_Atomic int64_t	 kick_time;	/* clock_mono of the first kick */
 
 	/* whoever runs the log; no lock */
@@ -67,6 +67,7 @@ struct ship {
 };
 
 /* ship.c */
+const char *ship_state_name(enum ship_state st);	/* static */
 /* A call of the home; bytes: what it moves, for its deadline (clock_mono; the
  * earlier of both). */
 void	ship_call(struct ship *sh, struct store_call *c, struct why *why,
@@ -79,22 +80,18 @@ void	ship_fenced(struct ship *sh, const char *why);
 /* A segment of nbytes is applied: counts towards the next snapshot. */
 void	ship_progress(struct ship *sh, uint64_t lsn, uint64_t nbytes,
 	    bool landed);
+/* This database can serve without the home: it holds a tree, whole. */
+bool	ship_has_local_state(struct ship *sh);
 int	ship_head(struct ship *sh, struct meta_head *ret);
 int	ship_pending(struct ship *sh, struct journal_stat *ret);
 
-/* ship_catchup.c */
+/* ship_fetch.c */
+/* One whole object of at most max bytes; absent is -ENOENT. */
+int	ship_get_object(struct ship *sh, const char *key, size_t max,
+	    int64_t deadline, struct buf *out, struct why *why);
 /* What is in slot lsn: 1 and its bytes in out, 0 absent, -errno with why. */
 int	ship_get_slot(struct ship *sh, uint64_t lsn, int64_t deadline,
 	    struct buf *out, struct why *why);
-/* Applies what slot lsn = head + 1 holds: ours lands, others' is replayed.
- * 1: it was the frozen batch; 0: another's, applied; -ESTALE: we are fenced,
- * or changes of ours that are queued stand against it. */
-int	ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
-	    struct why *why);
-/* To the head of the log (L7). */
-int	ship_catch_up(struct ship *sh, int64_t deadline, struct why *why);
-/* The next slot, once; what is there is applied, and all after it. */
-int	ship_poll(struct ship *sh, struct why *why);
 
 /* Objects fetched together: begin, then wait; each is then checked. */
 struct ship_fetch {
@@ -120,6 +117,25 @@ struct ship_fetch *ship_fetches_add(struct ship_fetches *fs, size_t max,
 void	ship_fetches_begin(struct ship_fetches *fs);
 void	ship_fetches_wait(struct ship_fetches *fs);
 void	ship_fetches_done(struct ship_fetches *fs);
+/* 1 there, 0 absent, -errno. */
+int	ship_fetch_result(struct ship_fetch *t, struct why *why);
+
+/* ship_catchup.c */
+/* Applies what slot lsn = head + 1 holds: ours lands, others' is replayed.
+ * 1: it was the frozen batch; 0: another's, applied; -ESTALE: we are fenced,
+ * or changes of ours that are queued stand against it. */
+int	ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
+	    struct why *why);
+/* To the head of the log (L7). */
+int	ship_catch_up(struct ship *sh, int64_t deadline, struct why *why);
+/* The next slot, once; what is there is applied, and all after it. */
+int	ship_poll(struct ship *sh, struct why *why);
+/* The bytes of these inodes (u64 each) are not what the cache has. */
+int	ship_drop_replaced(struct fs *f, const struct buf *inos);
+
+/* ship_load.c */
+#define PIECE_STORED_MAX (16u << 20)	/* bytes; PIECE_MAX before compression */
+int	ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why);
 
 /* ship_session.c */
 /* -EBUSY: another host's is open; -ESTALE: fenced. */

@@ -20,6 +20,7 @@
 #include "cache/small.h"
 #include "fs/pins.h"
 #include "fs/stores.h"
+#include "meta/reload.h"
 
 #define PACKS_AT_ONCE	3u	/* each is up to PACK_MAX_BYTES in memory */
 #define SMALL_PUTS	256
@@ -385,18 +386,42 @@ out:
 
 /* --- sending --- */
 
+/* The frozen batch; *retok: every replay will apply it (batch_admissible). */
 static int
-get_frozen(struct ship *sh, struct batch *ret)
+get_frozen(struct ship *sh, struct batch *ret, bool *retok)
 {
 	struct sqc *c;
-	int err;
+	int err, ok = 0;
 
 	err = sq_read(meta_sq(sh->fs->meta), &c);
 	if (err != 0)
 		return err;
 	err = batch_get(c, ret);
+	if (err == 0)
+		ok = batch_admissible(c, ret);
 	sq_read_end(c);
-	return err;
+	*retok = ok == 1;
+	return err != 0 ? err : ok < 0 ? ok : 0;
+}
+
+static int
+drop_closes_fn(struct sqc *c, void *arg)
+{
+	return journal_drop_closes(c);
+}
+
+/* The frozen batch's session is not open any more.  Changes stay queued
+ * (L13); the mere close of that session is done with. */
+static int
+frozen_refused(struct ship *sh, const struct batch *b, struct why *why)
+{
+	int err = sq_write(meta_sq(sh->fs->meta), drop_closes_fn, NULL);
+
+	if (err != -EBUSY)
+		return err < 0 ? err : 0;
+	return why_set(why, -ESTALE, "the log has shut out the session %u,"
+	    " whose changes are queued; they are kept in this host's state"
+	    " directory", b->session);
 }
 
 /* The batch into the next slot: 1 landed, 0 another's was there. */
@@ -421,11 +446,19 @@ int
 ship_send_frozen(struct ship *sh, struct why *why)
 {
 	struct batch b = { 0 };
+	bool ok = false;
 	int err;
 
-	err = get_frozen(sh, &b);
+	err = get_frozen(sh, &b, &ok);
 	if (err != 0)
 		return err == -ENOENT ? 0 : err;
+	if (!ok) {
+		err = frozen_refused(sh, &b, why);
+		batch_done(&b);
+		return err;
+	}
+	log_debug("commit begins", "first=%llu",
+	    (unsigned long long)b.first);
 	if (sh->packs_stored != b.first) {
 		err = packs_put(sh, why);
 		if (err == 0)
@@ -433,6 +466,7 @@ ship_send_frozen(struct ship *sh, struct why *why)
 	}
 	while (err == 0)
 		err = send_batch(sh, &b, why);
+	log_debug("commit ends", "err=%d", err < 0 ? err : 0);
 	batch_done(&b);
 	return err < 0 ? err : 0;
 }

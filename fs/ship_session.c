@@ -31,6 +31,7 @@
 struct roster {
 	const struct meta_session *me;
 	uint32_t	 own;		/* open, of this state directory; 0 */
+	uint64_t	 own_nonce;
 	uint32_t	 other;		/* open, of another; 0 */
 	char		 other_host[65];
 	int64_t		 other_opened;
@@ -57,6 +58,7 @@ roster_row(void *arg, const struct session_row *s)
 		return 0;
 	if (ours) {
 		r->own = s->number;
+		r->own_nonce = s->nonce;
 	} else {
 		r->other = s->number;
 		r->other_opened = s->opened;
@@ -293,7 +295,8 @@ try_open(struct ship *sh, int64_t deadline, struct why *why)
 
 	meta_session_get(f->meta, &me);
 	err = roster_read(sh, &me, &r);
-	if (err == 0 && sh->session != 0 && r.own == sh->session)
+	if (err == 0 && sh->session != 0 && r.own == sh->session &&
+	    r.own_nonce == me.nonce)
 		return reopened(sh, &r);
 	if (err == 0 && r.other != 0 && !f->opt.takeover)
 		err = say_busy(sh, &r, why);
@@ -322,30 +325,17 @@ try_open(struct ship *sh, int64_t deadline, struct why *why)
 	return err < 0 ? err : rc;
 }
 
-/* Is number open in the log? */
-static int
-is_open_row(void *arg, const struct session_row *s)
-{
-	uint32_t *want = arg;
-
-	if (s->number == *want && s->state == SESS_OPEN) {
-		*want = 0;
-		return 1;
-	}
-	return 0;
-}
-
+/* Is this mount's session open in the log?  A copy of this state directory may
+ * have taken the same number: the nonce tells (L1). */
 static bool
-is_open(struct ship *sh, uint32_t number)
+is_open(struct ship *sh)
 {
-	struct sqc *c;
-	int err;
+	struct meta_session me;
+	struct roster r;
 
-	if (sq_read(meta_sq(sh->fs->meta), &c) != 0)
-		return false;
-	err = meta_sessions(c, is_open_row, &number);
-	sq_read_end(c);
-	return err >= 0 && number == 0;
+	meta_session_get(sh->fs->meta, &me);
+	return roster_read(sh, &me, &r) == 0 && r.own != 0 &&
+	    r.own == sh->session && r.own_nonce == me.nonce;
 }
 
 int
@@ -358,7 +348,7 @@ ship_open_session(struct ship *sh, int64_t deadline, struct why *why)
 	while (rc == 0);
 	if (rc < 0)
 		return rc;
-	if (!is_open(sh, sh->session))
+	if (!is_open(sh))
 		return why_set(why, -EBUSY, "the log refused the session %u of"
 		    " this host: another's is open, or this state directory is"
 		    " a copy of one that is in use", sh->session);
@@ -374,15 +364,15 @@ ship_session_lost(struct ship *sh, char *ret, size_t n)
 	struct meta_session me;
 	struct roster r;
 
-	if (!sh->opened || is_open(sh, sh->session))
+	if (!sh->opened || is_open(sh))
 		return false;
 	meta_session_get(sh->fs->meta, &me);
 	if (roster_read(sh, &me, &r) == 0 && r.other != 0)
 		snprintf(ret, n, "the host '%s' took the namespace over"
 		    " (session %u)", r.other_host, r.other);
 	else
-		snprintf(ret, n, "the session %u of this host was closed by"
-		    " another", sh->session);
+		snprintf(ret, n, "a mount with a copy of this state directory"
+		    " shut the session %u of this one out", sh->session);
 	return true;
 }
 

@@ -366,7 +366,9 @@ ship_snapshot_make(struct ship *sh, struct why *why)
 		cond_wait(&sh->snap_cond, &sh->lock);
 	sh->snap_busy = true;
 	lock_drop(&sh->lock);
+	log_debug("snapshot begins", "session=%u", sh->session);
 	err = make(&m, why);
+	log_debug("snapshot ends", "err=%d", err);
 	if (m.fd >= 0)
 		(void)sys.close(m.fd);
 	snapshot_done(&m.s);

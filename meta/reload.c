@@ -72,6 +72,41 @@ journal_next_seq(struct sqc *c, uint64_t *ret)
 	return counts_next_seq(c, ret);
 }
 
+int
+journal_changes(struct sqc *c, uint64_t *ret)
+{
+	struct sqs *s = sq_prep(c, "SELECT count(*) FROM (SELECT 1 FROM op "
+	    "WHERE kind <> ? LIMIT 1000)");
+	int rc;
+
+	sqs_int(s, 1, OP_SESSION_CLOSE);
+	rc = sqs_step(s);
+	if (rc != 1)
+		return rc != 0 ? rc : -EUCLEAN;
+	*ret = (uint64_t)sqs_col_int(s, 0);
+	sqs_reset(s);
+	return 0;
+}
+
+/* The rows they changed are, in every form, what the fence made of them
+ * (session_edit_all), so nothing is to be undone. */
+int
+journal_drop_closes(struct sqc *c)
+{
+	uint64_t n, next;
+	int err;
+
+	if ((err = journal_changes(c, &n)) != 0)
+		return err;
+	if (n != 0)
+		return -EBUSY;
+	if ((err = counts_next_seq(c, &next)) != 0 ||
+	    (err = undo_drop(c, next - 1)) != 0 ||
+	    (err = counts_set_landed(c, next - 1)) != 0)
+		return err;
+	return sq_exec(c, "DELETE FROM op; DELETE FROM frozen");
+}
+
 /* Keys: meta.c. */
 static const char *const block_keys[] = { "session_next", "session_end",
 	"block_first", "block_end" };

@@ -605,6 +605,96 @@ START_TEST(test_snapshot_by_itself)
 }
 END_TEST
 
+static void
+copy_state(const char *from, const char *to)
+{
+	static const char *const names[] = { "state.db", "state.db-wal" };
+	char cmd[1300];
+
+	snprintf(cmd, sizeof(cmd), "%s/%s", fu_dir, to);
+	ck_assert_int_eq(mkdir(cmd, 0700), 0);
+	for (int i = 0; i < 2; i++) {
+		snprintf(cmd, sizeof(cmd), "test ! -e '%s/%s/%s' || "
+		    "cp '%s/%s/%s' '%s/%s/'", fu_dir, from, names[i], fu_dir,
+		    from, names[i], fu_dir, to);
+		ck_assert_int_eq(system(cmd), 0);
+	}
+}
+
+/* A copy of a state directory, both in use: whoever opened last writes; the
+ * other is fenced; numbers do not mix (L1). */
+START_TEST(test_clone)
+{
+	struct fs *a, *b;
+	struct why why = { "" };
+
+	fu_format();
+	a = fu_up("a", NULL);
+	fu_synced(a, fu_create(a, "x", "x"));
+	fu_stop(a, false);
+	copy_state("a", "b");
+	a = fu_up("a", NULL);
+	fu_synced(a, fu_create(a, "by a", "a"));
+	/* the copy knows not the nonce of what is open now */
+	b = fu_host("b", NULL);
+	ck_assert_int_eq(fu_start(b, &why), -EBUSY);
+	fu_stop(b, false);
+	b = fu_host("b", NULL);
+	b->opt.takeover = true;
+	why.text[0] = '\0';
+	/* the number that it took is the one of a: the next will do */
+	for (int i = 0; i < 3 && fu_start(b, &why) != 0; i++) {
+		fu_stop(b, false);
+		b = fu_host("b", NULL);
+		b->opt.takeover = true;
+	}
+	ck_assert_ptr_nonnull(b->ship);
+	wait_state(a, "fenced");
+	fu_synced(b, fu_create(b, "by b", "b"));
+	ck_assert(fu_has(b, "by a"));
+	fu_stop(a, true);
+	fu_stop(b, true);
+}
+END_TEST
+
+/* An unmount whose session_close did not get through: what is queued is no
+ * change, so a takeover meanwhile does not make it a fenced host. */
+START_TEST(test_close_queued)
+{
+	struct fs *a, *b;
+	struct why why = { "" };
+
+	fu_format();
+	fu_stop(fu_up("a", NULL), true);
+	/* the third put to the log: open, a file, the close */
+	a = fu_up("a", "op=put,key=log/,nth=3,rc=denied");
+	fu_synced(a, fu_create(a, "x", "x"));
+	fu_stop(a, true);
+	b = fu_host("b", NULL);
+	b->opt.takeover = true;
+	ck_assert_msg(fu_start(b, &why) == 0, "%s", why.text);
+	fu_synced(b, fu_create(b, "y", "y"));
+	fu_stop(b, true);
+	a = fu_up("a", NULL);
+	ck_assert_int_eq(atomic_load(&a->write_state), FS_WRITABLE);
+	fu_synced(a, fu_create(a, "z", "z"));
+	ck_assert(fu_has(a, "y"));
+	ck_assert_uint_eq(fu_pending(a), 0);
+	{
+		uint8_t da[32], db[32];
+
+		fu_digest(a, da);
+		fu_stop(a, false);
+		b = fu_host("c", NULL);
+		b->opt.read_only = true;
+		ck_assert_int_eq(fu_start(b, &why), 0);
+		fu_digest(b, db);
+		ck_assert_mem_eq(da, db, 32);
+		fu_stop(b, false);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -630,6 +720,8 @@ main(void)
 	tcase_add_test(t, test_sessions);
 	tcase_add_test(t, test_no_first_segment);
 	tcase_add_test(t, test_killed_while_sending);
+	tcase_add_test(t, test_clone);
+	tcase_add_test(t, test_close_queued);
 	tcase_add_test(t, test_follower);
 	tcase_add_test(t, test_snapshot_by_itself);
 	suite_add_tcase(s, t);

@@ -1,0 +1,158 @@
+/*
+ * ship_load: a snapshot into this database (L12).  Pieces are loaded in order
+ * of their keys, a transaction each, while the next ones are fetched; the
+ * digest is checked before the head says that the tree is whole (reload.h).
+ */
+#include "fs/ship_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "meta/reload.h"
+
+#define SNAPSHOT_STORED_MAX (64u << 20)
+
+static int
+begin_fn(struct sqc *c, void *arg)
+{
+	return reload_begin(c);
+}
+
+struct load_piece { struct ship_fetch *t; const uint8_t *hash; struct why *why; };
+
+static int
+load_piece_fn(struct sqc *c, void *arg)
+{
+	struct load_piece *p = arg;
+
+	return piece_load(c, p->t->bytes.p, p->t->bytes.len, p->hash, 0, 0,
+	    p->why);
+}
+
+struct load_end {
+	struct ship	*sh;
+	const struct snapshot *s;
+	struct buf	 changed;	/* u64 inodes */
+	struct why	*why;
+};
+
+static int
+note_changed(void *arg, uint64_t ino)
+{
+	struct buf *b = arg;
+
+	buf_put_u64(b, ino);
+	return buf_err(b);
+}
+
+static int
+load_end_fn(struct sqc *c, void *arg)
+{
+	struct load_end *e = arg;
+	int err;
+
+	err = snapshot_loaded(c, e->s, e->why);
+	if (err == 0)
+		err = reload_end(c, note_changed, &e->changed);
+	return err;
+}
+
+static void
+add_pieces(struct ship_fetches *fs, const struct snapshot *s, unsigned from)
+{
+	fs->n = 0;
+	for (unsigned i = from; i < s->npieces && fs->n < SHIP_FETCHES; i++) {
+		struct ship_fetch *t = ship_fetches_add(fs, PIECE_STORED_MAX,
+		    0);
+
+		piece_key(s->pieces[i].hash, t->key);
+	}
+	ship_fetches_begin(fs);
+}
+
+/* Loads all pieces: while some are loaded the next are on their way. */
+static int
+load_pieces(struct ship *sh, const struct snapshot *s, struct why *why)
+{
+	struct ship_fetches *fs = calloc(2, sizeof(*fs));
+	int err = 0;
+
+	if (fs == NULL)
+		return -ENOMEM;
+	ship_fetches_init(&fs[0], sh);
+	ship_fetches_init(&fs[1], sh);
+	add_pieces(&fs[0], s, 0);
+	for (unsigned i = 0, turn = 0; i < s->npieces; turn ^= 1) {
+		struct ship_fetches *now = &fs[turn];
+
+		ship_fetches_wait(now);
+		add_pieces(&fs[turn ^ 1], s, i + now->n);
+		for (unsigned k = 0; err == 0 && k < now->n; k++, i++) {
+			struct load_piece p = { &now->v[k],
+			    s->pieces[i].hash, why };
+
+			err = ship_fetch_result(&now->v[k], why);
+			if (err == 0)
+				err = why_set(why, -EBADMSG, "%s: the piece %s"
+				    " of snapshot %" PRIu64 " is missing",
+				    sh->home->url, now->v[k].key, s->lsn);
+			if (err == 1)
+				err = sq_write(meta_sq(sh->fs->meta),
+				    load_piece_fn, &p);
+		}
+		if (err != 0)
+			break;
+	}
+	ship_fetches_wait(&fs[0]);
+	ship_fetches_wait(&fs[1]);
+	ship_fetches_done(&fs[0]);
+	ship_fetches_done(&fs[1]);
+	free(fs);
+	return err < 0 ? err : 0;
+}
+
+int
+ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
+{
+	struct sq *q = meta_sq(sh->fs->meta);
+	struct load_end end = { .sh = sh, .why = why };
+	struct buf b = BUF_INIT;
+	struct snapshot s = { 0 };
+	int64_t t0 = clock_mono();
+	char key[KEY_MAX];
+	int err;
+
+	snapshot_key(lsn, key);
+	err = ship_get_object(sh, key, SNAPSHOT_STORED_MAX, 0, &b, why);
+	if (err == -ENOENT)
+		err = why_set(why, -EBADMSG, "%s: the snapshot %" PRIu64
+		    " is missing", sh->home->url, lsn);
+	if (err == 0)
+		err = snapshot_decode(b.p, b.len, &s, why);
+	if (err == 0 && s.lsn != lsn)
+		err = why_set(why, -EBADMSG, "%s: snapshot %" PRIu64
+		    " says it is %" PRIu64, sh->home->url, lsn, s.lsn);
+	if (err != 0)
+		goto out;
+	end.s = &s;
+	err = sq_write(q, begin_fn, NULL);
+	if (err >= 0)
+		err = load_pieces(sh, &s, why);
+	if (err == 0)
+		err = sq_write(q, load_end_fn, &end);
+	if (err >= 0)
+		err = ship_drop_replaced(sh->fs, &end.changed);
+	if (err != 0)
+		goto out;
+	log_info("snapshot loaded", "lsn=%" PRIu64 " pieces=%u ms=%" PRId64,
+	    lsn, s.npieces, (clock_mono() - t0) / NSEC_PER_MSEC);
+	ship_progress(sh, lsn, 0, false);
+out:
+	buf_done(&end.changed);
+	snapshot_done(&s);
+	buf_done(&b);
+	return err;
+}

@@ -1,0 +1,144 @@
+/*
+ * ship_wait: what others see of the log: kicking it, waiting for it, its
+ * status.
+ */
+#include "fs/ship_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "fs/upload.h"
+
+void
+ship_kick(struct fs *f)
+{
+	struct ship *sh = f->ship;
+
+	if (sh == NULL || atomic_exchange(&sh->kicked, true))
+		return;
+	atomic_store(&sh->kick_time, clock_mono());
+	lock_take(&sh->kick_lock);
+	cond_signal(&sh->kick_cond);
+	lock_drop(&sh->kick_lock);
+}
+
+static void
+hurry(struct ship *sh)
+{
+	lock_take(&sh->kick_lock);
+	sh->hurry = true;
+	cond_signal(&sh->kick_cond);
+	lock_drop(&sh->kick_lock);
+}
+
+/* 1: all up to seq is in the log. */
+static int
+has_landed(struct ship *sh, uint64_t seq, struct journal_stat *j)
+{
+	int err = ship_pending(sh, j);
+
+	if (err != 0)
+		return err;
+	return j->ops == 0 || j->first_seq > seq;
+}
+
+static void
+say_size(uint64_t bytes, char *ret, size_t n)
+{
+	if (bytes >= 1 << 20)
+		snprintf(ret, n, "%.1f MiB", (double)bytes / (1 << 20));
+	else
+		snprintf(ret, n, "%.1f KiB", (double)bytes / (1 << 10));
+}
+
+static void
+say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
+{
+	struct ship_status st;
+	char size[32], what[400];
+	int64_t since;
+
+	ship_status(sh->fs, &st);
+	lock_take(&sh->lock);
+	since = sh->why_since;
+	lock_drop(&sh->lock);
+	say_size(st.pending_bytes, size, sizeof(size));
+	if (st.why[0] != '\0')
+		snprintf(what, sizeof(what), "%s for %" PRId64 " s: %s",
+		    st.state, (clock_mono() - since) / NSEC_PER_SEC,
+		    st.why);
+	else if (j->waiting_uploads > 0)
+		snprintf(what, sizeof(what), "%" PRIu64 " uploads are under"
+		    " way", j->waiting_uploads);
+	else
+		snprintf(what, sizeof(what), "the home %s has not taken them"
+		    " yet", sh->home->url);
+	why_set(why, 0, "%" PRIu64 " changes, %s wait; %s", j->ops, size,
+	    what);
+}
+
+int
+ship_wait_landed(struct fs *f, uint64_t seq, int64_t deadline,
+    struct why *why)
+{
+	struct ship *sh = f->ship;
+	struct journal_stat j = { 0 };
+	bool stopped = false, fenced = false;
+	int err, rc = 0;
+
+	if (sh == NULL)
+		return why_set(why, -ESHUTDOWN, "the mount is ending");
+	if (f->upload != NULL)
+		upload_hurry(f, seq);
+	atomic_fetch_add(&sh->waiters, 1);
+	hurry(sh);
+	for (;;) {
+		uint64_t lsn;
+
+		lock_take(&sh->lock);
+		lsn = sh->lsn;
+		lock_drop(&sh->lock);
+		err = has_landed(sh, seq, &j);
+		if (err != 0 || fenced || stopped || rc != 0)
+			break;
+		lock_take(&sh->lock);
+		fenced = sh->state == SHIP_FENCED;
+		stopped = sh->state == SHIP_STOPPED;
+		/* what moved between the look and the lock is looked at */
+		if (!fenced && !stopped && sh->lsn == lsn)
+			rc = cond_wait_until(&sh->moved, &sh->lock, deadline);
+		lock_drop(&sh->lock);
+	}
+	atomic_fetch_sub(&sh->waiters, 1);
+	if (err != 0)
+		return err < 0 ? err : 0;
+	say_waiting(sh, &j, why);
+	return fenced ? -EROFS : stopped ? -ESHUTDOWN : -ETIMEDOUT;
+}
+
+void
+ship_status(struct fs *f, struct ship_status *ret)
+{
+	struct ship *sh = f->ship;
+	struct journal_stat j = { 0 };
+	struct cache_stat cs = { 0 };
+
+	*ret = (struct ship_status){ .state = "stopped" };
+	if (sh == NULL)
+		return;
+	(void)ship_pending(sh, &j);
+	if (f->cache != NULL)
+		cache_stat(f->cache, &cs);
+	lock_take(&sh->lock);
+	ret->state = ship_state_name(sh->state);
+	ret->lsn = sh->lsn;
+	ret->last_landed = sh->last_landed;
+	memcpy(ret->why, sh->why, sizeof(ret->why));
+	lock_drop(&sh->lock);
+	ret->pending_ops = j.ops;
+	ret->pending_bytes = j.unstored_bytes + cs.dirty;
+	ret->oldest = j.oldest;
+}
