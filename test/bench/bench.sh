@@ -6,8 +6,8 @@
 #
 # Root is needed (mounts, dropping the page cache).  Installs s3fs by apt,
 # versitygw and rclone as Go modules, into the tests' tools folder.
-set -eu
-cd "$(dirname "$0")/../.."
+
+cd "$(dirname "$0")/../.." || exit 1
 . test/servers.sh
 
 work=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/gnsfs-bench.XXXXXX")
@@ -27,7 +27,8 @@ servers_need fuse3 command -v fusermount3
 servers_need curl command -v curl
 servers_need python3 command -v python3
 go_tool rclone github.com/rclone/rclone "${RCLONE_VERSION:-latest}"
-[ -x ./gnsfs ] || make >/dev/null
-s3_start "$work/s3" 0
+: "${GNSFS_BIN:=$PWD/gnsfs}"; export GNSFS_BIN
+[ -x "$GNSFS_BIN" ] || make >/dev/null || exit 1
+s3_start "$work/s3" 0 || exit 1
 PATH=$(servers_dir)/bin:$PATH S3_ENDPOINT=$S3_ENDPOINT S3_DIR=$S3_DIR \
 	python3 test/bench/bench.py --work "$work" "$@"
