@@ -735,6 +735,7 @@ control_stop(struct fs *f)
 	if (k == NULL)
 		return;
 	atomic_store(&k->stopping, true);
+	pins_stop_fills(f);	/* who waits for one is in conns */
 	r = write(k->wake[1], "", 1);
 	(void)r;
 	pthread_join(k->thread, NULL);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cache/small.h"
 #include "fs/content.h"
+#include "fs/pins.h"
 #include "fs/stores.h"
 
 #define TABLE_SIZE	1024	/* a power of two */
@@ -657,6 +658,8 @@ fill_large(struct whole *w, uint64_t size)
 		uint64_t len = size - off < CACHE_CHUNK ? size - off :
 		    CACHE_CHUNK;
 
+		if (pins_are_stopping(w->f))
+			return -ECANCELED;
 		ahead = chunk + 4 * RUN_CHUNKS;
 		if (chunk % RUN_CHUNKS == 0)
 			start(w->f, w->v, w->b, size, chunk,

@@ -69,6 +69,12 @@ edit_end(struct pins *p)
 	lock_drop(&p->lock);
 }
 
+bool
+pins_are_stopping(struct fs *f)
+{
+	return f->pins != NULL && atomic_load(&f->pins->stopping);
+}
+
 /* Which pin holds it is found out by the thread. */
 void
 pins_changed(struct fs *f, uint64_t ino)
@@ -279,13 +285,10 @@ fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
 	struct fill_many m = { .f = p->f, .pool = p->pool,
 	    .prio = WORK_NORMAL, .verify = true, .list = list,
 	    .stop = &p->stopping, .progress = progress, .arg = arg };
-	struct cache_pin_stat st = { 0 };
 	struct pin *n;
 	int rc;
 
 	m.want = list->bytes;
-	if (cache_pin_stat(p->f->cache, id, &st) == 0)
-		m.have = st.have_bytes;
 	lock_take(&p->lock);
 	n = pin_of(p, id);
 	if (n != NULL) {
@@ -301,8 +304,7 @@ fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
 			why->text[0] = '\0';
 			note_why(p, id, rc, why);
 			(void)clock_sleep(NSEC_PER_SEC);
-			if (progress != NULL && progress(arg, m.have, m.want,
-			    0))
+			if (progress != NULL && progress(arg, 0, m.want, 0))
 				rc = -ECANCELED;
 		}
 	} while (rc == -EHOSTUNREACH && p->f->opt.offline_wait &&
@@ -538,19 +540,12 @@ pins_warm(struct fs *f, const struct pin_request *r, pins_progress *progress,
 	struct fill_many m = { .f = f, .pool = p->pool, .prio = WORK_NORMAL,
 	    .list = &list, .stop = &p->stopping, .progress = progress,
 	    .arg = arg };
-	uint64_t i, bytes;
 	int rc;
 
 	rc = select_files(f, r, &list, why);
 	if (rc != 0)
 		return rc;
 	m.want = list.bytes;
-	for (i = 0; i < list.n; i++) {
-		bytes = 0;
-		(void)cache_present(f->cache, list.v[i].ino, list.v[i].size,
-		    &bytes);
-		m.have += bytes;
-	}
 	rc = fill_many(&m, why);
 	pin_list_done(&list);
 	return rc;
@@ -885,10 +880,9 @@ pins_start(struct fs *f)
 }
 
 void
-pins_stop(struct fs *f)
+pins_stop_fills(struct fs *f)
 {
 	struct pins *p = f->pins;
-	struct pin *n;
 
 	if (p == NULL)
 		return;
@@ -896,6 +890,17 @@ pins_stop(struct fs *f)
 	lock_take(&p->lock);
 	cond_broadcast(&p->cond);
 	lock_drop(&p->lock);
+}
+
+void
+pins_stop(struct fs *f)
+{
+	struct pins *p = f->pins;
+	struct pin *n;
+
+	if (p == NULL)
+		return;
+	pins_stop_fills(f);
 	pthread_join(p->thread, NULL);
 	workers_free(p->pool);
 	f->pins = NULL;

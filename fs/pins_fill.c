@@ -116,7 +116,7 @@ tell(struct run *r)
 	lock_take(&r->lock);
 	files = r->files;
 	lock_drop(&r->lock);
-	have = m->have + (uint64_t)atomic_load(&r->arrived);
+	have = (uint64_t)atomic_load(&r->arrived);
 	return m->progress(m->arg, have < m->want ? have : m->want, m->want,
 	    files);
 }

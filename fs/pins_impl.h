@@ -20,7 +20,6 @@ struct fill_many {
 	bool			 verify;
 	const struct pin_list	*list;
 	uint64_t		 want;		/* bytes in all, for progress */
-	uint64_t		 have;		/* of them here when it begins */
 	_Atomic bool		*stop;		/* ends it early; borrowed */
 	pins_progress		*progress;	/* may be NULL */
 	void			*arg;
