@@ -81,7 +81,7 @@ echo
 echo "# A namespace, mounted"
 run gnsfs format "file://$demo/store"
 run gnsfs mount "file://$demo/store" "$dir" -o "cache=$demo/cache"
-run gnsfs status
+run gnsfs status "$dir"
 
 echo
 echo "# An existing folder of files: listed, not copied"
@@ -97,7 +97,7 @@ echo "(all 301 files have the folder's bytes)"
 echo
 echo "# Some of it kept here, whatever else comes"
 run "gnsfs pin '$dir/photos/**/*.jpg' --wait"
-run gnsfs pins
+run gnsfs pins "$dir"
 
 echo
 echo "# A checkpoint and small files, stored when sync returns"
@@ -106,7 +106,7 @@ run "head -c 67108864 /dev/urandom >$dir/ckpt/step-1000.pt"
 run "for i in 1 2 3 4 5; do echo note \$i >$dir/ckpt/notes/\$i; done"
 run mv "$dir/ckpt/step-1000.pt" "$dir/ckpt/latest.pt"
 run gnsfs sync "$dir"
-run gnsfs status
+run gnsfs status "$dir"
 run "gnsfs explain $dir/ckpt/latest.pt"
 sums "$dir" >all.sums
 (cd "$dir" && find . | LC_ALL=C sort) >all.names
