@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 

@@ -173,7 +173,11 @@ put_object(struct job *j, struct upload_view *v, struct op_object *o)
 	if (err != 0)
 		goto out;
 	object_key(o->id, key);
+	log_debug("upload begins", "ino=%llu key=%s",
+	    (unsigned long long)j->ino, key);
 	rc = store_put(s, &call, key, STORE_IF_ABSENT, NULL, &from, &info);
+	log_debug("upload ends", "ino=%llu rc=%s",
+	    (unsigned long long)j->ino, store_rc_name(rc));
 	stores_result(j->f, o->store, rc, &why);
 	err = store_rc_errno(rc);
 	if (err == 0)
