@@ -1,11 +1,5 @@
 /*
- * s3_multipart: large puts and copies as parallel parts.
- *
- * The caller's thread and up to LANES - 1 of the store's pool each take the
- * next part until none is left.  A helper that the pool starts too late finds
- * the job closed and goes.  A part is sent again a few times here, by itself:
- * parts are idempotent and no part makes an object, and the retry layer could
- * only begin the whole anew.
+ * s3_multipart: large puts and copies as parallel parts (parts.h).
  *
  * The condition is checked by CompleteMultipartUpload.  When its answer is
  * lost the object is asked for: S3's ETag of an object made of parts follows
@@ -17,25 +11,19 @@
  */
 #include "backends/s3.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/parts.h"
 #include "backends/sigv4.h"
 #include "backends/xml.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 
-enum {
-	LANES = 4,
-	TRIES = 5,			/* of one part */
-	LONG_STALL = 300,		/* s: S3 may think for long */
-};
+enum { LONG_STALL = 300 };	/* s: S3 may think for long */
 
-#define FIRST_PAUSE	(50 * NSEC_PER_MSEC)
 #define ABORT_WITHIN	(10 * NSEC_PER_SEC)
 
 struct part {
@@ -43,11 +31,7 @@ struct part {
 	char	crc[9];
 };
 
-/*
- * One large put or copy.  refs: the caller and each submitted helper.  lock
- * guards next, active, closed, refs, rc, why; parts[i] belongs to the lane
- * that took i until all lanes have ended.
- */
+/* One large put or copy.  parts[i] belongs to the lane that sends i. */
 struct job {
 	struct s3		*s;
 	struct store_call	*c;		/* the caller's; may be NULL */
@@ -59,64 +43,35 @@ struct job {
 	uint64_t		 size, part_size;
 	unsigned		 nparts;
 	struct part		*parts;
-
-	_Atomic bool		 stop;		/* what http looks at */
-	struct lock		 lock;
-	struct cond		 cond;		/* active fell */
-	unsigned		 next, active, refs;
-	bool			 closed;
-	enum store_rc		 rc;
-	struct why		 why;
 };
 
 static void
-job_unref(struct job *j)
+job_free(struct job *j)
 {
-	bool last;
-
 	if (j == NULL)
 		return;
-	lock_take(&j->lock);
-	last = --j->refs == 0;
-	lock_drop(&j->lock);
-	if (!last)
-		return;
-	cond_done(&j->cond);
-	lock_done(&j->lock);
 	free(j->parts);
 	free(j->upload);
 	free(j);
 }
 
-/* least: bytes of a part; more where 10,000 of them would not do, in whole
- * MiB then. */
+/* least: bytes of a part, where S3_PARTS_MAX of them do. */
 static struct job *
 job_new(struct s3 *s, struct store_call *c, const char *key, uint64_t size,
     uint64_t least)
 {
 	struct job *j = calloc(1, sizeof *j);
-	uint64_t part = least;
 
-	assert(size > 0);
 	if (j == NULL)
 		return NULL;
-	/* Bigger parts for bigger objects: fewer requests to pay for. */
-	while (part < 64 * S3_MIB && size / part > 64 && least >= 8 * S3_MIB)
-		part *= 2;
-	if ((size - 1) / part + 1 > S3_PARTS_MAX)
-		part = ((size - 1) / S3_PARTS_MAX / S3_MIB + 1) * S3_MIB;
 	j->s = s;
 	j->c = c;
 	j->key = key;
 	j->size = size;
-	j->part_size = part;
-	j->nparts = (unsigned)((size - 1) / part + 1);
-	j->refs = 1;
-	lock_init(&j->lock, RANK_STORE, "s3 job");
-	cond_init(&j->cond);
+	j->nparts = parts_size(size, least, S3_PARTS_MAX, &j->part_size);
 	j->parts = calloc(j->nparts, sizeof j->parts[0]);
 	if (j->parts == NULL) {
-		job_unref(j);
+		job_free(j);
 		return NULL;
 	}
 	return j;
@@ -221,8 +176,9 @@ job_abort(struct job *j)
 /* --- parts --- */
 
 static enum store_rc
-part_send(struct job *j, struct store_call *c, unsigned i)
+part_send(void *arg, struct store_call *c, unsigned i)
 {
+	struct job *j = arg;
 	struct s3_req r = { .method = "PUT", .op = "PUT", .key = j->key,
 	    .src = j->src };
 	struct answer a;
@@ -268,134 +224,6 @@ part_send(struct job *j, struct store_call *c, unsigned i)
 	}
 	s3_req_done(&r);
 	return rc;
-}
-
-/* A part until it is there or there is no hope.  c's why is the lane's. */
-static enum store_rc
-part_try(struct job *j, struct store_call *c, unsigned i)
-{
-	int64_t pause = FIRST_PAUSE;
-	enum store_rc rc = STORE_OK;
-	unsigned n;
-
-	for (n = 0; n < TRIES; n++) {
-		if (n > 0) {
-			/* Between half and all of it: lanes spread out. */
-			struct store_call quiet = *c;
-
-			quiet.why = NULL;
-			if (call_sleep(&quiet, pause / 2 + (int64_t)
-			    (random_u64() % (uint64_t)(pause / 2))) != STORE_OK)
-				return rc;
-			pause *= 2;
-		}
-		c->why->text[0] = '\0';
-		rc = part_send(j, c, i);
-		if (rc != STORE_UNREACHABLE && rc != STORE_THROTTLED &&
-		    rc != STORE_BROKEN)
-			return rc;
-		if (c->once)
-			return rc;
-	}
-	return rc;
-}
-
-static void
-job_fail(struct job *j, enum store_rc rc, const struct why *why)
-{
-	lock_take(&j->lock);
-	/* The first failure counts, but not over its own echo. */
-	if (j->rc == STORE_OK ||
-	    (j->rc == STORE_CANCELLED && rc != STORE_CANCELLED)) {
-		j->rc = rc;
-		j->why = *why;
-	}
-	lock_drop(&j->lock);
-	atomic_store(&j->stop, true);
-}
-
-/* Takes parts until there are none.  cancel: what ends it early. */
-static void
-lane(struct job *j, _Atomic bool *cancel)
-{
-	struct why why = { "" };
-	struct store_call c = { .cancel = cancel, .why = &why };
-	enum store_rc rc;
-	unsigned i;
-
-	if (j->c != NULL) {
-		c.deadline = j->c->deadline;
-		c.once = j->c->once;
-	}
-	for (;;) {
-		lock_take(&j->lock);
-		i = j->rc == STORE_OK ? j->next : j->nparts;
-		if (i < j->nparts)
-			j->next++;
-		lock_drop(&j->lock);
-		if (i == j->nparts)
-			return;
-		rc = part_try(j, &c, i);
-		if (rc != STORE_OK) {
-			job_fail(j, rc, &why);
-			return;
-		}
-	}
-}
-
-static void
-helper(void *arg)
-{
-	struct job *j = arg;
-	bool closed;
-
-	lock_take(&j->lock);
-	closed = j->closed;
-	if (!closed)
-		j->active++;
-	lock_drop(&j->lock);
-	if (!closed) {
-		lane(j, &j->stop);
-		lock_take(&j->lock);
-		j->active--;
-		cond_signal(&j->cond);
-		lock_drop(&j->lock);
-	}
-	job_unref(j);
-}
-
-/* All parts, by this thread and helpers. */
-static enum store_rc
-job_run(struct job *j)
-{
-	unsigned i, n = j->nparts < LANES ? j->nparts : LANES;
-	struct why none = { "" };
-
-	for (i = 1; i < n; i++) {
-		lock_take(&j->lock);
-		j->refs++;
-		lock_drop(&j->lock);
-		if (workers_submit(j->s->pool, WORK_NORMAL, helper, j) != 0)
-			job_unref(j);
-	}
-	lane(j, j->c != NULL && j->c->cancel != NULL ? j->c->cancel :
-	    &j->stop);
-	lock_take(&j->lock);
-	j->closed = true;
-	while (j->active > 0) {
-		cond_wait_until(&j->cond, &j->lock,
-		    clock_mono() + 100 * NSEC_PER_MSEC);
-		if (call_check(&(struct store_call){ .cancel = j->c != NULL ?
-		    j->c->cancel : NULL }) != STORE_OK) {
-			lock_drop(&j->lock);
-			job_fail(j, STORE_CANCELLED, &none);
-			lock_take(&j->lock);
-		}
-	}
-	lock_drop(&j->lock);
-	if (j->rc != STORE_OK && j->why.text[0] != '\0')
-		why_set(call_why(j->c), 0, "%s", j->why.text);
-	return j->rc;
 }
 
 /* --- complete --- */
@@ -508,7 +336,7 @@ job_whole(struct job *j, enum store_cond cond,
 
 	rc = job_begin(j);
 	if (rc == STORE_OK) {
-		rc = job_run(j);
+		rc = parts_run(j->s->pool, j->c, j->nparts, part_send, j);
 		if (rc == STORE_OK)
 			rc = job_complete(j, cond, match, &info);
 		if (rc != STORE_OK)
@@ -516,7 +344,7 @@ job_whole(struct job *j, enum store_cond cond,
 	}
 	if (rc == STORE_OK && ret != NULL)
 		*ret = info;
-	job_unref(j);
+	job_free(j);
 	return rc;
 }
 
