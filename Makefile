@@ -81,6 +81,16 @@ install: $(B)/gnsfs
 	$< help --completion bash > \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/gnsfs
 
+lint: gnsfs
+	sh test/lint.sh
+
+# Everything that CI runs; and both commands of the README in a clean root.
+check-all:
+	sh test/all.sh
+
+cleanroot:
+	sh test/cleanroot.sh
+
 deps:
 	sh test/deps.sh build
 
@@ -90,7 +100,8 @@ clean:
 -include test/fuzz/fuzz.mk
 -include $(OBJ:.o=.d) $(TOOLS_OBJ:.o=.d) $(UNIT:=.d)
 
-.PHONY: all $(DIRS) unit check deps clean man check-man install
+.PHONY: all $(DIRS) unit check check-all cleanroot lint deps clean man \
+	check-man install
 
 # Benchmarks (root; installs s3fs, rclone, versitygw): BENCH="--only read".
 bench: gnsfs
