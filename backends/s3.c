@@ -19,86 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/fetch.h"
 #include "base/buf.h"
 
 enum { POOL = 16 };		/* threads, for all large puts of a store */
 
 /* --- get --- */
-
-struct get {
-	struct s3		*s;
-	const char		*key;
-	const struct store_version *version;
-	uint64_t		 off, len;
-	bool			 ranged;
-	store_sink		*sink;
-	void			*arg;
-	struct why		*why;
-	enum store_rc		 rc;		/* of what accept or sink said */
-	struct store_info	 info;
-	struct store_info	*ret;		/* filled before the first byte */
-	uint64_t		 expected;	/* bytes the answer will have */
-};
-
-static enum http_verdict
-get_refuse(struct get *g, enum store_rc rc, const char *what)
-{
-	why_set(g->why, 0, "bucket '%s', GET of '%.200s': %s", g->s->bucket,
-	    g->key, what);
-	g->rc = rc;
-	return HTTP_REFUSE;
-}
-
-/* The head of the answer: is it what was asked for? */
-static enum http_verdict
-get_accept(void *arg, struct http_resp *resp)
-{
-	struct get *g = arg;
-	const char *range = http_resp_header(resp, "content-range");
-	unsigned long long first = 0, last, total;
-	uint64_t want;
-
-	if (resp->status != 200 && resp->status != 206)
-		return HTTP_TO_BODY;
-	if (resp->status == 206) {
-		if (range == NULL || sscanf(range, "bytes %llu-%llu/%llu",
-		    &first, &last, &total) != 3 || last < first ||
-		    last >= total)
-			return get_refuse(g, STORE_BROKEN,
-			    "a partial answer without a range");
-		g->expected = last - first + 1;
-	} else {
-		if (!http_resp_u64(resp, "content-length", &g->expected))
-			return get_refuse(g, STORE_BROKEN,
-			    "an answer without a length");
-		total = g->expected;
-	}
-	s3_info(resp, total, &g->info);
-	if (!s3_is_version(&g->info, g->version))
-		return get_refuse(g, STORE_CHANGED, "it is another version");
-	if (g->off > 0 && g->off >= total)
-		return get_refuse(g, STORE_INVALID, "it ends before the range");
-	want = total - g->off;
-	if (g->len != 0 && g->len < want)
-		want = g->len;
-	if (first != g->off || g->expected != want)
-		return get_refuse(g, STORE_BROKEN,
-		    "not the range that was asked for");
-	if (g->ret != NULL)
-		*g->ret = g->info;
-	return HTTP_TO_SINK;
-}
-
-static int
-get_sink(void *arg, const void *p, size_t n)
-{
-	struct get *g = arg;
-
-	if (g->sink(g->arg, p, n) == 0)
-		return 0;
-	g->rc = STORE_CANCELLED;
-	return 1;
-}
 
 /* HEAD as it is answered; *retstatus is the answer's, 0 if there was none. */
 static enum store_rc
@@ -120,30 +46,10 @@ head_once(struct s3 *s, struct store_call *c, const char *key,
 		rc = STORE_BROKEN;
 	}
 	if (rc == STORE_OK)
-		s3_info(&r.resp, size, ret);
+		etag_info(&r.resp, size, ret);
 	*retstatus = r.resp.status;
 	s3_req_done(&r);
 	return rc;
-}
-
-/* 416 to a range from 0 on: S3 refuses any range of an empty object. */
-static enum store_rc
-get_empty(struct get *g, struct store_call *c)
-{
-	enum store_rc rc;
-	int status;
-
-	rc = head_once(g->s, c, g->key, &g->info, &status);
-	if (rc != STORE_OK)
-		return rc;
-	if (s3_is_version(&g->info, g->version) && g->info.size == 0) {
-		if (g->ret != NULL)
-			*g->ret = g->info;
-		return STORE_OK;
-	}
-	why_set(g->why, 0, "bucket '%s', GET of '%.200s': it is another "
-	    "version", g->s->bucket, g->key);
-	return STORE_CHANGED;
 }
 
 static enum store_rc
@@ -152,43 +58,39 @@ s3_get(struct store *st, struct store_call *c, const char *key,
     store_sink *sink, void *arg, struct store_info *ret)
 {
 	struct s3 *s = (struct s3 *)st;
-	struct get g = { .s = s, .key = key, .version = version, .off = off,
-	    .len = len, .sink = sink, .arg = arg, .ret = ret,
+	char where[80], range[FETCH_RANGE_LEN];
+	struct fetch f = { .where = where, .key = key, .version = version,
+	    .off = off, .len = len, .sink = sink, .arg = arg, .ret = ret,
 	    .why = call_why(c) };
 	struct s3_req r = { .method = "GET", .op = "GET", .key = key,
-	    .accept = get_accept, .sink = get_sink, .arg = &g };
+	    .accept = fetch_accept, .sink = fetch_sink, .arg = &f };
 	struct store_call call = { 0 };
 	struct why said = { "" };
 	enum store_rc rc;
+	int status;
 
 	rc = s3_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
 	if (len != 0 && len - 1 > UINT64_MAX - off)
 		return STORE_INVALID;
-	if (len != 0)
-		http_headers_add(&r.headers, "range", "bytes=%llu-%llu",
-		    (unsigned long long)off,
-		    (unsigned long long)(off + len - 1));
-	else if (off != 0)
-		http_headers_add(&r.headers, "range", "bytes=%llu-",
-		    (unsigned long long)off);
-	s3_pin(&r.headers, "", version);
+	snprintf(where, sizeof where, "bucket '%s'", s->bucket);
+	fetch_range(&f, range);
+	if (range[0] != '\0')
+		http_headers_add(&r.headers, "range", "%s", range);
+	etag_pin(&r.headers, "", version);
 	call = c != NULL ? *c : call;
 	call.why = &said;
 	rc = s3_do(s, &call, &r);
-	if (rc == STORE_CANCELLED && g.rc != STORE_OK)
-		rc = g.rc;
-	else if (rc == STORE_INVALID && r.resp.status == 416 && off == 0)
-		rc = get_empty(&g, c);
-	else if (rc != STORE_OK)
-		why_set(g.why, 0, "%s", said.text);
-	else if (r.resp.received != g.expected) {
-		why_set(call_why(c), 0, "bucket '%s', GET of '%.200s': %llu "
-		    "bytes came, %llu were promised", s->bucket, key,
-		    (unsigned long long)r.resp.received,
-		    (unsigned long long)g.expected);
-		rc = STORE_BROKEN;
+	if (rc == STORE_INVALID && r.resp.status == 416 && off == 0) {
+		/* S3 refuses any range of an empty object. */
+		rc = head_once(s, c, key, &f.info, &status);
+		if (rc == STORE_OK)
+			rc = fetch_empty(&f);
+	} else {
+		rc = fetch_end(&f, rc, &r.resp);
+		if (rc != STORE_OK && said.text[0] != '\0')
+			why_set(f.why, 0, "%s", said.text);
 	}
 	s3_req_done(&r);
 	return rc;
@@ -240,7 +142,7 @@ del_look(struct s3 *s, struct store_call *c, const char *key,
 	if (strncmp(match->text, "e:", 2) == 0 && s->aws)
 		return STORE_OK;
 	rc = s3_head(&s->store, c, key, &info);
-	if (rc == STORE_OK && !s3_is_version(&info, match)) {
+	if (rc == STORE_OK && !etag_is_version(&info, match)) {
 		why_set(call_why(c), 0, "bucket '%s': '%.200s' is another "
 		    "version", s->bucket, key);
 		rc = STORE_CHANGED;
@@ -263,7 +165,7 @@ s3_del(struct store *st, struct store_call *c, const char *key,
 	if (rc == STORE_OK) {
 		if (version_given(match) &&
 		    strncmp(match->text, "e:", 2) == 0)
-			s3_pin(&r.headers, "", match);
+			etag_pin(&r.headers, "", match);
 		rc = s3_do(s, c, &r);
 		if (rc == STORE_ABSENT &&
 		    strcmp(r.error.code, "NoSuchBucket") != 0)
@@ -301,7 +203,7 @@ s3_put(struct store *st, struct store_call *c, const char *key,
 	}
 	if (rc == STORE_OK && ret != NULL) {
 		if (http_resp_header(&r.resp, "etag") != NULL)
-			s3_info(&r.resp, src->size, ret);
+			etag_info(&r.resp, src->size, ret);
 		else
 			rc = s3_head(st, c, key, ret);
 	}

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "backends/creds_aws.h"
+#include "backends/etag.h"
 #include "backends/http.h"
 #include "backends/layer.h"
 #include "backends/store.h"
@@ -27,11 +28,10 @@
 
 #define S3_MIB		((uint64_t)1 << 20)
 #define S3_PARTS_MAX	10000
-#define S3_ETAG_MAX	150	/* characters; longer ones are not used */
 
 /* Sizes, that a test may make small.  0 = the default. */
 struct s3_sizes {
-	uint64_t	 single;	/* most bytes put in one request: 16 MiB */
+	uint64_t	 single;	/* most put in one request: 16 MiB */
 	uint64_t	 part;		/* least bytes of a part: 8 MiB */
 	uint64_t	 copy_single;	/* most copied in one request: 5 GiB */
 	uint64_t	 copy_part;	/* of a copy in parts: 256 MiB */
@@ -100,25 +100,13 @@ struct s3_req {
 /*
  * Sends it and says what became of it; why names bucket, operation, status,
  * code and the way out.  Answered 2xx: STORE_OK.  Stopped by accept or sink:
- * STORE_CANCELLED; by the source: STORE_INVALID.  s3_req_done() after it, whatever it returned.
+ * STORE_CANCELLED; by the source: STORE_INVALID.  s3_req_done() after it,
+ * whatever it returned.
  */
 enum store_rc s3_do(struct s3 *s, struct store_call *c, struct s3_req *r);
 void	s3_req_done(struct s3_req *r);
 
 void	s3_param(struct s3_req *r, const char *name, const char *value);
-/* Adds If-Match or If-Unmodified-Since, with lead ("", "x-amz-copy-source-")
- * before the name; nothing for no version. */
-void	s3_pin(struct http_headers *h, const char *lead,
-	    const struct store_version *v);
-/* What the headers say of the object: mtime by Last-Modified, version. */
-void	s3_info(const struct http_resp *resp, uint64_t size,
-	    struct store_info *ret);
-/* A version from an ETag ("" or NULL: none), a size and seconds. */
-void	s3_version(const char *etag, uint64_t size, int64_t secs,
-	    struct store_version *ret);
-/* Is the object that info tells of the one v names? */
-bool	s3_is_version(const struct store_info *info,
-	    const struct store_version *v);
 /* Seconds of an ISO 8601 time as S3 writes it; -1: it is none. */
 int64_t	s3_time_parse(const char *s);
 /* STORE_INVALID for a key that cannot be one. */

@@ -130,7 +130,8 @@ decide(const struct s3_req *r)
 
 	if (status == 412 || strcmp(code, "PreconditionFailed") == 0)
 		return r->on_412 != STORE_OK ? r->on_412 : STORE_CHANGED;
-	for (i = 0; code[0] != '\0' && i < sizeof codes / sizeof codes[0]; i++) {
+	for (i = 0; code[0] != '\0' &&
+	    i < sizeof codes / sizeof codes[0]; i++) {
 		if (strcmp(code, codes[i].code) == 0)
 			return codes[i].rc;
 	}
@@ -213,7 +214,8 @@ advise(const struct s3 *s, const struct s3_req *r, enum store_rc rc,
 		snprintf(ret, size, "the key %.8s... is not known there", id);
 	} else if (r->resp.status == 404 && rc == STORE_BROKEN &&
 	    e->code[0] == '\0') {
-		snprintf(ret, size, "is there an S3 server at %.100s?", s->base);
+		snprintf(ret, size, "is there an S3 server at %.100s?",
+		    s->base);
 	} else if (rc == STORE_DENIED && id[0] == '\0') {
 		snprintf(ret, size, "no credentials were found, so the "
 		    "request was not signed");

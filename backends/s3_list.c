@@ -85,7 +85,7 @@ entry_add(struct reading *l, bool is_prefix)
 	if (!is_prefix) {
 		e.info.size = l->size;
 		e.info.mtime = l->secs * NSEC_PER_SEC;
-		s3_version(buf_cstr(&l->etag), l->size, l->secs,
+		etag_version(buf_cstr(&l->etag), l->size, l->secs,
 		    &e.info.version);
 	}
 	return page_add(&l->page, &e) == 0 ? 0 : -ENOMEM;

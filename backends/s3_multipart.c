@@ -27,7 +27,7 @@ enum { LONG_STALL = 300 };	/* s: S3 may think for long */
 #define ABORT_WITHIN	(10 * NSEC_PER_SEC)
 
 struct part {
-	char	etag[S3_ETAG_MAX + 2];
+	char	etag[ETAG_MAX + 2];
 	char	crc[9];
 };
 
@@ -81,7 +81,7 @@ job_new(struct s3 *s, struct store_call *c, const char *key, uint64_t size,
 
 struct answer {
 	char	upload[1024];		/* UploadId */
-	char	etag[S3_ETAG_MAX + 2];
+	char	etag[ETAG_MAX + 2];
 	int64_t	secs;			/* LastModified; -1: not said */
 };
 
@@ -205,7 +205,7 @@ part_send(void *arg, struct store_call *c, unsigned i)
 		http_headers_add(&r.headers, "x-amz-copy-source-range",
 		    "bytes=%llu-%llu", (unsigned long long)off,
 		    (unsigned long long)(off + len - 1));
-		s3_pin(&r.headers, "x-amz-copy-source-", j->version);
+		etag_pin(&r.headers, "x-amz-copy-source-", j->version);
 	}
 	rc = s3_do(j->s, c, &r);
 	if (rc == STORE_OK) {
@@ -311,8 +311,8 @@ job_complete(struct job *j, enum store_cond cond,
 	}
 	if (rc == STORE_OK) {
 		answer_parse(&r.resp, &a);
-		s3_info(&r.resp, j->size, ret);
-		s3_version(a.etag, j->size, ret->mtime / NSEC_PER_SEC,
+		etag_info(&r.resp, j->size, ret);
+		etag_version(a.etag, j->size, ret->mtime / NSEC_PER_SEC,
 		    &ret->version);
 		/* A 200 that broke off: it may have failed after all. */
 		if (a.etag[0] == '\0')
@@ -383,7 +383,7 @@ copy_single(struct s3 *s, struct store_call *c, const char *source,
 	int64_t secs;
 
 	http_headers_add(&r.headers, "x-amz-copy-source", "%s", source);
-	s3_pin(&r.headers, "x-amz-copy-source-", version);
+	etag_pin(&r.headers, "x-amz-copy-source-", version);
 	rc = s3_do(s, c, &r);
 	if (rc == STORE_OK) {
 		answer_parse(&r.resp, &a);
@@ -391,11 +391,11 @@ copy_single(struct s3 *s, struct store_call *c, const char *source,
 			not_understood(s, c, "COPY");
 			rc = STORE_AMBIGUOUS;
 		} else if (ret != NULL) {
-			s3_info(&r.resp, size, ret);
+			etag_info(&r.resp, size, ret);
 			secs = a.secs >= 0 ? a.secs :
 			    ret->mtime / NSEC_PER_SEC;
 			ret->mtime = secs * NSEC_PER_SEC;
-			s3_version(a.etag, size, secs, &ret->version);
+			etag_version(a.etag, size, secs, &ret->version);
 		}
 	}
 	s3_req_done(&r);
@@ -418,7 +418,7 @@ s3_copy(struct store *st, struct store_call *c, const char *from,
 	rc = s3_key_check(s, to, call_why(c));
 	if (rc == STORE_OK)
 		rc = s3_head(st, c, from, &info);
-	if (rc == STORE_OK && !s3_is_version(&info, version)) {
+	if (rc == STORE_OK && !etag_is_version(&info, version)) {
 		why_set(call_why(c), 0, "bucket '%s': '%.200s' is another "
 		    "version", s->bucket, from);
 		rc = STORE_CHANGED;
@@ -451,11 +451,11 @@ s3_copy(struct store *st, struct store_call *c, const char *from,
 			rc = job_whole(j, STORE_ALWAYS, NULL, ret);
 		}
 	}
-	/* A date pins no better than to a second (s3_pin): look again. */
+	/* A date pins no better than to a second (etag_pin): look again. */
 	if (rc == STORE_OK && dated) {
 		rc = s3_head(st, c, from, &info);
 		if (rc == STORE_ABSENT ||
-		    (rc == STORE_OK && !s3_is_version(&info, version)))
+		    (rc == STORE_OK && !etag_is_version(&info, version)))
 			rc = STORE_CHANGED;
 	}
 	buf_done(&source);

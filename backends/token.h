@@ -80,7 +80,7 @@ int	token_refused(struct token_cache *t, const char *text,
 /* --- asking an issuer --- */
 
 struct token_req {
-	const char	*who;		/* for messages: "the metadata server" */
+	const char	*who;		/* "the metadata server", in why */
 	const char	*method;	/* GET or POST */
 	const char	*url;
 	const struct http_headers *headers;	/* may be NULL */

@@ -140,24 +140,24 @@ START_TEST(versions)
 	struct http_headers h = { 0 };
 	char big[400];
 
-	s3_version("\"abc\"", 7, 1, &v);
+	etag_version("\"abc\"", 7, 1, &v);
 	ck_assert_str_eq(v.text, "e:\"abc\"");
-	s3_version("abc", 7, 1, &v);
+	etag_version("abc", 7, 1, &v);
 	ck_assert_str_eq(v.text, "e:\"abc\"");
-	s3_version("W/\"abc\"", 7, 1, &v);	/* cannot be matched on */
+	etag_version("W/\"abc\"", 7, 1, &v);	/* cannot be matched on */
 	ck_assert_str_eq(v.text, "d:7:1");
-	s3_version("\"\"", 7, 1, &v);
+	etag_version("\"\"", 7, 1, &v);
 	ck_assert_str_eq(v.text, "d:7:1");
 	memset(big, 'x', sizeof(big) - 1);
 	big[sizeof(big) - 1] = '\0';
-	s3_version(big, 7, 1, &v);
+	etag_version(big, 7, 1, &v);
 	ck_assert_str_eq(v.text, "d:7:1");
-	s3_version("", 7, 1369353600, &v);
-	s3_version("\"new\"", 7, 1369353600, &info.version);
-	ck_assert(s3_is_version(&info, &v));
+	etag_version("", 7, 1369353600, &v);
+	etag_version("\"new\"", 7, 1369353600, &info.version);
+	ck_assert(etag_is_version(&info, &v));
 	info.size = 8;
-	ck_assert(!s3_is_version(&info, &v));
-	s3_pin(&h, "x-amz-copy-source-", &v);
+	ck_assert(!etag_is_version(&info, &v));
+	etag_pin(&h, "x-amz-copy-source-", &v);
 	ck_assert_str_eq(find(&h, "x-amz-copy-source-if-unmodified-since"),
 	    "Fri, 24 May 2013 00:00:01 GMT");
 	http_headers_done(&h);
