@@ -202,8 +202,8 @@ lint_manuals()
 		    echo "gnsfs help $cmd says nothing"
 		grep -qE "gnsfs $cmd\>" "$tmp/man" ||
 		    echo "man/: nothing about gnsfs $cmd"
-		grep -oE -- '(^|[ ,])--[a-z][a-z-]*' "$tmp/help" |
-		    grep -oE -- '--[a-z-]*' | sort -u | while read -r opt; do
+		grep -oE -- '(^|[ ,])--[a-z][a-z0-9-]*' "$tmp/help" |
+		    grep -oE -- '--[a-z0-9-]*' | sort -u | while read -r opt; do
 			grep -qE -e "$opt\>" "$tmp/man" ||
 			    echo "man/: nothing about gnsfs $cmd $opt"
 		done
