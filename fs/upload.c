@@ -25,6 +25,8 @@
 #include "meta/segment.h"
 
 #define ACTIVE_MAX	4
+#define PICK_MAX	64
+#define BUSY_MAX	256
 #define TICK		(5 * NSEC_PER_SEC)
 #define PAUSE		(1 * NSEC_PER_SEC)
 #define UPLOAD_TIME	(3600 * NSEC_PER_SEC)	/* of one object, retries in */
@@ -38,6 +40,8 @@ struct upload {
 	unsigned	 active;
 	struct job	*jobs[ACTIVE_MAX];
 	uint64_t	 waiting;	/* at the last look */
+	struct { uint64_t ino; int64_t until; } busy[BUSY_MAX];
+	unsigned	 nbusy;		/* open for writing: a ring */
 	int64_t		 not_before;	/* clock_mono: after a failure */
 	char		 why[256];
 };
@@ -265,10 +269,15 @@ job_run(void *arg)
 		if (u->jobs[i] == j)
 			u->jobs[i] = NULL;
 	u->active--;
-	if (err == 0)
+	if (err == 0) {
 		u->why[0] = '\0';
-	else
+	} else if (err == -EBUSY) {
+		i = u->nbusy++ % BUSY_MAX;
+		u->busy[i].ino = j->ino;
+		u->busy[i].until = clock_mono() + PAUSE;
+	} else {
 		u->not_before = clock_mono() + PAUSE;
+	}
 	u->kicked = true;
 	cond_broadcast(&u->cond);
 	lock_drop(&u->lock);
@@ -283,35 +292,41 @@ job_run(void *arg)
 
 struct look {
 	struct fs	*f;
-	uint64_t	 count;
-	struct { uint64_t seq, ino; int64_t time; } pick[64];
+	struct { uint64_t seq, ino, first; int64_t time; } pick[PICK_MAX];
 	unsigned	 n;
 };
 
+/* u->lock held. */
+static bool
+wants_copy(const struct upload *u, uint64_t first, int64_t time)
+{
+	return first <= u->hurry || clock_real() - time > 30 * NSEC_PER_SEC;
+}
+
+/* u->lock held. */
 static int
-look_each(void *arg, uint64_t seq, uint64_t ino, int64_t time)
+look_each(void *arg, uint64_t seq, uint64_t ino, uint64_t first, int64_t time)
 {
 	struct look *l = arg;
+	struct upload *u = l->f->upload;
 	unsigned i;
 
-	l->count++;
-	/* Only the newest op of an inode: it has all the intervals (M3). */
-	for (i = 0; i < l->n; i++)
-		if (l->pick[i].ino == ino) {
-			l->pick[i].seq = seq;
-			return 0;
-		}
-	if (l->n < 64) {
-		l->pick[l->n].seq = seq;
-		l->pick[l->n].ino = ino;
-		l->pick[l->n++].time = time;
-	}
-	return 0;
+	/* Open files do not hold up those behind them. */
+	if (!wants_copy(u, first, time))
+		for (i = 0; i < BUSY_MAX; i++)
+			if (u->busy[i].ino == ino &&
+			    u->busy[i].until > clock_mono())
+				return 0;
+	l->pick[l->n].seq = seq;
+	l->pick[l->n].ino = ino;
+	l->pick[l->n].first = first;
+	l->pick[l->n++].time = time;
+	return l->n == PICK_MAX;
 }
 
 /* u->lock held. */
 static void
-submit(struct fs *f, uint64_t seq, uint64_t ino, int64_t time)
+submit(struct fs *f, uint64_t seq, uint64_t ino, uint64_t first, int64_t time)
 {
 	struct upload *u = f->upload;
 	struct job *j;
@@ -329,7 +344,7 @@ submit(struct fs *f, uint64_t seq, uint64_t ino, int64_t time)
 	j->f = f;
 	j->seq = seq;
 	j->ino = ino;
-	j->copy = seq <= u->hurry || clock_real() - time > 30 * NSEC_PER_SEC;
+	j->copy = wants_copy(u, first, time);
 	u->jobs[slot] = j;
 	u->active++;
 	if (workers_submit(f->io, WORK_NORMAL, job_run, j) != 0) {
@@ -344,20 +359,26 @@ look(struct fs *f)
 {
 	struct upload *u = f->upload;
 	struct look l = { .f = f };
+	struct journal_stat st = { 0 };
 	struct sqc *c = NULL;
 	unsigned i;
 
 	if (fs_may_write(f) != 0 || stores_is_down(f, STORE_HOME_ID))
 		return;
-	if (sq_read(meta_sq(f->meta), &c) == 0)
-		(void)journal_waiting(c, 0, look_each, &l);
+	if (sq_read(meta_sq(f->meta), &c) != 0)
+		return;
+	(void)journal_stat(c, &st);
+	lock_take(&u->lock);
+	if (st.waiting_uploads > 0)
+		(void)journal_to_upload(c, look_each, &l);
+	lock_drop(&u->lock);
 	sq_read_end(c);
 	lock_take(&u->lock);
-	u->waiting = l.count;
+	u->waiting = st.waiting_uploads;
 	if (clock_mono() >= u->not_before && !u->stop)
 		for (i = 0; i < l.n; i++)
 			submit(f, l.pick[i].seq, l.pick[i].ino,
-			    l.pick[i].time);
+			    l.pick[i].first, l.pick[i].time);
 	lock_drop(&u->lock);
 }
 

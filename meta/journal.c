@@ -240,3 +240,30 @@ journal_waiting(struct sqc *c, uint64_t after,
 	}
 	return (rc);
 }
+
+int
+journal_to_upload(struct sqc *c,
+    int (*each)(void *arg, uint64_t seq, uint64_t ino, uint64_t first,
+	int64_t time),
+    void *arg)
+{
+	struct sqs *s = sq_prep(c, "SELECT o.seq, o.ino, f.seq, f.time "
+	    "FROM op o JOIN op f ON f.seq = (SELECT min(p.seq) FROM op p "
+	    "WHERE p.ino = o.ino AND p.kind IN (11, 12) AND p.kind = 11 "
+	    "AND p.needs = 2) WHERE o.needs = 2 AND NOT EXISTS (SELECT 1 "
+	    "FROM op p WHERE p.ino = o.ino AND p.kind IN (11, 12) "
+	    "AND p.kind = 11 AND p.seq > o.seq) AND EXISTS (SELECT 1 "
+	    "FROM inode i WHERE i.ino = o.ino) ORDER BY o.seq");
+	int rc;
+
+	if (s == NULL)
+		return (sq_err(c));
+	while ((rc = sqs_step(s)) == 1) {
+		if (each(arg, sqs_col_int(s, 0), sqs_col_int(s, 1),
+		    sqs_col_int(s, 2), sqs_col_int(s, 3)) != 0) {
+			sqs_reset(s);
+			return (0);
+		}
+	}
+	return (rc);
+}

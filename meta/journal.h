@@ -52,4 +52,14 @@ int	journal_waiting(struct sqc *c, uint64_t after,
 	    int (*each)(void *arg, uint64_t seq, uint64_t ino, int64_t time),
 	    void *arg);
 
+/* What of those is to be uploaded now, oldest first: of each inode that is
+ * still there the newest op alone, which has all its bytes; not where a later
+ * `extents` op is stored already, or small (the earlier ones are void: M3), or
+ * the last name is gone (B7).  first, time: of the oldest op of the inode that
+ * waits. */
+int	journal_to_upload(struct sqc *c,
+	    int (*each)(void *arg, uint64_t seq, uint64_t ino, uint64_t first,
+		int64_t time),
+	    void *arg);
+
 #endif

@@ -95,6 +95,31 @@ up_fn(struct sqc *c, void *arg)
 	return (journal_uploaded(c, u->seq, EXT_WHOLE, u->e, u->n, NULL, 0));
 }
 
+struct found { uint64_t seq, first; unsigned n; };
+
+static int
+found_each(void *arg, uint64_t seq, uint64_t ino, uint64_t first, int64_t time)
+{
+	struct found *f = arg;
+
+	f->seq = seq;
+	f->first = first;
+	f->n++;
+	return (0);
+}
+
+static struct found
+found_get(void)
+{
+	struct found f = { 0 };
+	struct sqc *c;
+
+	ck_assert_int_eq(sq_read(meta_sq(M), &c), 0);
+	ck_assert_int_eq(journal_to_upload(c, found_each, &f), 0);
+	sq_read_end(c);
+	return (f);
+}
+
 START_TEST(test_uploads)
 {
 	struct op op = extents(100);
@@ -109,6 +134,9 @@ START_TEST(test_uploads)
 	ck_assert_int_eq(mu_journal_bytes(M, &op, NEEDS_UPLOAD, NULL, 0, NULL),
 	    0);
 	ck_assert_uint_eq(stat_get().waiting_uploads, 2);
+	ck_assert_uint_eq(found_get().n, 1);
+	ck_assert_uint_eq(found_get().seq, 3);
+	ck_assert_uint_eq(found_get().first, 2);
 	ck_assert_int_eq(sq_write(meta_sq(M), up_fn, &u), -EINVAL);
 	u = (struct up){ 2, &good, 1 };
 	ck_assert_int_eq(sq_write(meta_sq(M), up_fn, &u), 0);
@@ -122,6 +150,20 @@ START_TEST(test_uploads)
 	ck_assert_int_eq(journal_waiting(c, 3, waiting_each, &sum), 0);
 	sq_read_end(c);
 	ck_assert_uint_eq(sum, 3);
+	/* what a later op stands for is not to be uploaded any more */
+	ck_assert_uint_eq(found_get().seq, 3);
+	op = extents(3);
+	ck_assert_int_eq(mu_journal_bytes(M, &op, NEEDS_PACK, "abc", 3, NULL),
+	    0);
+	ck_assert_uint_eq(stat_get().waiting_uploads, 1);
+	ck_assert_uint_eq(found_get().n, 0);
+	op = extents(100);
+	ck_assert_int_eq(mu_journal_bytes(M, &op, NEEDS_UPLOAD, NULL, 0, NULL),
+	    0);
+	ck_assert_uint_eq(found_get().seq, 5);
+	u.seq = 5;
+	ck_assert_int_eq(sq_write(meta_sq(M), up_fn, &u), 0);
+	ck_assert_uint_eq(found_get().n, 0);
 }
 END_TEST
 
