@@ -452,9 +452,12 @@ load_pieces(struct importing *im, struct why *why)
 	err = import_load_begin(m, im->st.lo, im->st.hi);
 	im->loaded = err >= 0;
 	for (size_t i = 0; err >= 0 && i < im->n; i++) {
-		struct spooled sp = im->v[i];	/* nobody adds any more */
+		struct spooled sp;
 		void *p;
 
+		lock_take(&im->lock);	/* ours is set meanwhile */
+		sp = im->v[i];
+		lock_drop(&im->lock);
 		err = read_piece(im, &sp, &p);
 		if (err != 0)
 			break;

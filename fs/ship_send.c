@@ -366,6 +366,8 @@ ship_landed(struct ship *sh, uint64_t lsn, const uint8_t hash[32],
 	memcpy(l.h.hash, hash, sizeof(l.h.hash));
 	l.inos = &k->inos;
 	err = sq_write(meta_sq(f->meta), landed_fn, &l);
+	if (f->cache != NULL)
+		cache_landed_commit(f->cache);
 	if (err < 0) {
 		why_set(why, err, "the state database cannot note that log %"
 		    PRIu64 " landed: %s", lsn, strerror(-err));

@@ -4,7 +4,9 @@
  */
 #include "fs_util.h"
 
+#include "cache/backing.h"
 #include "cache/small.h"
+#include "fs/upload.h"
 
 static const int64_t patience = 10 * NSEC_PER_SEC;
 
@@ -103,6 +105,66 @@ START_TEST(test_small_kept)
 }
 END_TEST
 
+struct large { struct fs *f; struct bfile *b; uint64_t ino, seq; };
+
+static int
+large_create(struct sqc *c, void *arg)
+{
+	struct large *l = arg;
+	struct op op = { .kind = OP_CREATE, .parent = META_ROOT,
+	    .name = "large", .mode = S_IFREG | 0644, .mtime = 1000 };
+
+	op.ino = l->ino = meta_new_id(l->f->meta);
+	ck_assert_int_eq(bfile_assign(c, l->b, l->ino), 0);
+	return journal(l->f->meta, c, &op, NEEDS_NOTHING, NULL, 0, &l->seq);
+}
+
+static int
+large_close(struct sqc *c, void *arg)
+{
+	struct large *l = arg;
+	struct op op = { .kind = OP_EXTENTS, .ino = l->ino,
+	    .size = bfile_size(l->b), .mtime = 2000, .ctime = 2000 };
+	int err;
+
+	err = journal(l->f->meta, c, &op, NEEDS_UPLOAD, NULL, 0, &l->seq);
+	return err != 0 ? err : bfile_closed(c, l->b, l->seq);
+}
+
+/* A large file's bytes are clean when its record has landed (S4, B6), and not
+ * before. */
+START_TEST(test_large_landed)
+{
+	struct large l = { 0 };
+	struct cache_stat cs;
+	struct why why = { "" };
+	static char bytes[300000];
+
+	fu_format();
+	l.f = fu_host("a", NULL);
+	ck_assert_int_eq(fu_start(l.f, &why), 0);
+	ck_assert_int_eq(bfile_new(l.f->cache, &l.b), 0);
+	ck_assert_int_eq(sq_write(meta_sq(l.f->meta), large_create, &l), 0);
+	memset(bytes, 'x', sizeof(bytes));
+	ck_assert_int_eq(bfile_write(l.b, bytes, sizeof(bytes), 0),
+	    sizeof(bytes));
+	ck_assert_int_eq(sq_write(meta_sq(l.f->meta), large_close, &l), 0);
+	ck_assert_int_eq(bfile_keep(l.b), 0);
+	ck_assert_int_eq(fu_sync(l.f, l.seq, 0, &why), -ETIMEDOUT);
+	ck_assert(bfile_is_dirty(l.b));
+	ck_assert_int_eq(upload_start(l.f), 0);
+	upload_kick(l.f);
+	fu_synced(l.f, l.seq);
+	ck_assert(!bfile_is_dirty(l.b));
+	cache_stat(l.f->cache, &cs);
+	ck_assert_uint_eq(cs.dirty, 0);
+	ck_assert_uint_eq(fu_objects("data/"), 1);
+	bfile_put(l.b);
+	upload_stop(l.f);
+	fu_stop(l.f, true);
+}
+END_TEST
+
 /* DESIGN 4: an exclusive mount. */
 START_TEST(test_second_is_refused)
 {
@@ -192,11 +254,11 @@ START_TEST(test_takeover_with_queue)
 	struct why why = { "" };
 
 	fu_format();
-	a = fu_up("a", NULL);
-	fu_synced(a, fu_create(a, "x", "x"));
+	a = fu_host("a", NULL);
 	a->opt.lag = 3600 * NSEC_PER_SEC;
 	a->opt.poll = 3600 * NSEC_PER_SEC;
-	clock_sleep(100 * NSEC_PER_MSEC);
+	ck_assert_msg(fu_start(a, &why) == 0, "%s", why.text);
+	fu_synced(a, fu_create(a, "x", "x"));
 	(void)fu_create(a, "lost?", "no, kept");
 	b = fu_host("b", NULL);
 	b->opt.takeover = true;
@@ -290,14 +352,15 @@ START_TEST(test_three_ways)
 	char name[20], path[400], away[400];
 
 	fu_format();
-	f = fu_up("a", NULL);
+	f = fu_host("a", NULL);
+	f->opt.lag = 3600 * NSEC_PER_SEC;
+	ck_assert_msg(fu_start(f, &why) == 0, "%s", why.text);
 	for (int i = 0; i < 40; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
 		(void)fu_create(f, name, i % 3 != 0 ? name : NULL);
 		if (i == 25) {
 			fu_synced(f, fu_create(f, "mid", "mid"));
 			/* with work queued: of the log prefix (L4) */
-			f->opt.lag = 3600 * NSEC_PER_SEC;
 			(void)fu_create(f, "queued", "queued");
 			ck_assert_msg(ship_snapshot(f, &why) == 0, "%s",
 			    why.text);
@@ -707,6 +770,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_one_host);
 	tcase_add_test(t, test_small_kept);
+	tcase_add_test(t, test_large_landed);
 	tcase_add_test(t, test_second_is_refused);
 	tcase_add_test(t, test_takeover);
 	tcase_add_test(t, test_takeover_with_queue);
