@@ -1,5 +1,5 @@
 /*
- * control: the listener, its connections, the registry.
+ * control: the listener and its connections.
  *
  * One thread accepts, one thread serves each connection (at most
  * CONNECTIONS; more are turned away, and others than the owner sooner, so
@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,13 +21,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/sys.h"
 #include "fs/control_impl.h"
 
 #define CONNECTIONS	32
 #define OF_OTHERS	16	/* of them, for who is not the owner or root */
 #define REQUEST_TIME	(10 * NSEC_PER_SEC)
 #define SEND_TIME	60			/* s */
+#define LAST_WORDS	(2 * NSEC_PER_SEC)
 #define OUT_MAX		(64u << 10)		/* bytes kept before sending */
 
 struct conn {
@@ -477,76 +476,7 @@ listener_main(void *arg)
 	return NULL;
 }
 
-/* --- the socket and the registry --- */
-
-int
-control_rundir(char *ret, size_t n)
-{
-	const char *xdg = getenv("XDG_RUNTIME_DIR");
-	int len;
-
-	if (geteuid() == 0)
-		len = snprintf(ret, n, "%s", CONTROL_RUNDIR_ROOT);
-	else if (xdg != NULL && *xdg == '/')
-		len = snprintf(ret, n, "%s/gnsfs", xdg);
-	else
-		len = snprintf(ret, n, "/tmp/gnsfs-%u", (unsigned)geteuid());
-	return len < 0 || (size_t)len >= n ? -ENAMETOOLONG : 0;
-}
-
-/* Made, and nobody else's. */
-static int
-make_rundir(char *ret, size_t n)
-{
-	mode_t mode = geteuid() == 0 ? 0755 : 0700, old;
-	struct stat st;
-	int rc;
-
-	rc = control_rundir(ret, n);
-	if (rc != 0)
-		return rc;
-	old = umask(0);
-	rc = mkdir(ret, mode) != 0 && errno != EEXIST ? -errno : 0;
-	umask(old);
-	if (rc == 0 && lstat(ret, &st) != 0)
-		rc = -errno;
-	if (rc == 0 && (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-	    (st.st_mode & 022) != 0))
-		rc = -EPERM;
-	return rc;
-}
-
-/* Through the folder's descriptor, as bind_socket. */
-int
-control_connect(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	const char *slash = strrchr(path, '/');
-	int dfd, fd = -1, rc = 0;
-	char *dir;
-
-	dir = slash == NULL ? NULL : strndup(path, (size_t)(slash - path) +
-	    (slash == path));
-	if (dir == NULL)
-		return slash == NULL ? -EINVAL : -ENOMEM;
-	dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dfd >= 0)
-		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		rc = -errno;
-	else if (snprintf(sa.sun_path, sizeof sa.sun_path,
-	    "/proc/self/fd/%d/%s", dfd, slash + 1) >=
-	    (int)sizeof sa.sun_path)
-		rc = -ENAMETOOLONG;
-	else if (connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0)
-		rc = -errno;
-	free(dir);
-	if (dfd >= 0)
-		close(dfd);
-	if (rc != 0 && fd >= 0)
-		close(fd);
-	return rc != 0 ? rc : fd;
-}
+/* --- the socket --- */
 
 /* Binds through the folder's descriptor: a path may be longer than
  * sockaddr_un takes. */
@@ -579,87 +509,6 @@ bind_socket(struct control *k, const char *dir, const char *name, mode_t mode,
 		close(dfd);
 	return rc == 0 ? 0 : why_set(why, rc, "control socket %s/%s: %s", dir,
 	    name, strerror(-rc));
-}
-
-/* RUNDIR/<pid>.json, whole or not at all. */
-static int
-write_registry(struct control *k, const char *dir)
-{
-	struct fs *f = k->f;
-	char *text = NULL, *tmp = NULL;
-	json_t *o;
-	int fd = -1, rc = -ENOMEM;
-
-	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i}", "name", f->name,
-	    "uuid", f->uuid, "url", f->opt.url, "dir", f->opt.dir, "socket",
-	    k->path, "pid", (int)getpid());
-	text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
-	json_decref(o);
-	if (text == NULL || asprintf(&k->registry, "%s/%d.json", dir,
-	    (int)getpid()) < 0)
-		goto out;
-	if (asprintf(&tmp, "%s.new", k->registry) < 0)
-		goto out;
-	(void)unlink(tmp);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	rc = fd < 0 ? -errno : spool_write(fd, text, strlen(text));
-	if (rc == 0 && fchmod(fd, 0644) != 0)
-		rc = -errno;
-	if (rc == 0)
-		rc = sys.rename(tmp, k->registry);
-out:
-	if (fd >= 0)
-		close(fd);
-	free(tmp);
-	free(text);
-	return rc;
-}
-
-/* Is whoever wrote this file of the registry gone? */
-static bool
-is_left_over(int dfd, const char *file)
-{
-	const char *socket;
-	json_t *o;
-	int fd, rc = 0;
-
-	fd = openat(dfd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return false;
-	o = json_loadfd(fd, JSON_REJECT_DUPLICATES, NULL);
-	close(fd);
-	socket = json_string_value(json_object_get(o, "socket"));
-	if (socket != NULL)
-		rc = control_connect(socket);
-	if (rc >= 0 && socket != NULL)
-		close(rc);
-	json_decref(o);
-	return rc == -ECONNREFUSED || rc == -ENOENT;
-}
-
-/* What daemons left that were killed. */
-static void
-sweep_registry(const char *dir)
-{
-	char name[NAME_MAX + 1];
-	struct dirent *e;
-	char *end;
-	DIR *d;
-
-	d = opendir(dir);
-	if (d == NULL)
-		return;
-	while ((e = readdir(d)) != NULL) {
-		if (strtol(e->d_name, &end, 10) <= 0 ||
-		    strcmp(end, ".json") != 0 ||
-		    !is_left_over(dirfd(d), e->d_name))
-			continue;
-		(void)unlinkat(dirfd(d), e->d_name, 0);
-		snprintf(name, sizeof name, "%.*s.sock",
-		    (int)(end - e->d_name), e->d_name);
-		(void)unlinkat(dirfd(d), name, 0);
-	}
-	closedir(d);
 }
 
 static void
@@ -699,7 +548,7 @@ control_start(struct fs *f, struct why *why)
 	k->fd = k->wake[0] = k->wake[1] = -1;
 	lock_init(&k->lock, RANK_WORKERS, "control");
 	cond_init(&k->idle);
-	has_rundir = make_rundir(rundir, sizeof rundir);
+	has_rundir = registry_dir(rundir, sizeof rundir);
 	shared = f->opt.allow_other && has_rundir == 0;
 	if (shared)
 		snprintf(name, sizeof name, "%d.sock", (int)getpid());
@@ -716,9 +565,10 @@ control_start(struct fs *f, struct why *why)
 		return why_set(why, rc, "control socket: %s", strerror(-rc));
 	}
 	if (has_rundir == 0)
-		sweep_registry(rundir);
+		registry_sweep(rundir);
 	/* Without a registry the xattr still leads to the socket. */
-	rc = has_rundir != 0 ? has_rundir : write_registry(k, rundir);
+	rc = has_rundir != 0 ? has_rundir : registry_write(f, rundir, k->path,
+	    &k->registry);
 	if (rc != 0)
 		log_warn("mount is not in the registry", "dir=%s why=%s",
 		    LOG_Q(rundir), LOG_Q(strerror(-rc)));
@@ -728,9 +578,11 @@ control_start(struct fs *f, struct why *why)
 void
 control_stop(struct fs *f)
 {
+	int64_t deadline = clock_mono() + LAST_WORDS;
 	struct control *k = f->control;
 	struct conn *n;
 	ssize_t r;
+	int rc = 0;
 
 	if (k == NULL)
 		return;
@@ -740,6 +592,10 @@ control_stop(struct fs *f)
 	(void)r;
 	pthread_join(k->thread, NULL);
 	lock_take(&k->lock);
+	/* Time to answer what was asked; a reader that does not read is cut
+	 * off after it. */
+	while (k->conns != NULL && rc == 0)
+		rc = cond_wait_until(&k->idle, &k->lock, deadline);
 	for (n = k->conns; n != NULL; n = n->next)
 		shutdown(n->fd, SHUT_RDWR);
 	while (k->conns != NULL)

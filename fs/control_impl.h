@@ -101,15 +101,27 @@ int	ctl_land(struct ctl *c, const struct op *op);
 /* Set by unmount, 0 by stay. */
 void	ctl_set_unmount(struct fs *f, int64_t deadline);
 
+/* --- control_registry.c --- */
+/* RUNDIR, made if need be, and nobody else's: -EPERM. */
+int	registry_dir(char *ret, size_t n);
+/* RUNDIR/<pid>.json; *retpath: new. */
+int	registry_write(struct fs *f, const char *dir, const char *socket,
+	    char **retpath);
+/* Takes away what daemons left that were killed. */
+void	registry_sweep(const char *dir);
+
 /* --- the commands, by file --- */
-int	ctl_status(struct ctl *c);				/* control_status.c */
+/* control_status.c */
+int	ctl_status(struct ctl *c);
 json_t	*ctl_pin_json(const struct pin_status *p);
-int	ctl_explain(struct ctl *c);				/* explain.c */
-int	ctl_find(struct ctl *c), ctl_tag(struct ctl *c);	/* control_tree.c */
-int	ctl_pin(struct ctl *c), ctl_unpin(struct ctl *c),	/* control_pins.c */
+/* explain.c, verify.c, control_store.c */
+int	ctl_explain(struct ctl *c), ctl_fsck(struct ctl *c),
+	ctl_store(struct ctl *c);
+/* control_tree.c */
+int	ctl_find(struct ctl *c), ctl_tag(struct ctl *c);
+/* control_pins.c */
+int	ctl_pin(struct ctl *c), ctl_unpin(struct ctl *c),
 	ctl_pins(struct ctl *c), ctl_warm(struct ctl *c),
 	ctl_evict(struct ctl *c);
-int	ctl_store(struct ctl *c);				/* control_store.c */
-int	ctl_fsck(struct ctl *c);				/* verify.c */
 
 #endif

@@ -27,6 +27,16 @@ progress(void *arg, uint64_t have, uint64_t want, uint64_t files)
 	return ctl_progress(arg, have, want, files) || ctl_cancelled(arg);
 }
 
+/* What was said to end early has no sentence of its own. */
+static int
+say_ended(struct ctl *c, int rc)
+{
+	if (rc == -ECANCELED)
+		why_set(&c->why, rc, "%s is being unmounted; a pin is filled "
+		    "on when it is mounted again", c->f->opt.dir);
+	return rc;
+}
+
 static void
 set_int(struct ctl *c, const char *key, uint64_t v)
 {
@@ -47,7 +57,7 @@ ctl_pin(struct ctl *c)
 	free(sel.texts);
 	set_int(c, "files", files);
 	set_int(c, "bytes", bytes);
-	return rc;
+	return say_ended(c, rc);
 }
 
 int
@@ -75,7 +85,7 @@ ctl_warm(struct ctl *c)
 	if (rc == 0)
 		rc = pins_warm(c->f, &r, progress, c, &c->why);
 	free(sel.texts);
-	return rc;
+	return say_ended(c, rc);
 }
 
 int

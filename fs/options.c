@@ -24,21 +24,22 @@
 	X(cache, "DIR", "(as state)", set_path, \
 	    "The folder that holds all this host keeps of the namespace: " \
 	    "cached and not yet stored bytes and, unless state= says " \
-	    "otherwise, the database. Made with mode 0700 if missing; refused " \
-	    "if another namespace lives in it.") \
+	    "otherwise, the database. Made with mode 0700 if missing; " \
+	    "refused if another namespace lives in it.") \
 	X(state, "DIR", "(the cache folder; without one " \
 	    "/var/lib/gnsfs/NAME-UUID8 for root, " \
 	    "$XDG_STATE_HOME/gnsfs/NAME-UUID8 for others)", set_path, \
 	    "Where the database, the control socket and the log file are. " \
-	    "What is not stored yet lives there too: it is no scratch folder.") \
+	    "What is not stored yet lives there too: it is no scratch " \
+	    "folder.") \
 	X(cache_size, "SIZE", "(80 % of the free space at first mount)", \
 	    set_cache_size, \
 	    "Most bytes that the cache may use on disk.") \
 	X(memory, "SIZE", "512M", set_memory, \
 	    "Most memory the daemon uses for its buffers and caches.") \
 	X(mode, "eventual", "eventual", set_mode, \
-	    "When a change is acknowledged. eventual: when it is in the local " \
-	    "database; it reaches the home within lag=.") \
+	    "When a change is acknowledged. eventual: when it is in the " \
+	    "local database; it reaches the home within lag=.") \
 	X(lag, "TIME", "1s", set_lag, \
 	    "How long a change may wait before it is sent to the home.") \
 	X(poll, "TIME", "1s", set_poll, \

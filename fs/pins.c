@@ -17,181 +17,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/counters.h"
-#include "base/log.h"
 #include "fs/pins_impl.h"
-#include "fs/pins_rows.h"
-#include "fs/ship.h"
-
-#define SWEEP_EVERY	(3 * NSEC_PER_SEC)	/* when the tree changed */
-#define SWEEP_COST	20	/* a sweep's time is at most a 20th of all */
-#define FIRST_PAUSE	(1 * NSEC_PER_SEC)
-#define LAST_PAUSE	(30 * NSEC_PER_SEC)
-#define BATCH		4096			/* files looked at at once */
-
-/* --- the list in memory --- */
-
-static struct pin *
-pin_of(struct pins *p, uint64_t id)
-{
-	struct pin *n;
-
-	lock_assert_held(&p->lock);
-	for (n = p->list; n != NULL; n = n->next)
-		if (n->id == id)
-			return n;
-	n = calloc(1, sizeof *n);
-	if (n != NULL) {
-		n->id = id;
-		n->next = p->list;
-		p->list = n;
-	}
-	return n;
-}
-
-static void
-edit_begin(struct pins *p)
-{
-	lock_take(&p->lock);
-	while (p->editing)
-		cond_wait(&p->cond, &p->lock);
-	p->editing = true;
-	lock_drop(&p->lock);
-}
-
-static void
-edit_end(struct pins *p)
-{
-	lock_take(&p->lock);
-	p->editing = false;
-	p->stale = p->kicked = true;
-	cond_broadcast(&p->cond);
-	lock_drop(&p->lock);
-}
-
-bool
-pins_are_stopping(struct fs *f)
-{
-	return f->pins != NULL && atomic_load(&f->pins->stopping);
-}
-
-/* Which pin holds it is found out by the thread. */
-void
-pins_changed(struct fs *f, uint64_t ino)
-{
-	struct pins *p = f->pins;
-
-	if (p == NULL)
-		return;
-	lock_take(&p->lock);
-	p->stale = true;
-	lock_drop(&p->lock);
-}
-
-/* --- membership --- */
-
-static int
-collect(void *arg, uint64_t ino, uint64_t size)
-{
-	return pin_list_add(arg, ino, size);
-}
-
-/* What is pinned and should not be, what should be and is not. */
-static int
-difference(const struct pin_list *want, const struct pin_list *is,
-    struct pin_list *add, uint64_t **retgone, uint64_t *retn)
-{
-	uint64_t i = 0, j = 0, *gone, n = 0;
-	int rc = 0;
-
-	gone = malloc((is->n + 1) * sizeof *gone);
-	if (gone == NULL)
-		return -ENOMEM;
-	while (rc == 0 && (i < want->n || j < is->n)) {
-		if (j == is->n || (i < want->n &&
-		    want->v[i].ino < is->v[j].ino)) {
-			rc = pin_list_add(add, want->v[i].ino,
-			    want->v[i].size);
-			i++;
-		} else if (i == want->n || want->v[i].ino > is->v[j].ino) {
-			gone[n++] = is->v[j++].ino;
-		} else {
-			if (want->v[i].size != is->v[j].size)
-				rc = pin_list_add(add, want->v[i].ino,
-				    want->v[i].size);
-			i++;
-			j++;
-		}
-	}
-	*retgone = gone;
-	*retn = n;
-	return rc;
-}
-
-/* Makes the cache hold for this pin what its text says now. */
-static int
-renew(struct pins *p, const struct pin_copy *row, bool must_exist,
-    struct pin_list *retlist, struct why *why)
-{
-	struct pin_list want = { NULL }, is = { NULL }, add = { NULL };
-	struct cache *c = p->f->cache;
-	uint64_t *gone = NULL, ngone = 0;
-	struct pin_text t;
-	int rc;
-
-	rc = pin_text_parse(row->selectors, &t, why);
-	if (rc != 0)
-		return rc;
-	rc = pin_text_run(&t, p->f, must_exist, &want, why);
-	pin_text_done(&t);
-	if (rc == 0)
-		rc = cache_pin_each(c, row->id, collect, &is);
-	if (rc >= 0) {
-		pin_list_sort(&is);
-		rc = difference(&want, &is, &add, &gone, &ngone);
-	}
-	if (rc == 0 && ngone > 0)
-		rc = cache_unpin(c, row->id, gone, ngone);
-	if (rc == 0 && add.n > 0)
-		rc = cache_pin(c, row->id, add.v, add.n, why);
-	if (rc == 0 && retlist != NULL) {
-		*retlist = want;
-		want = (struct pin_list){ NULL };
-	}
-	free(gone);
-	pin_list_done(&add);
-	pin_list_done(&is);
-	pin_list_done(&want);
-	return rc;
-}
-
-static void
-note_why(struct pins *p, uint64_t id, int err, const struct why *why)
-{
-	struct pin *n;
-
-	lock_take(&p->lock);
-	n = pin_of(p, id);
-	if (n != NULL) {
-		n->why.text[0] = '\0';
-		if (err != 0) {
-			why_set(&n->why, err, "%s", why_text(why, err));
-			n->pause = n->pause == 0 ? FIRST_PAUSE :
-			    n->pause * 2 > LAST_PAUSE ? LAST_PAUSE :
-			    n->pause * 2;
-			n->retry_at = clock_mono() + n->pause;
-		} else {
-			n->pause = n->retry_at = 0;
-		}
-	}
-	lock_drop(&p->lock);
-}
 
 /* --- pin --- */
 
 /* Host "" holds on every host. */
-static bool
-is_mine(const struct pins *p, const struct pin_copy *r)
+bool
+pins_is_mine(const struct pins *p, const struct pin_copy *r)
 {
 	return r->host[0] == '\0' || strcmp(r->host, p->host) == 0;
 }
@@ -202,7 +34,7 @@ find_name(const struct pins *p, struct pin_rows *rows, const char *name)
 	unsigned i;
 
 	for (i = 0; i < rows->n; i++)
-		if (is_mine(p, &rows->v[i]) &&
+		if (pins_is_mine(p, &rows->v[i]) &&
 		    strcmp(rows->v[i].name, name) == 0)
 			return &rows->v[i];
 	return NULL;
@@ -261,7 +93,7 @@ make_pin(struct pins *p, const struct pin_request *r, struct pin_copy *ret,
 	if (rc == 0)
 		rc = pin_row_put(p->f, &row, why);
 	if (rc == 0) {
-		rc = renew(p, &row, true, list, why);
+		rc = pins_renew(p, &row, true, list, why);
 		if (rc != 0 && old != NULL)
 			(void)pin_row_put(p->f, old, NULL);
 		else if (rc != 0)
@@ -290,7 +122,7 @@ fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
 
 	m.want = list->bytes;
 	lock_take(&p->lock);
-	n = pin_of(p, id);
+	n = pins_of(p, id);
 	if (n != NULL) {
 		n->began = clock_mono();
 		atomic_store(&n->arrived, 0);
@@ -302,7 +134,7 @@ fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
 		/* offline=wait: as long as it takes. */
 		if (rc == -EHOSTUNREACH && p->f->opt.offline_wait) {
 			why->text[0] = '\0';
-			note_why(p, id, rc, why);
+			pins_note_why(p, id, rc, why);
 			(void)clock_sleep(NSEC_PER_SEC);
 			if (progress != NULL && progress(arg, 0, m.want, 0))
 				rc = -ECANCELED;
@@ -316,7 +148,7 @@ fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
 	}
 	cond_broadcast(&p->cond);
 	lock_drop(&p->lock);
-	note_why(p, id, rc == -ECANCELED ? 0 : rc, why);
+	pins_note_why(p, id, rc == -ECANCELED ? 0 : rc, why);
 	return rc;
 }
 
@@ -335,16 +167,16 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 		return why_set(why, rc, "a pin is a record of the namespace, "
 		    "and this mount is read-only; `gnsfs warm` fills without "
 		    "one");
-	edit_begin(p);
+	pins_edit_begin(p);
 	rc = make_pin(p, r, &row, &list, why);
 	if (rc == 0) {
 		lock_take(&p->lock);
-		n = pin_of(p, row.id);
+		n = pins_of(p, row.id);
 		if (n != NULL && r->wait)
 			n->waiters++;
 		lock_drop(&p->lock);
 	}
-	edit_end(p);
+	pins_edit_end(p);
 	if (rc != 0)
 		return rc;
 	*retfiles = list.n;
@@ -358,8 +190,8 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 
 /* --- unpin --- */
 
-static int
-drop_pin(struct pins *p, const struct pin_copy *row)
+int
+pins_drop(struct pins *p, const struct pin_copy *row)
 {
 	struct pin *n, **at;
 	int rc;
@@ -426,7 +258,7 @@ unpin_from(struct pins *p, struct pin_copy *row, const struct pin_request *r,
 		}
 	}
 	if (rc >= 0 && !touched) {
-		rc = cache_pin_each(p->f->cache, row->id, collect, &is);
+		rc = cache_pin_each(p->f->cache, row->id, pins_collect, &is);
 		pin_list_sort(&is);
 		n = common(&is, what);
 		touched = n > 0;
@@ -438,13 +270,13 @@ unpin_from(struct pins *p, struct pin_copy *row, const struct pin_request *r,
 		}
 	}
 	if (rc >= 0 && touched && gone)
-		rc = drop_pin(p, row);
+		rc = pins_drop(p, row);
 	else if (rc >= 0 && touched)
 		rc = pin_copy_text(row, buf_cstr(&text));
 	if (rc == 0 && touched && !gone)
 		rc = pin_row_put(p->f, row, NULL);
 	if (rc == 0 && touched && !gone)
-		rc = renew(p, row, false, NULL, NULL);
+		rc = pins_renew(p, row, false, NULL, NULL);
 	pin_list_done(&is);
 	buf_done(&text);
 	buf_done(&next);
@@ -470,7 +302,7 @@ unpin_selectors(struct pins *p, struct pin_rows *rows,
 		pin_text_done(&t);
 	}
 	for (i = 0; rc >= 0 && i < rows->n; i++) {
-		if (!is_mine(p, &rows->v[i]))
+		if (!pins_is_mine(p, &rows->v[i]))
 			continue;
 		rc = unpin_from(p, &rows->v[i], r, &what);
 		any = any || rc == 1;
@@ -495,18 +327,18 @@ pins_unpin(struct fs *f, const struct pin_request *r, struct why *why)
 	if (rc != 0)
 		return why_set(why, rc, "a pin is a record of the namespace, "
 		    "and this mount is read-only");
-	edit_begin(p);
+	pins_edit_begin(p);
 	rc = pin_rows_read(f, &rows);
 	if (rc == 0 && r->name != NULL) {
 		row = find_name(p, &rows, r->name);
-		rc = row != NULL ? drop_pin(p, row) : why_set(why, -ENOENT,
+		rc = row != NULL ? pins_drop(p, row) : why_set(why, -ENOENT,
 		    "no pin of this host is named '%s'; `gnsfs pins` lists "
 		    "them", r->name);
 	} else if (rc == 0) {
 		rc = unpin_selectors(p, &rows, r, why);
 	}
 	pin_rows_done(&rows);
-	edit_end(p);
+	pins_edit_end(p);
 	return rc;
 }
 
@@ -583,199 +415,6 @@ pins_evict(struct fs *f, const struct pin_request *r, uint64_t *retbytes,
 	return 0;
 }
 
-/* --- the thread --- */
-
-/* Of pins that are no more, nothing is kept in memory. */
-static void
-forget_others(struct pins *p, const struct pin_rows *rows)
-{
-	struct pin *n, **at = &p->list;
-	unsigned i;
-
-	lock_take(&p->lock);
-	while ((n = *at) != NULL) {
-		for (i = 0; i < rows->n && rows->v[i].id != n->id; i++)
-			;
-		if (i < rows->n || n->waiters > 0 || n->began != 0) {
-			at = &n->next;
-			continue;
-		}
-		*at = n->next;
-		free(n);
-	}
-	lock_drop(&p->lock);
-}
-
-/* Drops what expired, renews the others. */
-static void
-sweep(struct pins *p)
-{
-	struct pin_rows rows = { NULL, 0 };
-	struct why why;
-	int64_t now = clock_real();
-	unsigned i;
-	int rc;
-
-	edit_begin(p);
-	lock_take(&p->lock);
-	p->stale = false;
-	lock_drop(&p->lock);
-	p->expiry = 0;
-	if (pin_rows_read(p->f, &rows) != 0)
-		goto out;
-	forget_others(p, &rows);
-	for (i = 0; i < rows.n && !atomic_load(&p->stopping); i++) {
-		if (!is_mine(p, &rows.v[i]))
-			continue;
-		if (rows.v[i].expires != 0 && rows.v[i].expires <= now &&
-		    fs_may_write(p->f) == 0) {
-			log_info("pin expired", "name=%s",
-			    LOG_Q(rows.v[i].name));
-			(void)drop_pin(p, &rows.v[i]);
-			continue;
-		}
-		if (rows.v[i].expires != 0 && (p->expiry == 0 ||
-		    rows.v[i].expires < p->expiry))
-			p->expiry = rows.v[i].expires;
-		why.text[0] = '\0';
-		rc = renew(p, &rows.v[i], false, NULL, &why);
-		lock_take(&p->lock);
-		(void)pin_of(p, rows.v[i].id);
-		lock_drop(&p->lock);
-		if (rc != 0)
-			note_why(p, rows.v[i].id, rc, &why);
-	}
-out:
-	pin_rows_done(&rows);
-	lock_take(&p->lock);
-	p->editing = false;
-	cond_broadcast(&p->cond);
-	lock_drop(&p->lock);
-}
-
-struct missing { struct pin_list list; };
-
-static int
-add_missing(void *arg, uint64_t ino, uint64_t size)
-{
-	struct missing *m = arg;
-	int rc = pin_list_add(&m->list, ino, size);
-
-	return rc != 0 ? rc : m->list.n >= BATCH;
-}
-
-/* One pin's missing files, a batch of them.  True: there was something. */
-static bool
-fill_pin(struct pins *p, struct pin *n)
-{
-	struct missing miss = { { NULL } };
-	struct fill_many m = { .f = p->f, .pool = p->pool,
-	    .prio = WORK_BACKGROUND, .list = &miss.list,
-	    .stop = &p->stopping, .arrived = &n->arrived };
-	struct cache_pin_stat before = { 0 }, after = { 0 };
-	struct why why = { "" };
-	bool some;
-	int rc;
-
-	rc = cache_pin_missing(p->f->cache, n->id, add_missing, &miss);
-	pin_list_sort(&miss.list);
-	some = rc >= 0 && miss.list.n > 0;
-	if (some) {
-		(void)cache_pin_stat(p->f->cache, n->id, &before);
-		rc = fill_many(&m, &why);
-		(void)cache_pin_stat(p->f->cache, n->id, &after);
-	}
-	/* Fetched, but not kept: the disk below is full. */
-	if (some && rc == 0 && after.have_bytes <= before.have_bytes &&
-	    after.have_files <= before.have_files)
-		rc = why_set(&why, -ENOSPC, "what was fetched could not be "
-		    "kept; is the disk of the cache full?");
-	pin_list_done(&miss.list);
-	note_why(p, n->id, rc < 0 && rc != -ECANCELED ? rc : 0, &why);
-	return some && rc == 0;
-}
-
-/* The next pin that may want filling, marked as being filled; NULL: none. */
-static struct pin *
-next_pin(struct pins *p, uint64_t after)
-{
-	int64_t now = clock_mono();
-	struct pin *n, *best = NULL;
-
-	lock_take(&p->lock);
-	for (n = p->list; n != NULL; n = n->next)
-		if (n->id > after && n->waiters == 0 && n->retry_at <= now &&
-		    (best == NULL || n->id < best->id))
-			best = n;
-	if (best != NULL) {
-		best->began = now;
-		atomic_store(&best->arrived, 0);
-	}
-	lock_drop(&p->lock);
-	return best;
-}
-
-static bool
-fill_all(struct pins *p)
-{
-	bool any = false;
-	uint64_t after = 0;
-	struct pin *n;
-
-	while (!atomic_load(&p->stopping) &&
-	    (n = next_pin(p, after)) != NULL) {
-		after = n->id;
-		any = fill_pin(p, n) || any;
-		lock_take(&p->lock);
-		n->began = 0;
-		lock_drop(&p->lock);
-	}
-	return any;
-}
-
-/* Where the tree is: what changes when anything in it may have. */
-static uint64_t
-tree_mark(struct fs *f)
-{
-	struct ship_status s;
-
-	ship_status(f, &s);
-	return s.lsn * 31 + (uint64_t)counter_get(ops_journalled);
-}
-
-static void *
-pins_main(void *arg)
-{
-	struct pins *p = arg;
-	int64_t began, next = 0;
-	uint64_t mark = 0, seen;
-	bool more = false, due;
-
-	pthread_setname_np(pthread_self(), "gnsfs-pins");
-	while (!atomic_load(&p->stopping)) {
-		lock_take(&p->lock);
-		if (!more && !p->kicked && !atomic_load(&p->stopping))
-			(void)cond_wait_until(&p->cond, &p->lock,
-			    clock_mono() + NSEC_PER_SEC);
-		p->kicked = false;
-		due = p->stale;
-		lock_drop(&p->lock);
-		seen = tree_mark(p->f);
-		began = clock_mono();
-		due = due || seen != mark || (p->expiry != 0 &&
-		    clock_real() >= p->expiry);
-		if (due && began >= next) {
-			mark = seen;
-			sweep(p);
-			next = clock_mono();
-			next += (next - began) * SWEEP_COST > SWEEP_EVERY ?
-			    (next - began) * SWEEP_COST : SWEEP_EVERY;
-		}
-		more = fill_all(p);
-	}
-	return NULL;
-}
-
 /* --- status --- */
 
 static void
@@ -791,7 +430,7 @@ status_of(struct pins *p, const struct pin_copy *r, struct pin_status *s,
 	    .selectors = r->selectors, .host = r->host,
 	    .expires = r->expires, .why = why->text, .eta = -1,
 	    .state = "waiting" };
-	if (!is_mine(p, r)) {
+	if (!pins_is_mine(p, r)) {
 		why_set(why, 0, "it belongs to host %s", r->host);
 		return;
 	}
@@ -801,7 +440,7 @@ status_of(struct pins *p, const struct pin_copy *r, struct pin_status *s,
 	s->want = st.want_bytes;
 	s->have = st.have_bytes;
 	lock_take(&p->lock);
-	n = pin_of(p, r->id);
+	n = pins_of(p, r->id);
 	if (n != NULL) {
 		*why = n->why;
 		began = n->began;

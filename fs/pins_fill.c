@@ -193,7 +193,9 @@ fill_many(struct fill_many *m, struct why *why)
 		(void)tell(&r);
 	if (rc == 0 && r.err != 0) {
 		rc = r.err;
-		if (r.failed > 1)
+		if (rc == -ECANCELED)
+			;		/* who asked knows */
+		else if (r.failed > 1)
 			why_set(why, rc, "%s (and %u more files)",
 			    why_text(&r.why, rc), r.failed - 1);
 		else

@@ -7,6 +7,7 @@
 
 #include "base/workers.h"
 #include "fs/pin_text.h"
+#include "fs/pins_rows.h"
 
 #define PIN_THREADS	16
 #define PIN_BYTES	(128u << 20)	/* most bytes of files in flight, one
@@ -47,7 +48,7 @@ struct pins {
 	pthread_t	 thread;
 	_Atomic bool	 stopping;
 	char		 host[65];
-	int64_t		 expiry;	/* the thread's: of the next to expire */
+	int64_t		 expiry;	/* the thread's: the next one's */
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
 	bool		 editing;	/* one change of pins at a time */
@@ -55,5 +56,27 @@ struct pins {
 	bool		 kicked;	/* there may be something to fill */
 	struct pin	*list;
 };
+
+/* --- pins_thread.c --- */
+void	*pins_main(void *pins);
+/* The pin of this id, made if need be (NULL: no memory).  Under p->lock. */
+struct pin *pins_of(struct pins *p, uint64_t id);
+/* One change of pins at a time; the end wakes the thread. */
+void	pins_edit_begin(struct pins *p);
+void	pins_edit_end(struct pins *p);
+/* Makes the cache hold for this pin what its text says now.  must_exist: a
+ * path that does not is -ENOENT.  retlist, may be NULL: all of them. */
+int	pins_renew(struct pins *p, const struct pin_copy *row,
+	    bool must_exist, struct pin_list *retlist, struct why *why);
+/* What a pin waits for, and till when it is left alone; err 0: nothing. */
+void	pins_note_why(struct pins *p, uint64_t id, int err,
+	    const struct why *why);
+/* For cache_pin_each: into the pin_list arg. */
+int	pins_collect(void *arg, uint64_t ino, uint64_t size);
+
+/* --- pins.c --- */
+bool	pins_is_mine(const struct pins *p, const struct pin_copy *r);
+/* Row, reservation and all. */
+int	pins_drop(struct pins *p, const struct pin_copy *row);
 
 #endif

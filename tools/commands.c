@@ -74,7 +74,7 @@ static const struct tool_opt unpin_opts[] = {
 static const struct tool_opt select_opts[] = { SELECTOR_OPTS, { NULL } };
 
 static const struct tool_opt find_opts[] = {
-	{ "print0", '0', NULL, "A NUL after each path in place of a line "
+	{ "null", '0', NULL, "A NUL after each path in place of a line "
 	    "break." },
 	{ "long", 'l', NULL, "Type, permissions, owner, size and time too." },
 	{ "all", 0, NULL, "Directories, symbolic links and all else, not "

@@ -94,7 +94,7 @@ item(void *arg, const json_t *o)
 int
 cmd_find(struct tool *t)
 {
-	struct find f = { .t = t, .zero = tool_opt(t, "print0") != NULL,
+	struct find f = { .t = t, .zero = tool_opt(t, "null") != NULL,
 	    .l = tool_opt(t, "long") != NULL };
 	struct client_fns fns = { NULL, item, &f };
 	struct mount_list l = { NULL, 0 };

@@ -33,7 +33,7 @@
 /* What the child sends when it could not: this, then the sentence. */
 #define FAILED_MARK	'!'
 
-/* --- as mount(8) calls it: mount.gnsfs URL DIR [-sfnv] [-N NS] [-o OPTS] --- */
+/* --- as mount(8) calls it --- */
 
 int
 mount_helper(int argc, char **argv)

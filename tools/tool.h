@@ -51,7 +51,10 @@ struct tool {
 	int			 argc;		/* operands */
 	char			**argv;
 	bool			 json;
-	struct { const struct tool_opt *opt; char *value; } given[TOOL_OPTS_MAX];
+	struct {
+		const struct tool_opt	*opt;
+		char			*value;
+	}			 given[TOOL_OPTS_MAX];
 	unsigned		 ngiven;
 };
 

@@ -1,0 +1,371 @@
+/*
+ * pins_thread: bringing what is pinned and what is here together: membership
+ * when the tree has changed, pins that expire, and filling what is missing,
+ * a pin after the other.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "fs/pins_impl.h"
+#include "fs/ship.h"
+
+#define SWEEP_EVERY	(3 * NSEC_PER_SEC)	/* when the tree changed */
+#define SWEEP_COST	20	/* a sweep's time is at most a 20th of all */
+#define FIRST_PAUSE	(1 * NSEC_PER_SEC)
+#define LAST_PAUSE	(30 * NSEC_PER_SEC)
+#define BATCH		4096			/* files looked at at once */
+
+/* --- the list in memory --- */
+
+struct pin *
+pins_of(struct pins *p, uint64_t id)
+{
+	struct pin *n;
+
+	lock_assert_held(&p->lock);
+	for (n = p->list; n != NULL; n = n->next)
+		if (n->id == id)
+			return n;
+	n = calloc(1, sizeof *n);
+	if (n != NULL) {
+		n->id = id;
+		n->next = p->list;
+		p->list = n;
+	}
+	return n;
+}
+
+void
+pins_edit_begin(struct pins *p)
+{
+	lock_take(&p->lock);
+	while (p->editing)
+		cond_wait(&p->cond, &p->lock);
+	p->editing = true;
+	lock_drop(&p->lock);
+}
+
+void
+pins_edit_end(struct pins *p)
+{
+	lock_take(&p->lock);
+	p->editing = false;
+	p->stale = p->kicked = true;
+	cond_broadcast(&p->cond);
+	lock_drop(&p->lock);
+}
+
+bool
+pins_are_stopping(struct fs *f)
+{
+	return f->pins != NULL && atomic_load(&f->pins->stopping);
+}
+
+/* Which pin holds it is found out by the thread. */
+void
+pins_changed(struct fs *f, uint64_t ino)
+{
+	struct pins *p = f->pins;
+
+	if (p == NULL)
+		return;
+	lock_take(&p->lock);
+	p->stale = true;
+	lock_drop(&p->lock);
+}
+
+/* --- membership --- */
+
+int
+pins_collect(void *arg, uint64_t ino, uint64_t size)
+{
+	return pin_list_add(arg, ino, size);
+}
+
+/* What is pinned and should not be, what should be and is not. */
+static int
+difference(const struct pin_list *want, const struct pin_list *is,
+    struct pin_list *add, uint64_t **retgone, uint64_t *retn)
+{
+	uint64_t i = 0, j = 0, *gone, n = 0;
+	int rc = 0;
+
+	gone = malloc((is->n + 1) * sizeof *gone);
+	if (gone == NULL)
+		return -ENOMEM;
+	while (rc == 0 && (i < want->n || j < is->n)) {
+		if (j == is->n || (i < want->n &&
+		    want->v[i].ino < is->v[j].ino)) {
+			rc = pin_list_add(add, want->v[i].ino,
+			    want->v[i].size);
+			i++;
+		} else if (i == want->n || want->v[i].ino > is->v[j].ino) {
+			gone[n++] = is->v[j++].ino;
+		} else {
+			if (want->v[i].size != is->v[j].size)
+				rc = pin_list_add(add, want->v[i].ino,
+				    want->v[i].size);
+			i++;
+			j++;
+		}
+	}
+	*retgone = gone;
+	*retn = n;
+	return rc;
+}
+
+/* Makes the cache hold for this pin what its text says now. */
+int
+pins_renew(struct pins *p, const struct pin_copy *row, bool must_exist,
+    struct pin_list *retlist, struct why *why)
+{
+	struct pin_list want = { NULL }, is = { NULL }, add = { NULL };
+	struct cache *c = p->f->cache;
+	uint64_t *gone = NULL, ngone = 0;
+	struct pin_text t;
+	int rc;
+
+	rc = pin_text_parse(row->selectors, &t, why);
+	if (rc != 0)
+		return rc;
+	rc = pin_text_run(&t, p->f, must_exist, &want, why);
+	pin_text_done(&t);
+	if (rc == 0)
+		rc = cache_pin_each(c, row->id, pins_collect, &is);
+	if (rc >= 0) {
+		pin_list_sort(&is);
+		rc = difference(&want, &is, &add, &gone, &ngone);
+	}
+	if (rc == 0 && ngone > 0)
+		rc = cache_unpin(c, row->id, gone, ngone);
+	if (rc == 0 && add.n > 0)
+		rc = cache_pin(c, row->id, add.v, add.n, why);
+	if (rc == 0 && retlist != NULL) {
+		*retlist = want;
+		want = (struct pin_list){ NULL };
+	}
+	free(gone);
+	pin_list_done(&add);
+	pin_list_done(&is);
+	pin_list_done(&want);
+	return rc;
+}
+
+void
+pins_note_why(struct pins *p, uint64_t id, int err, const struct why *why)
+{
+	struct pin *n;
+
+	lock_take(&p->lock);
+	n = pins_of(p, id);
+	if (n != NULL) {
+		n->why.text[0] = '\0';
+		if (err != 0) {
+			why_set(&n->why, err, "%s", why_text(why, err));
+			n->pause = n->pause == 0 ? FIRST_PAUSE :
+			    n->pause * 2 > LAST_PAUSE ? LAST_PAUSE :
+			    n->pause * 2;
+			n->retry_at = clock_mono() + n->pause;
+		} else {
+			n->pause = n->retry_at = 0;
+		}
+	}
+	lock_drop(&p->lock);
+}
+
+/* --- the thread --- */
+
+/* Of pins that are no more, nothing is kept in memory. */
+static void
+forget_others(struct pins *p, const struct pin_rows *rows)
+{
+	struct pin *n, **at = &p->list;
+	unsigned i;
+
+	lock_take(&p->lock);
+	while ((n = *at) != NULL) {
+		for (i = 0; i < rows->n && rows->v[i].id != n->id; i++)
+			;
+		if (i < rows->n || n->waiters > 0 || n->began != 0) {
+			at = &n->next;
+			continue;
+		}
+		*at = n->next;
+		free(n);
+	}
+	lock_drop(&p->lock);
+}
+
+/* Drops what expired, renews the others. */
+static void
+sweep(struct pins *p)
+{
+	struct pin_rows rows = { NULL, 0 };
+	struct why why;
+	int64_t now = clock_real();
+	unsigned i;
+	int rc;
+
+	pins_edit_begin(p);
+	lock_take(&p->lock);
+	p->stale = false;
+	lock_drop(&p->lock);
+	p->expiry = 0;
+	if (pin_rows_read(p->f, &rows) != 0)
+		goto out;
+	forget_others(p, &rows);
+	for (i = 0; i < rows.n && !atomic_load(&p->stopping); i++) {
+		if (!pins_is_mine(p, &rows.v[i]))
+			continue;
+		if (rows.v[i].expires != 0 && rows.v[i].expires <= now &&
+		    fs_may_write(p->f) == 0) {
+			log_info("pin expired", "name=%s",
+			    LOG_Q(rows.v[i].name));
+			(void)pins_drop(p, &rows.v[i]);
+			continue;
+		}
+		if (rows.v[i].expires != 0 && (p->expiry == 0 ||
+		    rows.v[i].expires < p->expiry))
+			p->expiry = rows.v[i].expires;
+		why.text[0] = '\0';
+		rc = pins_renew(p, &rows.v[i], false, NULL, &why);
+		lock_take(&p->lock);
+		(void)pins_of(p, rows.v[i].id);
+		lock_drop(&p->lock);
+		if (rc != 0)
+			pins_note_why(p, rows.v[i].id, rc, &why);
+	}
+out:
+	pin_rows_done(&rows);
+	lock_take(&p->lock);
+	p->editing = false;
+	cond_broadcast(&p->cond);
+	lock_drop(&p->lock);
+}
+
+struct missing { struct pin_list list; };
+
+static int
+add_missing(void *arg, uint64_t ino, uint64_t size)
+{
+	struct missing *m = arg;
+	int rc = pin_list_add(&m->list, ino, size);
+
+	return rc != 0 ? rc : m->list.n >= BATCH;
+}
+
+/* One pin's missing files, a batch of them.  True: there was something. */
+static bool
+fill_pin(struct pins *p, struct pin *n)
+{
+	struct missing miss = { { NULL } };
+	struct fill_many m = { .f = p->f, .pool = p->pool,
+	    .prio = WORK_BACKGROUND, .list = &miss.list,
+	    .stop = &p->stopping, .arrived = &n->arrived };
+	struct cache_pin_stat before = { 0 }, after = { 0 };
+	struct why why = { "" };
+	bool some;
+	int rc;
+
+	rc = cache_pin_missing(p->f->cache, n->id, add_missing, &miss);
+	pin_list_sort(&miss.list);
+	some = rc >= 0 && miss.list.n > 0;
+	if (some) {
+		(void)cache_pin_stat(p->f->cache, n->id, &before);
+		rc = fill_many(&m, &why);
+		(void)cache_pin_stat(p->f->cache, n->id, &after);
+	}
+	/* Fetched, but not kept: the disk below is full. */
+	if (some && rc == 0 && after.have_bytes <= before.have_bytes &&
+	    after.have_files <= before.have_files)
+		rc = why_set(&why, -ENOSPC, "what was fetched could not be "
+		    "kept; is the disk of the cache full?");
+	pin_list_done(&miss.list);
+	pins_note_why(p, n->id, rc < 0 && rc != -ECANCELED ? rc : 0, &why);
+	return some && rc == 0;
+}
+
+/* The next pin that may want filling, marked as being filled; NULL: none. */
+static struct pin *
+next_pin(struct pins *p, uint64_t after)
+{
+	int64_t now = clock_mono();
+	struct pin *n, *best = NULL;
+
+	lock_take(&p->lock);
+	for (n = p->list; n != NULL; n = n->next)
+		if (n->id > after && n->waiters == 0 && n->retry_at <= now &&
+		    (best == NULL || n->id < best->id))
+			best = n;
+	if (best != NULL) {
+		best->began = now;
+		atomic_store(&best->arrived, 0);
+	}
+	lock_drop(&p->lock);
+	return best;
+}
+
+static bool
+fill_all(struct pins *p)
+{
+	bool any = false;
+	uint64_t after = 0;
+	struct pin *n;
+
+	while (!atomic_load(&p->stopping) &&
+	    (n = next_pin(p, after)) != NULL) {
+		after = n->id;
+		any = fill_pin(p, n) || any;
+		lock_take(&p->lock);
+		n->began = 0;
+		lock_drop(&p->lock);
+	}
+	return any;
+}
+
+/* Where the tree is: what changes when anything in it may have. */
+static uint64_t
+tree_mark(struct fs *f)
+{
+	struct ship_status s;
+
+	ship_status(f, &s);
+	return s.lsn * 31 + (uint64_t)counter_get(ops_journalled);
+}
+
+void *
+pins_main(void *arg)
+{
+	struct pins *p = arg;
+	int64_t began, next = 0;
+	uint64_t mark = 0, seen;
+	bool more = false, due;
+
+	pthread_setname_np(pthread_self(), "gnsfs-pins");
+	while (!atomic_load(&p->stopping)) {
+		lock_take(&p->lock);
+		if (!more && !p->kicked && !atomic_load(&p->stopping))
+			(void)cond_wait_until(&p->cond, &p->lock,
+			    clock_mono() + NSEC_PER_SEC);
+		p->kicked = false;
+		due = p->stale;
+		lock_drop(&p->lock);
+		seen = tree_mark(p->f);
+		began = clock_mono();
+		due = due || seen != mark || (p->expiry != 0 &&
+		    clock_real() >= p->expiry);
+		if (due && began >= next) {
+			mark = seen;
+			sweep(p);
+			next = clock_mono();
+			next += (next - began) * SWEEP_COST > SWEEP_EVERY ?
+			    (next - began) * SWEEP_COST : SWEEP_EVERY;
+		}
+		more = fill_all(p);
+	}
+	return NULL;
+}
