@@ -11,7 +11,6 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "cache/small.h"
-#include "fs/io.h"
 #include "fs/stores.h"
 #include "meta/journal.h"
 
@@ -329,61 +328,5 @@ content_drop(struct fs *f, uint64_t ino)
 	if (bfile_get(f->cache, ino, &b) == 0) {
 		content_forget(f, b);
 		bfile_put(b);
-	}
-}
-
-/* --- trying again --- */
-
-/* Vnodes that could not be settled: kept alive by a reference here. */
-static struct lock retry_lock = LOCK_INIT(RANK_FILE - 1, "retry");
-static struct retry { struct vnode *v; struct retry *next; } *retries;
-
-void
-content_retry_later(struct fs *f, struct vnode *v)
-{
-	struct retry *r = malloc(sizeof *r);
-	struct vnode *same = NULL;
-
-	if (r == NULL || vnode_get(f, v->ino, &same) != 0) {
-		free(r);		/* the index still names it: io_recover */
-		return;
-	}
-	lock_take(&retry_lock);
-	r->v = same;
-	r->next = retries;
-	retries = r;
-	lock_drop(&retry_lock);
-}
-
-void
-content_retry(struct fs *f)
-{
-	struct retry *list, *r;
-
-	lock_take(&retry_lock);
-	list = retries;
-	retries = NULL;
-	lock_drop(&retry_lock);
-	while ((r = list) != NULL) {
-		struct handle *h = calloc(1, sizeof *h);
-
-		list = r->next;
-		if (h == NULL) {
-			content_retry_later(f, r->v);
-			vnode_put(f, r->v);
-			free(r);
-			continue;
-		}
-		/* As if it were closed once more. */
-		vnode_enter(r->v);
-		r->v->opens++;
-		r->v->writers++;
-		if (r->v->b != NULL)
-			bfile_writers(r->v->b, 1);
-		vnode_leave(r->v);
-		h->v = r->v;
-		h->writes = true;
-		io_release(f, h);
-		free(r);
 	}
 }

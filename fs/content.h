@@ -43,8 +43,4 @@ void	content_drop(struct fs *f, uint64_t ino);
 /* Keeps the extents of a file that is open and has lost its last name. */
 void	content_hold(struct fs *f, struct vnode *v);
 
-/* A file whose settling failed: kept in core and tried again by io_tick. */
-void	content_retry_later(struct fs *f, struct vnode *v);
-void	content_retry(struct fs *f);
-
 #endif

@@ -10,6 +10,7 @@
  *            snapshots, being fenced
  *   upload   large files' bytes to stores, oldest first
  *   vnode    files that are open or dirty, in core
+ *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
  *   import   adopting a bucket
  *   pins     pins, warm, evict
@@ -49,6 +50,7 @@ struct fs {
 	struct stores		*stores;
 	struct ship		*ship;
 	struct upload		*upload;
+	struct settler		*settler;
 	struct vnodes		*vnodes;
 	struct fill		*fill;
 	struct pins		*pins;

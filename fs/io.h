@@ -75,7 +75,7 @@ int	io_journal_dirty(struct fs *f, uint64_t top, uint64_t *retseq);
 /* After an unclean end: files that cache_recover names. */
 int	io_recover(struct fs *f);
 /* Now and then, from upload's thread: files that stay open and dirty are
- * journalled every 30 s; what could not be settled at close is tried again. */
+ * journalled every 30 s. */
 void	io_tick(struct fs *f);
 /* gnsfs sync: journal what is dirty, upload, land. */
 int	io_sync(struct fs *f, uint64_t top, int64_t deadline, struct why *why);

@@ -32,6 +32,7 @@
 #include "fs/home.h"
 #include "fs/io.h"
 #include "fs/pins.h"
+#include "fs/settle.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
 #include "fs/upload.h"
@@ -334,6 +335,8 @@ start_parts(struct fs *f, struct store **home, int64_t deadline,
 		*home = NULL;
 	}
 	if (err == 0)
+		err = settle_start(f);
+	if (err == 0)
 		err = io_recover(f);
 	if (err == 0)
 		err = ship_start(f, deadline, why);
@@ -487,6 +490,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		control_stop(f);
 	if (f->pins != NULL)
 		pins_stop(f);
+	settle_stop(f);
 	if (f->ship != NULL && f->upload != NULL && deadline > 0 &&
 	    fs_may_write(f) == 0 && io_sync(f, 0, deadline, &why) != 0)
 		log_warn("not everything is stored yet; it is kept and "

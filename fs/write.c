@@ -2,12 +2,8 @@
  * Writing: from the first write to the journal.
  *
  * There is one write path (F2): bytes go to a backing file; when the last
- * writer closes (or on fsync, for a small file) the content is *settled*:
- *   small (≤ 64 KiB)  the bytes become a row in the transaction that journals
- *                     the `extents` op; the backing file goes back to the pool
- *   large             the op is journalled and waits for its upload
- * Until then the backing file is the truth, and the cache's index names it as
- * dirty, so that kill −9 loses nothing (K2; io_recover).
+ * writer closes (or on fsync, for a small file) the content is *settled*
+ * (settle.h).
  *
  * The gate of the vnode (vnode_enter, vnode_share) keeps settling and writing
  * apart; reads need neither.
@@ -23,136 +19,13 @@
 #include "base/sys.h"
 #include "fs/content.h"
 #include "fs/io.h"
+#include "fs/settle.h"
 #include "fs/ship.h"
 #include "fs/upload.h"
 #include "meta/journal.h"
 
 #define ROOM_STEP	(16u << 20)	/* bytes asked of the cache at a time */
 #define OPEN_DIRTY_MAX	(30 * NSEC_PER_SEC)
-
-/* --- settling --- */
-
-struct settle {
-	struct fs	*f;
-	struct vnode	*v;
-	struct bfile	*b;
-	struct op	 op;
-	struct buf	 bytes;
-	bool		 small;
-	uint64_t	 seq;
-};
-
-static int
-settle_tx(struct sqc *c, void *arg)
-{
-	struct settle *s = arg;
-	int err;
-
-	if (s->small) {
-		err = journal(s->f->meta, c, &s->op,
-		    s->bytes.len > 0 ? NEEDS_PACK : NEEDS_NOTHING,
-		    s->bytes.p, s->bytes.len, &s->seq);
-		return err != 0 ? err : bfile_forget_tx(c, s->b);
-	}
-	err = journal(s->f->meta, c, &s->op, NEEDS_UPLOAD, NULL, 0, &s->seq);
-	return err != 0 ? err : bfile_closed(c, s->b, s->seq);
-}
-
-static void
-fill_op(struct settle *s, uint64_t size)
-{
-	struct vnode *v = s->v;
-	int64_t wrote;
-
-	s->op.kind = OP_EXTENTS;
-	s->op.ino = v->ino;
-	s->op.size = size;
-	lock_take(&v->lock);
-	wrote = v->wrote != 0 ? v->wrote : bfile_mtime(s->b);
-	s->op.mtime = v->mtime_set ? v->attr.mtime : wrote;
-	s->op.ctime = v->attr.ctime > wrote ? v->attr.ctime : wrote;
-	lock_drop(&v->lock);
-	if (s->small)
-		s->op.flags = EXT_WHOLE;
-}
-
-/* The content goes: no name is left. In the gate. */
-static void
-drop_backing(struct fs *f, struct vnode *v)
-{
-	struct bfile *b = vnode_backing(v);
-
-	if (b == NULL)
-		return;
-	content_forget(f, b);
-	vnode_set_backing(v, NULL);
-	bfile_put(b);
-	v->dirty = false;
-}
-
-static void
-settled(struct settle *s, uint64_t size)
-{
-	struct vnode *v = s->v;
-
-	lock_take(&v->lock);
-	v->dirty = false;
-	v->truncated = false;
-	v->attr.size = size;
-	v->attr.mtime = s->op.mtime;
-	v->attr.ctime = s->op.ctime;
-	lock_drop(&v->lock);
-	if (s->small) {
-		bfile_forget(s->b);
-		vnode_set_backing(v, NULL);
-		ship_kick(s->f);
-	} else {
-		(void)bfile_keep(s->b);
-		upload_kick(s->f);
-	}
-}
-
-/*
- * Journals the `extents` op for what was written.  In the gate.  durable:
- * with the commit synced (a small file's fsync is this one sync).
- */
-static int
-settle(struct fs *f, struct vnode *v, bool durable)
-{
-	struct settle s = { .f = f, .v = v };
-	uint64_t size;
-	int err = 0;
-
-	s.b = vnode_backing(v);
-	if (s.b == NULL || !v->dirty)
-		goto out;
-	size = bfile_size(s.b);
-	s.small = size <= META_SMALL_MAX && bfile_has(s.b, 0, size) == 1;
-	fill_op(&s, size);
-	if (s.small && size > 0) {
-		void *p = buf_grow(&s.bytes, size);
-
-		err = p == NULL ? -ENOMEM :
-		    sys_pread_all(bfile_fd(s.b), p, size, 0);
-		if (err != 0)
-			goto out;
-		s.bytes.len = size;
-	}
-	if (!s.small && v->truncated && !bfile_is_synced(s.b))
-		err = bfile_sync(s.b);				/* L11 */
-	if (err == 0)
-		err = (durable ? sq_write_sync : sq_write)(meta_sq(f->meta),
-		    settle_tx, &s);
-	if (err == -ENOENT) {		/* unlinked meanwhile: B7 */
-		v->unlinked = true;
-		err = 0;
-	} else if (err == 0)
-		settled(&s, size);
-out:
-	bfile_put(s.b);
-	buf_done(&s.bytes);
-	return err;
-}
 
 /* --- getting ready to write --- */
 
@@ -324,6 +197,8 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 	vnode_enter(h->v);
 	if (flags & O_TRUNC)
 		err = truncate_entered(f, h->v, 0);
+	if (err == 0 && (flags & O_TRUNC) && !h->writes && h->v->writers == 0)
+		err = settle_now(f, h->v, false);	/* no last writer will */
 	if (err == 0) {
 		h->v->opens++;
 		if (h->writes) {
@@ -428,7 +303,7 @@ void
 io_release(struct fs *f, struct handle *h)
 {
 	struct vnode *v = h->v;
-	int err = 0;
+	bool later;
 
 	vnode_enter(v);
 	v->opens--;
@@ -440,21 +315,17 @@ io_release(struct fs *f, struct handle *h)
 		if (v->writers == 0 && !v->dirty && v->b != NULL &&
 		    bfile_is_dirty(v->b) && bfile_size(v->b) == 0 &&
 		    v->attr.size == 0)
-			drop_backing(f, v);
-		if (v->writers == 0 && v->dirty && !v->unlinked)
-			err = settle(f, v, false);
+			settle_drop(f, v);
 	}
 	if (v->opens == 0 && v->unlinked)
-		drop_backing(f, v);
+		settle_drop(f, v);
+	later = v->writers == 0 && v->dirty && !v->unlinked;
 	vnode_leave(v);
-	if (err != 0) {
-		log_error("a closed file could not be journalled; its bytes "
-		    "are kept and it is tried again", "ino=%llu err=%d",
-		    (unsigned long long)v->ino, err);
-		content_retry_later(f, v);
-	}
-	vnode_put(f, v);
 	free(h);
+	if (later)
+		settle_later(f, v);
+	else
+		vnode_put(f, v);
 }
 
 int
@@ -468,7 +339,7 @@ io_fsync(struct fs *f, struct handle *h, bool data_only)
 	vnode_enter(v);
 	if (v->dirty && !v->unlinked && v->b != NULL &&
 	    bfile_size(v->b) <= META_SMALL_MAX) {
-		err = settle(f, v, true);
+		err = settle_now(f, v, true);
 		small = err == 0 && v->b == NULL;
 	}
 	vnode_leave(v);
@@ -500,7 +371,7 @@ io_truncate(struct fs *f, uint64_t ino, uint64_t size)
 		vnode_enter(v);
 		err = truncate_entered(f, v, size);
 		if (err == 0 && v->writers == 0)
-			err = settle(f, v, false);
+			err = settle_now(f, v, false);
 		vnode_leave(v);
 	}
 	vnode_put(f, v);
@@ -622,7 +493,7 @@ journal_one(void *arg, struct vnode *v)
 		return;
 	vnode_enter(v);
 	if (v->dirty && !v->unlinked)
-		err = settle(j->f, v, false);
+		err = settle_now(j->f, v, false);
 	vnode_leave(v);
 	if (err != 0 && j->err == 0)
 		j->err = err;
@@ -653,7 +524,6 @@ io_tick(struct fs *f)
 	    .older = clock_mono() - OPEN_DIRTY_MAX };
 
 	vnodes_each(f, journal_one, &j);
-	content_retry(f);
 }
 
 int
@@ -698,7 +568,7 @@ recover_one(void *arg, const struct cache_orphan *o)
 	}
 	if (err == 0 && v->b != NULL) {
 		v->dirty = true;
-		err = settle(f, v, false);
+		err = settle_now(f, v, false);
 	}
 	vnode_leave(v);
 	vnode_put(f, v);

@@ -1,0 +1,373 @@
+/* See settle.h. */
+#include "fs/settle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "fs/content.h"
+#include "fs/ship.h"
+#include "fs/upload.h"
+#include "meta/journal.h"
+
+#define GROUP		64		/* files of one commit */
+#define GATHER		(4 * NSEC_PER_MSEC)	/* how long others may join */
+#define ENOUGH		24		/* not waited for more */
+#define QUEUE_MAX	256		/* beyond, the closer settles itself */
+#define PAUSE		(1 * NSEC_PER_SEC)	/* after a failure */
+
+struct queued { struct queued *next; struct vnode *v; };
+
+struct settler {
+	struct lock	 lock;
+	struct cond	 cond;
+	pthread_t	 thread;
+	struct queued	*head, **tail;
+	unsigned	 n;
+	bool		 stop;
+};
+
+/* One file's way into the journal. */
+struct settle {
+	struct fs	*f;
+	struct vnode	*v;
+	struct bfile	*b;
+	struct op	 op;
+	struct buf	 bytes;
+	bool		 small;
+	uint64_t	 seq;
+};
+
+/* --- one file, in its gate --- */
+
+static int
+settle_tx(struct sqc *c, void *arg)
+{
+	struct settle *s = arg;
+	int err;
+
+	if (s->small) {
+		err = journal(s->f->meta, c, &s->op,
+		    s->bytes.len > 0 ? NEEDS_PACK : NEEDS_NOTHING,
+		    s->bytes.p, s->bytes.len, &s->seq);
+		return err != 0 ? err : bfile_forget_tx(c, s->b);
+	}
+	err = journal(s->f->meta, c, &s->op, NEEDS_UPLOAD, NULL, 0, &s->seq);
+	return err != 0 ? err : bfile_closed(c, s->b, s->seq);
+}
+
+static void
+fill_op(struct settle *s, uint64_t size)
+{
+	struct vnode *v = s->v;
+	int64_t wrote;
+
+	s->op.kind = OP_EXTENTS;
+	s->op.ino = v->ino;
+	s->op.size = size;
+	lock_take(&v->lock);
+	wrote = v->wrote != 0 ? v->wrote : bfile_mtime(s->b);
+	s->op.mtime = v->mtime_set ? v->attr.mtime : wrote;
+	s->op.ctime = v->attr.ctime > wrote ? v->attr.ctime : wrote;
+	lock_drop(&v->lock);
+	if (s->small)
+		s->op.flags = EXT_WHOLE;
+}
+
+/* 1: s is ready for its transaction; 0: there is nothing to settle. */
+static int
+prepare(struct fs *f, struct vnode *v, struct settle *s)
+{
+	uint64_t size;
+	void *p;
+	int err;
+
+	*s = (struct settle){ .f = f, .v = v };
+	if (!v->dirty || v->unlinked)
+		return 0;
+	s->b = vnode_backing(v);
+	if (s->b == NULL)
+		return 0;
+	size = bfile_size(s->b);
+	s->small = size <= META_SMALL_MAX && bfile_has(s->b, 0, size) == 1;
+	fill_op(s, size);
+	if (s->small && size > 0) {
+		p = buf_grow(&s->bytes, size);
+		err = p == NULL ? -ENOMEM :
+		    sys_pread_all(bfile_fd(s->b), p, size, 0);
+		if (err != 0)
+			return err;
+		s->bytes.len = size;
+	}
+	if (!s->small && v->truncated && !bfile_is_synced(s->b)) {
+		err = bfile_sync(s->b);					/* L11 */
+		if (err != 0)
+			return err;
+	}
+	return 1;
+}
+
+/* After the transaction gave err. */
+static int
+finish(struct settle *s, int err)
+{
+	struct vnode *v = s->v;
+
+	if (err == -ENOENT) {		/* unlinked meanwhile: B7 */
+		v->unlinked = true;
+		return 0;
+	}
+	if (err != 0)
+		return err;
+	lock_take(&v->lock);
+	v->dirty = false;
+	v->truncated = false;
+	v->attr.size = s->op.size;
+	v->attr.mtime = s->op.mtime;
+	v->attr.ctime = s->op.ctime;
+	lock_drop(&v->lock);
+	if (s->small) {
+		bfile_forget(s->b);
+		vnode_set_backing(v, NULL);
+		ship_kick(s->f);
+	} else {
+		(void)bfile_keep(s->b);
+		upload_kick(s->f);
+	}
+	return 0;
+}
+
+static void
+settle_done(struct settle *s)
+{
+	bfile_put(s->b);
+	buf_done(&s->bytes);
+}
+
+int
+settle_now(struct fs *f, struct vnode *v, bool durable)
+{
+	struct settle s;
+	int err = prepare(f, v, &s);
+
+	if (err == 1) {
+		err = (durable ? sq_write_sync : sq_write)(meta_sq(f->meta),
+		    settle_tx, &s);
+		err = finish(&s, err);
+	}
+	settle_done(&s);
+	return err;
+}
+
+void
+settle_drop(struct fs *f, struct vnode *v)
+{
+	struct bfile *b = vnode_backing(v);
+
+	if (b == NULL)
+		return;
+	content_forget(f, b);
+	vnode_set_backing(v, NULL);
+	bfile_put(b);
+	v->dirty = false;
+}
+
+/* --- many, by the thread --- */
+
+struct group { struct settle *v; unsigned n; };
+
+static int
+group_tx(struct sqc *c, void *arg)
+{
+	struct group *g = arg;
+	unsigned i;
+	int err = 0;
+
+	for (i = 0; i < g->n && err == 0; i++)
+		err = settle_tx(c, &g->v[i]);
+	return err;
+}
+
+/* v's reference goes, or back into the queue when it is still dirty. */
+static bool
+let_go(struct fs *f, struct vnode *v, int err)
+{
+	if (err == 0 && v->unlinked && v->opens == 0)
+		settle_drop(f, v);
+	vnode_leave(v);
+	if (err == 0) {
+		vnode_put(f, v);
+		return true;
+	}
+	log_error("a closed file could not be journalled; its bytes are kept "
+	    "and it is tried again", "ino=%llu err=%d",
+	    (unsigned long long)v->ino, err);
+	settle_later(f, v);
+	return false;
+}
+
+/* Settles the n vnodes of the list; false: some are to be tried again. */
+static bool
+settle_group(struct fs *f, struct queued *list)
+{
+	static struct settle s[GROUP];	/* the thread's alone */
+	struct group g = { .v = s };
+	struct vnode *idle[GROUP];
+	struct queued *q;
+	unsigned i, nidle = 0;
+	bool all = true;
+	int err;
+
+	for (; (q = list) != NULL; free(q)) {
+		list = q->next;
+		vnode_enter(q->v);
+		err = q->v->writers > 0 ? 0 : prepare(f, q->v, &s[g.n]);
+		if (err == 1) {
+			g.n++;
+			continue;
+		}
+		if (q->v->writers == 0)
+			settle_done(&s[g.n]);
+		if (err == 0)
+			idle[nidle++] = q->v;
+		else
+			all = let_go(f, q->v, err) && all;
+	}
+	for (i = 0; i < nidle; i++)
+		all = let_go(f, idle[i], 0) && all;
+	err = g.n == 0 ? 0 : sq_write(meta_sq(f->meta), group_tx, &g);
+	for (i = 0; i < g.n; i++) {
+		/* one that fails must not hold up the others */
+		int one = err == 0 ? 0 :
+		    sq_write(meta_sq(f->meta), settle_tx, &s[i]);
+
+		one = finish(&s[i], one);
+		settle_done(&s[i]);
+		all = let_go(f, s[i].v, one) && all;
+	}
+	return all;
+}
+
+/* Up to GROUP of the queue; the lock is held. */
+static struct queued *
+take_group(struct settler *st)
+{
+	struct queued *list = st->head, **p = &st->head;
+	unsigned n;
+
+	for (n = 0; n < GROUP && *p != NULL; n++)
+		p = &(*p)->next;
+	st->n -= n;
+	if (*p == NULL)
+		st->tail = &st->head;
+	st->head = *p;
+	if (list != st->head)
+		*p = NULL;
+	return n > 0 ? list : NULL;
+}
+
+static void *
+settler(void *arg)
+{
+	struct fs *f = arg;
+	struct settler *st = f->settler;
+	struct queued *list;
+	int64_t until;
+	bool ok = true;
+
+	lock_take(&st->lock);
+	while (!st->stop || st->n > 0) {
+		if (st->n == 0) {
+			cond_wait(&st->cond, &st->lock);
+			continue;
+		}
+		until = clock_mono() + (ok ? GATHER : PAUSE);
+		while (!st->stop && (!ok || st->n < ENOUGH) &&
+		    cond_wait_until(&st->cond, &st->lock, until) == 0)
+			;
+		list = take_group(st);
+		lock_drop(&st->lock);
+		ok = settle_group(f, list);
+		lock_take(&st->lock);
+		if (st->stop && !ok)
+			break;		/* io_recover finds it */
+	}
+	lock_drop(&st->lock);
+	return NULL;
+}
+
+void
+settle_later(struct fs *f, struct vnode *v)
+{
+	struct settler *st = f->settler;
+	struct queued *q = malloc(sizeof *q);
+	bool full;
+
+	lock_take(&st->lock);
+	full = q == NULL || st->n >= QUEUE_MAX;
+	if (!full) {
+		*q = (struct queued){ .v = v };
+		*st->tail = q;
+		st->tail = &q->next;
+		st->n++;
+		if (st->n == 1 || st->n >= ENOUGH)
+			cond_signal(&st->cond);
+	}
+	lock_drop(&st->lock);
+	if (!full)
+		return;
+	free(q);
+	vnode_enter(v);
+	if (v->writers == 0 && settle_now(f, v, false) != 0)
+		log_error("a closed file could not be journalled; its bytes "
+		    "are kept for the next mount", "ino=%llu",
+		    (unsigned long long)v->ino);
+	vnode_leave(v);
+	vnode_put(f, v);
+}
+
+int
+settle_start(struct fs *f)
+{
+	struct settler *st = calloc(1, sizeof *st);
+	int err;
+
+	if (st == NULL)
+		return -ENOMEM;
+	st->tail = &st->head;
+	lock_init(&st->lock, RANK_UPLOAD + 1, "settler");
+	cond_init(&st->cond);
+	f->settler = st;
+	err = -pthread_create(&st->thread, NULL, settler, f);
+	if (err != 0) {
+		f->settler = NULL;
+		free(st);
+	}
+	return err;
+}
+
+void
+settle_stop(struct fs *f)
+{
+	struct settler *st = f->settler;
+	struct queued *q;
+
+	if (st == NULL)
+		return;
+	lock_take(&st->lock);
+	st->stop = true;
+	cond_signal(&st->cond);
+	lock_drop(&st->lock);
+	(void)pthread_join(st->thread, NULL);
+	while ((q = st->head) != NULL) {
+		st->head = q->next;
+		vnode_put(f, q->v);
+		free(q);
+	}
+	f->settler = NULL;
+	cond_done(&st->cond);
+	lock_done(&st->lock);
+	free(st);
+}

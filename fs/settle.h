@@ -1,0 +1,33 @@
+/*
+ * settle: what was written becomes an operation (F2; write.c says when).
+ *
+ *   small (≤ 64 KiB)  the bytes become a row in the transaction that journals
+ *                     the `extents` op; the backing file goes back to the pool
+ *   large             the op is journalled and waits for its upload
+ *
+ * After the last close it is done by one thread, off the critical path and
+ * grouped: what was closed within a few milliseconds shares a commit.  Until
+ * then the backing file is the truth, and the cache's index names it as dirty,
+ * so that kill −9 loses nothing (K2; io_recover).  What cannot be settled (a
+ * full disk) stays queued and is tried again.
+ */
+#ifndef FS_SETTLE_H
+#define FS_SETTLE_H
+
+#include "fs/fs.h"
+#include "fs/vnode.h"
+
+struct settler;
+
+int	settle_start(struct fs *f);
+void	settle_stop(struct fs *f);	/* settles what is queued, then ends */
+
+/* In the gate of v.  durable: with the commit synced (a small file's fsync is
+ * this one sync).  0, also when there is nothing to do; -errno: still dirty. */
+int	settle_now(struct fs *f, struct vnode *v, bool durable);
+/* Soon, by the thread; takes the caller's reference to v. */
+void	settle_later(struct fs *f, struct vnode *v);
+/* In the gate: no name is left, the backing file goes. */
+void	settle_drop(struct fs *f, struct vnode *v);
+
+#endif
