@@ -160,7 +160,7 @@ struct profile {
 	bool		 is_config;	/* sections are "profile NAME" there */
 	bool		 found;
 	char		*id, *secret, *token, *region;
-	char		 other[64];	/* a way to credentials we do not know */
+	char		 other[64]; /* a way to credentials we do not know */
 };
 
 static void

@@ -64,7 +64,7 @@ struct http_resp {
 	struct buf	 body;		/* what was not for the sink */
 	uint64_t	 received;	/* body bytes in all */
 	int		 err;		/* the source's -errno */
-	char		 error[256];	/* what libcurl says; "" after an answer */
+	char		 error[256]; /* what libcurl says; "" after an answer */
 };
 
 /* Called once, when status and headers are there. */
@@ -85,7 +85,7 @@ struct http_req {
 	void		*read_arg;	/* as struct store_src: n or -errno */
 	uint64_t	 body_off;	/* of its first byte in the source */
 	bool		 expect;	/* ask before sending it (a 412 then
-					   comes over a connection still good) */
+					   comes over one still good) */
 	bool		 fresh;		/* not over a reused connection */
 
 	/* Answer.  accept NULL: all into resp->body. */
@@ -100,8 +100,8 @@ struct http_req {
 };
 
 struct http_opts {
-	const char	*ca;		/* file of certificates; NULL: system's */
-	bool		 no_proxy;	/* loopback: whatever the environment says */
+	const char	*ca;	/* file of certificates; NULL: system's */
+	bool		 no_proxy; /* loopback: whatever the environment says */
 };
 
 struct http;			/* a pool */

@@ -51,11 +51,11 @@ struct range {
 	walk_key	 end;		/* "": none */
 	bool		 end_in;	/* a key that is the end is within */
 	unsigned	 pages;		/* taken since begin */
-	size_t		 alike;		/* bytes that the last page's keys share */
-	size_t		 vary;		/* known: far keys differ there or before */
+	size_t		 alike;	/* bytes that the last page's keys share */
+	size_t		 vary;	/* known: far keys differ there or before */
 	bool		 fresh;		/* a page came since the last sharing */
 	unsigned	 probes;	/* guesses under way in it */
-	unsigned	 misses;	/* guesses in vain since the last page */
+	unsigned	 misses; /* guesses in vain since the last page */
 };
 
 struct walk {
@@ -70,7 +70,8 @@ struct walk {
 	struct range	*ranges;	/* parallel of them; one a worker */
 	unsigned	 busy;		/* workers that list or guess */
 	unsigned	 pages;		/* taken in all */
-	unsigned	 shares, misses; /* in all, guesses under way with them */
+	/* in all, guesses under way with them */
+	unsigned	 shares, misses;
 	bool		 over;		/* done, or failed */
 	bool		 emitting;	/* somebody is within `each` */
 	enum store_rc	 rc;

@@ -10,8 +10,8 @@
 	X(store_bytes_out, "bytes", COUNT, "bytes sent to stores") \
 	X(ops_journalled, "ops", COUNT, "changes journalled") \
 	X(ops_pending, "ops", GAUGE, "changes not yet in the log") \
-	X(segments_landed, "segments", COUNT, "log segments of this host landed") \
-	X(segments_lost, "segments", COUNT, "log slots another host took first") \
+	X(segments_landed, "segments", COUNT, "log segments that landed") \
+	X(segments_lost, "segments", COUNT, "log slots others took first") \
 	X(snapshots_written, "snapshots", COUNT, "snapshots written") \
 	X(packs_written, "packs", COUNT, "packs of small files uploaded") \
 	X(uploads_done, "uploads", COUNT, "large files uploaded") \

@@ -40,10 +40,10 @@ struct sqc;		/* a connection of it, lent to one thread */
 struct sqs;		/* a statement of a connection */
 
 struct sq_opts {
-	unsigned	page_size;	/* bytes; 0 = 4096; new databases only */
-	unsigned	cache_kib;	/* page cache of each connection; 0 = 8192 */
+	unsigned	page_size; /* bytes; 0 = 4096; new databases only */
+	unsigned	cache_kib; /* page cache of each connection; 0 = 8192 */
 	unsigned	mmap_mib;	/* 0 = none */
-	unsigned	readers;	/* most at once; 0 = 16; more callers wait */
+	unsigned	readers; /* most at once; 0 = 16; more callers wait */
 };
 
 enum { SQ_GROUP = 512 };
@@ -83,15 +83,17 @@ int64_t	sq_changes(struct sqc *c);		/* rows of the last statement */
 int64_t	sq_last_rowid(struct sqc *c);
 
 void	sqs_int(struct sqs *s, int i, int64_t v);	/* i from 1 */
-void	sqs_blob(struct sqs *s, int i, const void *p, size_t n); /* borrowed till reset */
-void	sqs_text(struct sqs *s, int i, const char *p);		/* borrowed till reset */
+/* borrowed till reset */
+void	sqs_blob(struct sqs *s, int i, const void *p, size_t n);
+void	sqs_text(struct sqs *s, int i, const char *p); /* borrowed till reset */
 void	sqs_null(struct sqs *s, int i);
 /* 1 a row, 0 done (the statement is then reset), -errno. */
 int	sqs_step(struct sqs *s);
 void	sqs_reset(struct sqs *s);	/* also forgets what was bound */
-int	sqs_run(struct sqs *s);		/* step to the end, reset: 0 or -errno */
+int	sqs_run(struct sqs *s);	/* step to the end, reset: 0 or -errno */
 int64_t	sqs_col_int(struct sqs *s, int i);	/* i from 0 */
-const void *sqs_col_blob(struct sqs *s, int i, size_t *retn); /* till next step */
+/* till next step */
+const void *sqs_col_blob(struct sqs *s, int i, size_t *retn);
 const char *sqs_col_text(struct sqs *s, int i);
 bool	sqs_col_is_null(struct sqs *s, int i);
 

@@ -23,10 +23,11 @@ enum url_scheme { URL_FILE, URL_S3, URL_AZ, URL_GS };
 struct url {
 	enum url_scheme	 scheme;
 	char		*account;	/* az: account; else NULL */
-	char		*bucket;	/* s3, gs: bucket; az: container; file: NULL */
-	char		*prefix;	/* keys' prefix; file: the absolute path */
+	char		*bucket; /* s3, gs: bucket; az: container; file: NULL */
+	char		*prefix; /* keys' prefix; file: the absolute path */
 	unsigned	 nsettings;
-	struct { char *key, *value; } settings[URL_SETTINGS]; /* sorted by key */
+	/* sorted by key */
+	struct { char *key, *value; } settings[URL_SETTINGS];
 	char		*text;		/* as given */
 };
 

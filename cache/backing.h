@@ -86,7 +86,8 @@ int	bfile_wrote(struct bfile *b, uint64_t off, uint64_t len);
 /* Size becomes `size`; what is beyond is dirty zeros. */
 int	bfile_truncate(struct bfile *b, uint64_t size);
 int	bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len);
-/* fdatasync, and records that its dirty bytes up to now are synced (C4, L11). */
+/* fdatasync, and records that its dirty bytes up to now are synced (C4,
+ * L11). */
 int	bfile_sync(struct bfile *b);
 bool	bfile_is_synced(struct bfile *b);	/* no dirty byte since */
 bool	bfile_is_dirty(struct bfile *b);
@@ -147,7 +148,8 @@ void	upload_drop(struct upload_view *v);
 
 /* Landed (K4), in the landing transaction: seq's intervals become clean and
  * present (newer ones stay dirty). */
-int	bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq);
+int	bfile_landed(struct cache *c, struct sqc *q, uint64_t ino,
+	    uint64_t seq);
 /* After that transaction committed (or failed: what did not commit is found
  * and left alone): memory follows.  The cache also does it by itself before
  * it evicts, and now and then. */

@@ -51,7 +51,7 @@ struct cache;
 struct cache_opts {
 	const char	*dir;		/* exists, 0700 */
 	struct sq	*index;		/* the state database; borrowed */
-	uint64_t	 size_limit;	/* bytes; 0 = 80 % of free at first open,
+	uint64_t	 size_limit; /* bytes; 0 = 80 % of free at first open,
 					   then kept in the index */
 	unsigned	 pool;		/* ready backing files; 0 = 64 */
 };
@@ -108,7 +108,8 @@ int	cache_unpin(struct cache *c, uint64_t pin, const uint64_t *inos,
 	    uint64_t n);
 bool	cache_is_pinned(struct cache *c, uint64_t ino);
 struct cache_pin_stat { uint64_t files, want_bytes, have_bytes, have_files; };
-int	cache_pin_stat(struct cache *c, uint64_t pin, struct cache_pin_stat *ret);
+int	cache_pin_stat(struct cache *c, uint64_t pin,
+	    struct cache_pin_stat *ret);
 /* Each (ino, size) of a pin that is not wholly present. */
 int	cache_pin_missing(struct cache *c, uint64_t pin,
 	    int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg);

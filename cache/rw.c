@@ -459,7 +459,7 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 		return 0;
 	if (off > INF - n)
 		return -EFBIG;
-	/* a base's dirty bytes are not synced any more: that is recorded (L11) */
+	/* a base's dirty bytes are not synced any more: it is recorded (L11) */
 	if (atomic_load(&b->open_all) &&
 	    !(b->base && atomic_load(&b->synced))) {
 		err = write_bytes(b, p, n, off);
@@ -647,7 +647,8 @@ bfile_sync(struct bfile *b)
 	lock_take(&b->lock);
 	busy_enter(b, &e);
 	lock_drop(&b->lock);
-	was = atomic_exchange(&b->synced, b->base || !atomic_load(&b->open_all));
+	was = atomic_exchange(&b->synced,
+	    b->base || !atomic_load(&b->open_all));
 	if (gen != atomic_load(&b->gen) && b->base)
 		err = 1;	/* written meanwhile: not synced */
 	else if (b->sync_gen != gen || !was)

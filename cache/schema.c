@@ -62,7 +62,8 @@ index_meta_get(struct sqc *q, const char *key, int64_t *ret)
 int
 index_meta_set(struct sqc *q, const char *key, int64_t v)
 {
-	struct sqs *s = sq_prep(q, "INSERT OR REPLACE INTO c_meta VALUES(?1,?2)");
+	struct sqs *s = sq_prep(q, "INSERT OR REPLACE INTO c_meta "
+	    "VALUES(?1,?2)");
 
 	if (s == NULL)
 		return sq_err(q);

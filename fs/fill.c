@@ -19,7 +19,7 @@
 #define UNKEPT_MAX	16	/* chunks held for want of room */
 #define WINDOW_MIN	(2u << 20)
 #define WINDOW_MAX	(64u << 20)
-#define NEAR		(8u << 20)	/* parallel requests come out of order */
+#define NEAR		(8u << 20) /* parallel requests come out of order */
 #define WAKE_STEP	(128u << 10)	/* bytes between wake-ups of waiters */
 #define SLICE		(250 * NSEC_PER_MSEC)
 

@@ -104,7 +104,8 @@ static int
 home_print(const struct home_id *id, char **ret)
 {
 	json_t *j = json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I}",
-	    "name", id->name, "url", id->url, "uuid", id->uuid, "format", (int)id->format,
+	    "name", id->name, "url", id->url, "uuid", id->uuid,
+	    "format", (int)id->format,
 	    "feature", (int)id->feature, "created", (json_int_t)id->created,
 	    "uid", (json_int_t)id->uid, "gid", (json_int_t)id->gid);
 
@@ -143,7 +144,8 @@ home_parse(const struct buf *b, const char *url, struct home_id *ret,
 
 	j = json_loadb((const char *)b->p, b->len, JSON_REJECT_DUPLICATES,
 	    NULL);
-	if (j == NULL || json_unpack(j, "{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I}",
+	if (j == NULL || json_unpack(j,
+	    "{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I}",
 	    "name", &name, "url", &url_text, "uuid", &uuid, "format", &format,
 	    "feature", &feature, "created", &created, "uid", &uid,
 	    "gid", &gid) != 0 || format < 1 || feature < 1 || uid < 0 ||

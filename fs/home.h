@@ -44,10 +44,10 @@ int	home_first_segment(const struct home_id *id, struct buf *out,
 
 #define MANIFEST_SNAPSHOTS 8
 struct manifest {
-	uint64_t		watermark;	/* first lsn kept: L7; 1 = all */
+	uint64_t		watermark; /* first lsn kept: L7; 1 = all */
 	uint64_t		head;		/* hint */
 	unsigned		nsnaps;
-	uint64_t		snaps[MANIFEST_SNAPSHOTS];	/* lsn, ascending */
+	uint64_t		snaps[MANIFEST_SNAPSHOTS]; /* lsn, ascending */
 	struct store_version	version;	/* "" when absent */
 };
 /* Absent: an empty one (watermark 1).  -EBADMSG: damaged. */

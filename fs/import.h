@@ -7,7 +7,7 @@
 struct import_request {
 	const char	*url;
 	const char	*path;		/* namespace path; its parent exists (or
-					   is made), itself absent or an empty dir */
+					   is made), itself absent or empty */
 	uint32_t	 uid, gid;
 	int32_t		 file_mode;	/* -1: 0644 and 0755 */
 	/* told as it goes; may be NULL; nonzero cancels */

@@ -115,7 +115,7 @@ out:
 
 struct changes {
 	struct buf	 told;		/* 'i' ino | 'e' parent name */
-	struct buf	 replaced;	/* u64: inodes whose bytes are others' */
+	struct buf	 replaced; /* u64: inodes whose bytes are others' */
 };
 
 static void

@@ -37,7 +37,7 @@ struct ship {
 	_Atomic bool	 cancel;	/* ends calls in flight */
 
 	struct lock	 lock;		/* RANK_SHIP: what follows */
-	struct cond	 moved;		/* a segment landed, or the state changed */
+	struct cond	 moved;	/* a segment landed, or the state changed */
 	enum ship_state	 state;
 	char		 why[256];	/* of the state; "" when running */
 	int64_t		 why_since;	/* clock_mono */
@@ -53,14 +53,15 @@ struct ship {
 	struct cond	 kick_cond;
 	bool		 hurry, stop;
 	_Atomic bool	 kicked;
-	_Atomic unsigned waiters;	/* in ship_wait_landed: no lag for them */
+	_Atomic unsigned waiters; /* in ship_wait_landed: no lag for them */
 	_Atomic int64_t	 kick_time;	/* clock_mono of the first kick */
 
 	/* whoever runs the log; no lock */
 	bool		 opened;	/* our session is open in the log */
 	uint32_t	 session;	/* its number; 0 none */
-	uint64_t	 packs_stored;	/* first seq of the batch whose packs are */
-	int64_t		 progress;	/* clock_boot of the last segment (L7) */
+	/* first seq of the batch whose packs are */
+	uint64_t	 packs_stored;
+	int64_t		 progress; /* clock_boot of the last segment (L7) */
 
 	pthread_t	 thread, snap_thread;
 	bool		 have_thread, have_snap_thread;
@@ -134,7 +135,7 @@ int	ship_poll(struct ship *sh, struct why *why);
 int	ship_drop_replaced(struct fs *f, const struct buf *inos);
 
 /* ship_load.c */
-#define PIECE_STORED_MAX (16u << 20)	/* bytes; PIECE_MAX before compression */
+#define PIECE_STORED_MAX (16u << 20) /* bytes; PIECE_MAX before compression */
 int	ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why);
 
 /* ship_session.c */

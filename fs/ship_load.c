@@ -21,7 +21,11 @@ begin_fn(struct sqc *c, void *arg)
 	return reload_begin(c);
 }
 
-struct load_piece { struct ship_fetch *t; const uint8_t *hash; struct why *why; };
+struct load_piece {
+	struct ship_fetch	*t;
+	const uint8_t		*hash;
+	struct why		*why;
+};
 
 static int
 load_piece_fn(struct sqc *c, void *arg)

@@ -19,7 +19,7 @@ struct stores;
 /* Opens the home; others from meta_stores at stores_reload. */
 int	stores_new(struct fs *f, struct store *home, struct stores **ret);
 void	stores_free(struct stores *s);
-int	stores_reload(struct fs *f);		/* after a store op was applied */
+int	stores_reload(struct fs *f);	/* after a store op was applied */
 /* Borrowed until stores_free.  -ENOENT: no such id (why); -EACCES: its
  * credentials are missing (why; tried again at each call). */
 int	stores_get(struct fs *f, uint32_t id, struct store **ret,

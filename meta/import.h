@@ -13,11 +13,12 @@
  *   NAME that begins with ~gns-      ~gns-raw-NAME
  *   NAME of an object where other    ~gns-file-NAME
  *     keys begin with NAME/            (the directory keeps NAME)
- *   NAME over 255 bytes, also when   ~gns-long-HASH-START, or for an object
- *     one of the above made it so      beside a directory ~gns-longfile-HASH-START:
- *                                      HASH is the first 32 hex digits of NAME's
- *                                      SHA-256, START its first bytes, up to
- *                                      200, cut between characters
+ *   NAME over 255 bytes, also when   ~gns-long-HASH-START, or, for an object
+ *     one of the above made it so      beside a directory,
+ *                                      ~gns-longfile-HASH-START: HASH is the
+ *                                      first 32 hex digits of NAME's SHA-256,
+ *                                      START its first bytes, up to 200, cut
+ *                                      between characters
  *
  * No two components of a directory get the same name, no other name is ever
  * changed, and the key itself is kept: user.gnsfs.key and gnsfs explain show
@@ -53,7 +54,7 @@ struct import_opts {
 struct import_stats {
 	uint64_t	files, dirs;	/* dirs: without the root */
 	uint64_t	bytes;
-	uint64_t	escaped;	/* names changed: files and directories */
+	uint64_t	escaped; /* names changed: files and directories */
 	uint64_t	markers;	/* keys that became directories */
 	uint64_t	twice;		/* keys given again: the last counts */
 	uint64_t	lo, hi;		/* ids: the root is lo */

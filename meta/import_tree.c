@@ -17,13 +17,13 @@
 
 /* A kid of a directory: an index of dirs or of files, and what it is. */
 #define KID_DIR		0x80000000u
-#define KID_BESIDE	0x40000000u	/* an object whose name a directory has */
+#define KID_BESIDE	0x40000000u /* an object whose name a directory has */
 #define KID_INDEX	0x3fffffffu
 
 struct tree {
 	struct import	*imp;
 	uint64_t	 lo;
-	uint32_t	*kids;		/* of all directories, each one's together */
+	uint32_t	*kids;	/* of all directories, each one's together */
 	uint64_t	*hashes;	/* their slots in the directory */
 	uint32_t	*queue;		/* directories in order of their ids */
 	struct piece_writer *w;

@@ -13,7 +13,7 @@
 /* What an `extents` op waits for before it can be frozen (L2). */
 enum needs {
 	NEEDS_NOTHING,		/* ready */
-	NEEDS_PACK,		/* bytes are in unstored(ino, seq): packed at freeze */
+	NEEDS_PACK,	/* bytes are in unstored(ino, seq): packed at freeze */
 	NEEDS_UPLOAD,		/* a large file's bytes: journal_uploaded() */
 };
 
@@ -40,7 +40,7 @@ bool	unstored_has(struct sqc *c, uint64_t ino);
 struct journal_stat {
 	uint64_t	ops;		/* pending, frozen or not */
 	uint64_t	first_seq, last_seq; /* 0, 0 when empty */
-	int64_t		oldest;		/* time the oldest was journalled; 0 none */
+	int64_t		oldest;	/* time the oldest was journalled; 0 none */
 	uint64_t	waiting_uploads;
 	uint64_t	unstored_bytes;	/* of small files */
 };

@@ -34,7 +34,7 @@ enum op_kind {
 	OP_REMOVEXATTR,	/* ino name ctime */
 	OP_EXTENTS,	/* ino size mtime ctime flags(EXT_*) extents objects */
 	OP_TRUNCATE,	/* ino size mtime ctime */
-	OP_STORE,	/* ino(store id) name value(url) flags; size 1 = remove */
+	OP_STORE, /* ino(store id) name value(url) flags; size 1 = remove */
 	OP_ATTACH,	/* parent name ino(root of the import) ino2(last id)
 			   mtime extents none; value = n × 32-byte piece hashes.
 			   name "" : replaces nothing, root ino's row is in the
@@ -84,7 +84,7 @@ struct op_object {
 struct op {
 	enum op_kind	 kind;
 	uint64_t	 ino, ino2, parent, parent2;
-	const char	*name, *name2;	/* borrowed; NUL-terminated; NULL = "" */
+	const char	*name, *name2; /* borrowed; NUL-terminated; NULL = "" */
 	uint32_t	 mode, uid, gid, rdev, mask, flags;
 	uint64_t	 size;
 	int64_t		 atime, mtime, ctime;

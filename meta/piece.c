@@ -25,7 +25,7 @@ struct piece_writer {
 	void		*arg;
 	enum tbl	 tbl;
 	uint64_t	 rows;		/* in images */
-	struct buf	 images;	/* PIECE_HEAD bytes of room, then images */
+	struct buf	 images; /* PIECE_HEAD bytes of room, then images */
 	struct buf	 key, image, stored; /* scratch */
 };
 
@@ -214,7 +214,7 @@ struct load {
 	struct sqc	*c;
 	uint64_t	 lo, hi;
 	struct why	*why;
-	struct row	 rows[ROWS_LOAD];	/* of the piece, not loaded yet */
+	struct row	 rows[ROWS_LOAD]; /* of the piece, not loaded yet */
 	unsigned	 n;
 };
 

@@ -24,7 +24,7 @@
 #include "meta/meta.h"
 
 #define PIECE_BITS	14		/* 16,384 rows on average */
-#define PIECE_MAX	(8u << 20)	/* bytes of images, before compression */
+#define PIECE_MAX	(8u << 20) /* bytes of images, before compression */
 #define SNAPSHOT_PIECES	(1u << 20)	/* most in one snapshot */
 
 /* Cuts sorted rows into pieces.  emit gets each one's stored bytes (borrowed)
@@ -32,12 +32,15 @@
 struct piece_writer;
 typedef int piece_emit(void *arg, enum tbl tbl, uint64_t rows,
 	    const uint8_t hash[32], const void *p, size_t n);
-int	piece_writer_new(piece_emit *emit, void *arg, struct piece_writer **ret);
-int	piece_writer_add(struct piece_writer *w, const struct row *r); /* sorted within a table, tables ascending */
+int	piece_writer_new(piece_emit *emit, void *arg,
+	    struct piece_writer **ret);
+/* sorted within a table, tables ascending */
+int	piece_writer_add(struct piece_writer *w, const struct row *r);
 /* The same, with the row's image at hand. */
 int	piece_writer_add_image(struct piece_writer *w, const struct row *r,
 	    const void *image, size_t n);
-int	piece_writer_end(struct piece_writer *w);	/* flush and free; also after an error */
+/* flush and free; also after an error */
+int	piece_writer_end(struct piece_writer *w);
 void	piece_writer_free(struct piece_writer *w);
 
 /* Hostile input.  Checks hash (unless NULL), crc, order, types; calls each,

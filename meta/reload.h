@@ -27,8 +27,8 @@ int	reload_is_begun(struct sqc *c);
 
 /* The seq that the next journalled op gets (M5). */
 int	journal_next_seq(struct sqc *c, uint64_t *ret);
-/* How many changes are queued (at most 1000 are counted): what is pending but for a session_close, which
- * stands against nothing that others do. */
+/* How many changes are queued (at most 1000 are counted): what is pending but
+ * for a session_close, which stands against nothing that others do. */
 int	journal_changes(struct sqc *c, uint64_t *ret);
 /* Writer.  Forgets what is pending, when journal_changes() is 0: the close of
  * a session that the log has fenced, which every replay ignores.  -EBUSY:

@@ -17,11 +17,14 @@
 #include "base/sq.h"
 
 enum tbl {
-	T_INODE,	/* ino | mode uid gid rdev nlink size atime mtime ctime flags */
-	T_DENTRY,	/* parent hash | name ino type     (L14; type: S_IFMT >> 12) */
-	T_EXTENT,	/* ino off | len object ooff crc   (crc32c of the bytes, -1 unknown) */
+	/* ino | mode uid gid rdev nlink size atime mtime ctime flags */
+	T_INODE,
+	/* parent hash | name ino type     (L14; type: S_IFMT >> 12) */
+	T_DENTRY,
+	/* ino off | len object ooff crc   (crc32c of the bytes, -1 unknown) */
+	T_EXTENT,
 	T_OBJECT,	/* id | size kind                  (enum object_kind) */
-	T_LOCATION,	/* object store | key version      (store: id; key '' = derived
+	T_LOCATION,	/* object store | key version (store: id; key '' = derived
 				from the object id: data/<xx>/<session>-<n>) */
 	T_XATTR,	/* ino name | value */
 	T_SYMLINK,	/* ino | target */
@@ -30,8 +33,8 @@ enum tbl {
 	T_POLICY,	/* id | name kind body */
 	T_TAG,		/* ino key | value */
 	T_QUOTA,	/* kind id | bytes files */
-	T_SESSION,	/* number | state_id nonce host opened state hwm block_first
-				block_count   (enum session_state) */
+	T_SESSION,	/* number | state_id nonce host opened state hwm
+				block_first block_count   (enum session_state) */
 	T_CONFLICT,	/* id | ino what */
 	T_COUNT
 };
@@ -65,10 +68,12 @@ struct change { uint64_t undo_seq; };
 
 int	rows_schema(struct sqc *c);			/* makes the tables */
 /* 0, -ENOENT.  Bytes are copied into scratch (reset first by the caller). */
-int	row_get(struct sqc *c, struct row *io, struct buf *scratch); /* key in, rest out */
+/* key in, rest out */
+int	row_get(struct sqc *c, struct row *io, struct buf *scratch);
 /* Insert or replace.  Writer.  The only writers of replicated tables. */
 int	row_put(struct sqc *c, const struct change *ch, const struct row *r);
-int	row_del(struct sqc *c, const struct change *ch, const struct row *key); /* absent: 0 */
+/* absent: 0 */
+int	row_del(struct sqc *c, const struct change *ch, const struct row *key);
 /* The same where the caller has the row as it is now: old NULL when there is
  * none, new NULL to delete.  Saves a look-up; same key in both. */
 int	row_change(struct sqc *c, const struct change *ch,

@@ -23,8 +23,10 @@
  * Numbers are lower-case hex; <xx> of an object is its counter's low byte, of
  * a piece its hash's first. */
 #define KEY_MAX		96
-void	segment_key(uint64_t lsn, char ret[KEY_MAX]);	/* log/<lsn>>12>/<lsn:016x> */
-void	object_key(uint64_t id, char ret[KEY_MAX]);	/* data/<xx>/<session>-<n> */
+/* log/<lsn>>12>/<lsn:016x> */
+void	segment_key(uint64_t lsn, char ret[KEY_MAX]);
+/* data/<xx>/<session>-<n> */
+void	object_key(uint64_t id, char ret[KEY_MAX]);
 void	piece_key(const uint8_t hash[32], char ret[KEY_MAX]);
 void	snapshot_key(uint64_t lsn, char ret[KEY_MAX]);
 

@@ -44,10 +44,10 @@ struct term {
 	enum term_kind	 kind;
 	enum term_cmp	 cmp;
 	uint64_t	 num;		/* bytes; age in ns */
-	char		*key, *value;	/* tag; value: name pattern, store name */
+	char		*key, *value; /* tag; value: name pattern, store name */
 	struct glob	*glob;
-	char		*base;		/* of a glob: the path above its magic */
-	char		*literal;	/* of a glob: itself as a path, or NULL */
+	char		*base;	/* of a glob: the path above its magic */
+	char		*literal; /* of a glob: itself as a path, or NULL */
 };
 
 #define SELECT_TERMS	1024		/* most that are no mere path */

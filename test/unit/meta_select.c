@@ -34,7 +34,8 @@ START_TEST(glob_names)
 	ck_assert(!name_is("a", ""));
 	/* no exponential time */
 	ck_assert(!name_is("*a*a*a*a*a*a*a*a*a*a*b",
-	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
 }
 END_TEST
 
