@@ -23,10 +23,11 @@ make_source()
 		for i in range(1160):
 		    put(f"shard-{i % 7}/{i // 100:02}/{i:05}.bin",
 		        rnd.choice([0, 1, 100, 4096, 20000, 65536, 65537]))
-		for i, name in enumerate(["with space", "plus+plus", "per%20cent",
-		    "a&b=c", "quo'te", 'dou"ble', "ques?tion", "ha#sh", "ti~lde",
-		    "se;mi", "co:lon", "com,ma", "at@", "[brackets]", "{braces}",
-		    "back\\slash", "star*", "<tag>", "e\u0301\u00e9\u4e2d\u6587",
+		for i, name in enumerate(["with space", "plus+plus",
+		    "per%20cent", "a&b=c", "quo'te", 'dou"ble', "ques?tion",
+		    "ha#sh", "ti~lde", "se;mi", "co:lon", "com,ma", "at@",
+		    "[brackets]", "{braces}", "back\\slash", "star*", "<tag>",
+		    "e\u0301\u00e9\u4e2d\u6587",
 		    ".hidden", "...", " leading", "trailing ", "-dash", "UPPER",
 		    "upper", "emoji\U0001f600", "x" * 255, "\u00e9" * 127]):
 		    put(f"odd/{name}", 10 + i)
