@@ -14,6 +14,7 @@
 #define INODE_COLS "i.ino, i.mode, i.uid, i.gid, i.rdev, i.nlink, i.size, " \
 	"i.atime, i.mtime, i.ctime, i.flags"
 
+#define DIR_LINKS_MAX	65000		/* as ext4: 1 from there on */
 #define DEPTH_MAX	100000
 #define WALK_CHUNK	512		/* entries read at a time */
 
@@ -33,12 +34,33 @@ attr_read(struct sqs *s, int at, struct attr *ret)
 	ret->mtime = sqs_col_int(s, at + I_MTIME);
 	ret->ctime = sqs_col_int(s, at + I_CTIME);
 	ret->flags = sqs_col_int(s, at + I_FLAGS);
-	if (S_ISDIR(ret->mode))
-		ret->nlink = 2;		/* L5 */
+}
+
+/* A directory's link count is its subdirectories and two (L5). */
+static int
+links_derive(struct sqc *c, struct attr *a)
+{
+	struct sqs *s;
+	int rc;
+
+	if (!S_ISDIR(a->mode))
+		return (0);
+	s = sq_prep(c, "SELECT count(*) FROM (SELECT 1 FROM dentry "
+	    "WHERE parent = ? AND type = 4 LIMIT ?)");
+	sqs_int(s, 1, a->ino);
+	sqs_int(s, 2, DIR_LINKS_MAX);
+	rc = sqs_step(s);
+	if (rc != 1)
+		return (rc ? rc : -EUCLEAN);
+	a->nlink = sqs_col_int(s, 0) + 2;
+	sqs_reset(s);
+	if (a->nlink >= DIR_LINKS_MAX)
+		a->nlink = 1;
+	return (0);
 }
 
 static int
-attr_step(struct sqs *s, struct attr *ret)
+attr_step(struct sqc *c, struct sqs *s, struct attr *ret)
 {
 	int rc = sqs_step(s);
 
@@ -46,7 +68,7 @@ attr_step(struct sqs *s, struct attr *ret)
 		return (rc ? rc : -ENOENT);
 	attr_read(s, 0, ret);
 	sqs_reset(s);
-	return (0);
+	return (links_derive(c, ret));
 }
 
 int
@@ -56,7 +78,7 @@ meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret)
 	    " FROM inode i WHERE i.ino = ?");
 
 	sqs_int(s, 1, ino);
-	return (attr_step(s, ret));
+	return (attr_step(c, s, ret));
 }
 
 int
@@ -77,7 +99,7 @@ meta_lookup(struct sqc *c, uint64_t parent, const char *name,
 	sqs_int(s, 2, hash);
 	sqs_int(s, 3, hash + DENTRY_PROBES);
 	sqs_blob(s, 4, name, n);
-	return (attr_step(s, ret));
+	return (attr_step(c, s, ret));
 }
 
 /* --- directories --- */
@@ -115,9 +137,13 @@ meta_readdir(struct sqc *c, uint64_t dir, uint64_t after, bool want_attr,
 		struct attr a = { 0 };
 
 		name_read(s, 1, name);
-		if (want_attr)
+		if (want_attr) {
 			attr_read(s, 2, &a);
-		else {
+			if ((rc = links_derive(c, &a)) != 0) {
+				sqs_reset(s);
+				return (rc);
+			}
+		} else {
 			a.ino = sqs_col_int(s, 2);
 			a.mode = sqs_col_int(s, 3) << 12;
 		}

@@ -11,7 +11,8 @@ struct attr {
 	uint64_t	ino, size;
 	uint32_t	mode, uid, gid, rdev, nlink, flags; /* INODE_* */
 	int64_t		atime, mtime, ctime;
-	/* directories: nlink is 2 (L5: derived) */
+	/* nlink of a directory: its subdirectories and 2 (L5: derived), or 1
+	 * where there are 65,000 of them */
 };
 
 int	meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret); /* -ENOENT */

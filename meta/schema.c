@@ -10,7 +10,8 @@
 #define APPLICATION_ID	0x676e7366	/* "gnsf" */
 
 /* op_content is by inode: which bytes-changing ops (OP_EXTENTS 11,
- * OP_TRUNCATE 12) it has pending.  undo_session: see rows.c. */
+ * OP_TRUNCATE 12) it has pending.  undo_session: see rows.c.  dentry_dirs:
+ * the directories among the entries, for link counts. */
 static const char schema_1[] =
 	"CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) "
 	    "WITHOUT ROWID;"
@@ -42,7 +43,8 @@ static const char schema_1[] =
 	    "bytes INTEGER NOT NULL, unstored INTEGER NOT NULL, "
 	    "landed INTEGER NOT NULL);"
 	"INSERT INTO counts VALUES (1, 0, 0, 0, 0, 0);"
-	"CREATE INDEX dentry_ino ON dentry(ino);";
+	"CREATE INDEX dentry_ino ON dentry(ino);"
+	"CREATE INDEX dentry_dirs ON dentry(parent, type) WHERE type = 4;";
 
 _Static_assert(OP_EXTENTS == 11 && OP_TRUNCATE == 12, "op_content says so");
 

@@ -62,7 +62,7 @@ START_TEST(test_create)
 	ck_assert_uint_eq(a.ino, F1);
 	ck_assert_uint_eq(a.nlink, 1);
 	ck_assert_int_eq(a.ctime, 1000 + F1);
-	ck_assert_uint_eq(mu_lookup(M, 1, "d1").nlink, 2);
+	ck_assert_uint_eq(mu_lookup(M, 1, "d1").nlink, 3);	/* L5 */
 }
 END_TEST
 
