@@ -42,12 +42,12 @@ enum store_rc {
 	STORE_AMBIGUOUS,	/* a write that may or may not have happened */
 	STORE_THROTTLED,	/* slow down; nothing was changed */
 	STORE_DENIED,		/* credentials or permissions */
-	STORE_UNREACHABLE,	/* no connection, DNS, TLS, deadline before sent */
+	STORE_UNREACHABLE, /* no connection, DNS, TLS, deadline before sent */
 	STORE_NOSPACE,		/* quota or disk of the store */
 	STORE_UNSUPPORTED,	/* this store cannot do that */
-	STORE_BROKEN,		/* it answered nonsense, short, or 5xx for good */
+	STORE_BROKEN,	/* it answered nonsense, short, or 5xx for good */
 	STORE_INVALID,		/* our request is wrong (400; bad key) */
-	STORE_CANCELLED,	/* call->cancel was set, or the sink said stop */
+	STORE_CANCELLED, /* call->cancel was set, or the sink said stop */
 	STORE_NOMEM,
 	STORE_RC_COUNT
 };
@@ -74,10 +74,10 @@ struct store_info {
  * (the retry layer's default then holds), not cancellable. */
 struct store_call {
 	int64_t		 deadline;	/* clock_mono() ns; 0 = none */
-	_Atomic bool	*cancel;	/* borrowed; may be NULL; looked at often */
+	_Atomic bool	*cancel; /* borrowed; may be NULL; looked at often */
 	struct why	*why;		/* borrowed; may be NULL */
-	const char	*tag;		/* for traces: "fill", "import", ... static */
-	bool		 once;		/* retry layer: one attempt, fail fast */
+	const char	*tag;	/* for traces: "fill", "import", ... static */
+	bool		 once;	/* retry layer: one attempt, fail fast */
 };
 
 enum store_cond { STORE_ALWAYS, STORE_IF_ABSENT, STORE_IF_MATCH };
@@ -111,7 +111,7 @@ struct store_list {
 	const char	*prefix;	/* "" for all; borrowed */
 	char		 delimiter;	/* 0: none */
 	const char	*start_after;	/* NULL or a key; first page only */
-	unsigned	 max;		/* entries a page; 0: the store's most */
+	unsigned	 max;	/* entries a page; 0: the store's most */
 	char		 token[1100];	/* "" to begin; the next page's after */
 	bool		 more;		/* out: call again */
 };
@@ -187,8 +187,11 @@ enum store_rc store_put_mem(struct store *s, struct store_call *c,
 	    struct store_info *ret);
 
 /* --- the bare backends (conformance tests them without layers too) --- */
-int	file_store_open(const struct url *u, struct store **ret, struct why *why);
+int	file_store_open(const struct url *u, struct store **ret,
+	    struct why *why);
 int	s3_store_open(const struct url *u, struct store **ret, struct why *why);
+int	gcs_store_open(const struct url *u, struct store **ret,
+	    struct why *why);
 
 /* --- layers: each takes the one below (also when it fails: frees it) --- */
 struct retry_opts {
@@ -200,7 +203,8 @@ int	retry_layer(struct store *below, const struct retry_opts *o,
 /* At most n calls below at once, WORK_* order is the caller's affair. */
 int	limit_layer(struct store *below, unsigned n, struct store **ret);
 /* One line a call to fd (written whole, appended):
- *   t=<mono ns> dur=<ns> store=<url> op=get key=... off= len= rc=ok n= inflight=
+ *   t=<mono ns> dur=<ns> store=<url> op=get key=... off= len= rc=ok n=
+ *   inflight=
  * inflight: calls of the same op under way in this layer when it began,
  * itself included. */
 int	trace_layer(struct store *below, int fd, struct store **ret);
