@@ -10,6 +10,10 @@
 #                          same store back after an outage
 #   s3_kill [DIR]          the same, without letting it finish anything
 #   s3_install             only install it
+#   gcs_start DIR PORT     the same for GCS: fake-gcs-server (its objects are in
+#                          memory: they are gone when it ends)
+#   gcs_bucket NAME, gcs_url BUCKET[/PREFIX], gcs_stop [DIR], gcs_kill [DIR],
+#   gcs_install
 #
 # s3_start exports AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and
 # sets S3_DIR, S3_PORT and S3_ENDPOINT.  DIR/objects holds the objects (with
@@ -27,6 +31,7 @@ S3_SERVER=${S3_SERVER:-versitygw}
 VERSITYGW_VERSION=${VERSITYGW_VERSION:-v1.8.0}
 VERSITYGW_FLAGS=${VERSITYGW_FLAGS:-}	# --virtual-domain localhost, ...
 MINIO_VERSION=${MINIO_VERSION:-latest}
+FAKE_GCS_VERSION=${FAKE_GCS_VERSION:-v1.56.1}
 GO_NEEDED=24				# 1.N
 
 servers_dir()
@@ -271,4 +276,92 @@ s3_stop()
 s3_kill()
 {
 	servers_end "${1:-$S3_DIR}" KILL
+}
+
+# --- GCS ---
+#
+# gcs_start sets GCS_DIR, GCS_PORT and GCS_ENDPOINT.  Where python3 serves
+# test/gcs_strict.py, which does what the service documents in the places in
+# which fake-gcs-server does not: GCS_SERVER=strict.
+
+GCS_SERVER=${GCS_SERVER:-fake-gcs-server}
+
+gcs_install()
+{
+	servers_need curl command -v curl || return 1
+	case $GCS_SERVER in
+	fake-gcs-server)
+		go_tool fake-gcs-server github.com/fsouza/fake-gcs-server \
+		    "$FAKE_GCS_VERSION" ;;
+	strict)
+		servers_need python3 command -v python3 ;;
+	*)
+		servers_say "GCS_SERVER is fake-gcs-server or strict"
+		return 1 ;;
+	esac
+}
+
+gcs_start()
+{
+	[ $# = 2 ] || { servers_say "usage: gcs_start DIR PORT"; return 1; }
+	gcs_install || return 1
+	GCS_DIR=$1
+	GCS_PORT=$2
+	[ "$GCS_PORT" != 0 ] || GCS_PORT=$(free_port) || return 1
+	GCS_ENDPOINT=http://127.0.0.1:$GCS_PORT
+	mkdir -p "$GCS_DIR" || return 1
+	if S3_SCHEME=http port_answers "$GCS_PORT"; then
+		servers_say "port $GCS_PORT is in use"
+		return 1
+	fi
+	case $GCS_SERVER in
+	fake-gcs-server)
+		nohup "$(servers_dir)/bin/fake-gcs-server" -scheme http \
+		    -host 127.0.0.1 -port "$GCS_PORT" -backend memory \
+		    -public-host "127.0.0.1:$GCS_PORT" -log-level error \
+		    >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
+	strict)
+		nohup python3 "${SERVERS_TEST:-test}/gcs_strict.py" \
+		    "$GCS_PORT" >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
+	esac
+	echo $! >"$GCS_DIR/pid"
+	_n=0
+	until S3_SCHEME=http port_answers "$GCS_PORT"; do
+		_n=$((_n + 1))
+		if [ $_n -gt 150 ] ||
+		    ! kill -0 "$(cat "$GCS_DIR/pid")" 2>/dev/null; then
+			servers_say "$GCS_SERVER does not start:"
+			tail -5 "$GCS_DIR/log" >&2
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+gcs_bucket()
+{
+	_code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 -X POST \
+	    -H "Content-Type: application/json" -d "{\"name\":\"$1\"}" \
+	    "$GCS_ENDPOINT/storage/v1/b?project=test")
+	case $_code in
+	200|409)		# made; there already
+		return 0 ;;
+	esac
+	servers_say "cannot create bucket $1: status $_code"
+	return 1
+}
+
+gcs_url()
+{
+	echo "gs://$1?endpoint=$GCS_ENDPOINT"
+}
+
+gcs_stop()
+{
+	servers_end "${1:-$GCS_DIR}" TERM
+}
+
+gcs_kill()
+{
+	servers_end "${1:-$GCS_DIR}" KILL
 }

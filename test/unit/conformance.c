@@ -1,8 +1,8 @@
 /*
  * conformance: what backends/store.h promises, for every store and every
  * stack of layers: the file store bare, below each layer, and below all; and
- * the same for the store that GNSFS_TEST_S3 names, as in
- *   s3://bucket/prefix?endpoint=http://127.0.0.1:7070&region=us-east-1
+ * the same for each store that one of the variables below names, as in
+ *   GNSFS_TEST_S3=s3://bucket/p?endpoint=http://127.0.0.1:7070&region=us-east-1
  * (credentials from the environment).  Each test works below a prefix of its
  * own.
  */
@@ -14,27 +14,41 @@
 
 enum { BARE, RETRY, LIMIT, TRACE, FAULT, STACK, STACKS };
 
+static const char *const remotes[] = { "GNSFS_TEST_S3", "GNSFS_TEST_GS" };
+enum { REMOTES = sizeof(remotes) / sizeof(remotes[0]) };
+
 static struct fixture fx;
 static struct store *s;
-static bool is_s3;
 
-/* Stack i of the file store, or, from STACKS on, of S3. */
+/* The nth of those that are there; NULL: there are fewer. */
+static const char *
+remote(int n)
+{
+	size_t i;
+
+	for (i = 0; i < REMOTES; i++) {
+		if (getenv(remotes[i]) != NULL && n-- == 0)
+			return getenv(remotes[i]);
+	}
+	return NULL;
+}
+
+/* Stack i of the file store, or, from STACKS on, of a remote one. */
 static void
 begin(int i)
 {
 	const struct stack_opts opts = { .trace_fd = -1 };
 	const struct retry_opts quick = { .first_pause = 1000000 };
-	const char *s3 = getenv("GNSFS_TEST_S3"), *query;
+	const char *url = i < STACKS ? NULL : remote(i / STACKS - 1), *query;
 	int err = 0, how = i % STACKS, fd;
 
 	memset(&fx, 0, sizeof(fx));
-	is_s3 = i >= STACKS;
 	sys_init();
-	if (is_s3) {
-		query = strchrnul(s3, '?');
+	if (url != NULL) {
+		query = strchrnul(url, '?');
 		snprintf(fx.url, sizeof(fx.url), "%.*s/%016llx%s",
-		    (int)(query - s3), s3, (unsigned long long)random_u64(),
-		    query);
+		    (int)(query - url), url,
+		    (unsigned long long)random_u64(), query);
 	} else {
 		help_tempdir(fx.dir, sizeof(fx.dir));
 		snprintf(fx.url, sizeof(fx.url), "file://%s", fx.dir);
@@ -759,10 +773,12 @@ END_TEST
 int
 main(void)
 {
-	int n = getenv("GNSFS_TEST_S3") != NULL ? 2 * STACKS : STACKS;
+	int n = STACKS;
 	Suite *suite = suite_create("conformance");
 	TCase *t = tcase_create("every store");
 
+	while (remote(n / STACKS - 1) != NULL)
+		n += STACKS;
 	tcase_set_timeout(t, 300);
 	tcase_add_test(t, names_of_results);
 	tcase_add_loop_test(t, put_get_head_del, 0, n);

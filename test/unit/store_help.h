@@ -66,6 +66,8 @@ help_open(const char *text, bool bare, const struct stack_opts *opts)
 		err = store_open(&u, opts, &s, &why);
 	else if (u.scheme == URL_FILE)
 		err = file_store_open(&u, &s, &why);
+	else if (u.scheme == URL_GS)
+		err = gcs_store_open(&u, &s, &why);
 	else
 		err = s3_store_open(&u, &s, &why);
 	ck_assert_msg(err == 0, "%s: %s", text, why_text(&why, err));
