@@ -203,7 +203,6 @@ bfile_fill(struct bfile *b, uint64_t chunk, const void *p, size_t n)
 	if (!err) {
 		chunk_set(b, chunk, !dirty && n == want, crc);
 		map_update(b);
-		counter_add(fill_bytes, n);
 	}
 out:
 	busy_leave(b, &e);

@@ -309,10 +309,8 @@ small_put(struct cache *c, const struct small_put *puts, unsigned n)
 	err = cache_room(c, total, false);
 	if (!err)
 		err = sq_write(c->small, put_tx, &a);
-	if (!err) {
+	if (!err)
 		atomic_fetch_add(&c->small_bytes, a.grew);
-		counter_add(fill_bytes, total);
-	}
 	return err;
 }
 

@@ -395,9 +395,11 @@ pins_evict(struct fs *f, const struct pin_request *r, uint64_t *retbytes,
 	rc = select_files(f, r, &list, why);
 	for (i = 0; rc == 0 && i < list.n; i++) {
 		n = cache_evict(f->cache, list.v[i].ino);
-		if (n >= 0)
+		if (n >= 0) {
 			bytes += (uint64_t)n;
-		else if (n == -EBUSY)
+			/* and from the kernel's memory: gone is gone */
+			fs_inval_inode(f, list.v[i].ino);
+		} else if (n == -EBUSY)
 			busy++;
 		else if (n == -EPERM)
 			pinned++;
