@@ -108,3 +108,9 @@ bench: gnsfs
 	sh test/bench/bench.sh $(BENCH)
 
 .PHONY: bench
+
+# The long form of test/mounted/crash.sh: kill -9, fifty times, under load.
+crash: gnsfs
+	ROUNDS=50 LOAD=12 sh test/mounted/crash.sh
+
+.PHONY: crash
