@@ -290,7 +290,7 @@ run(const struct fs_options *o)
 		return tool_failed(-errno, NULL);
 	if (pid == 0) {
 		close(p[0]);
-		_exit(child(o, p[1]));
+		exit(child(o, p[1]));	/* runs the leak checker */
 	}
 	close(p[1]);
 	rc = parent(pid, p[0]);
