@@ -130,6 +130,7 @@ struct listing {
 	fuse_req_t	 req;
 	struct fs	*f;
 	bool		 plus;
+	uint64_t	 since;		/* vnodes_now() before it was read */
 	char		*p;
 	size_t		 len, max;
 };
@@ -145,7 +146,7 @@ add(struct listing *l, const char *name, const struct attr *a, uint64_t cookie,
 	if (l->plus) {
 		front_entry(a, &e);
 		if (!whole)
-			e.ino = 0;	/* `.` and `..`: the kernel knows */
+			e.ino = 0;	/* no attributes; `.` and `..` */
 		n = fuse_add_direntry_plus(l->req, l->p + l->len, left, name,
 		    &e, (off_t)cookie);
 	} else {
@@ -166,12 +167,14 @@ add_row(void *arg, uint64_t cookie, const char *name, const struct attr *a)
 {
 	struct listing *l = arg;
 	struct attr shown = *a;
+	bool whole = true;
 
 	if (l->plus) {
-		vnode_overlay(l->f, &shown);
+		/* settled meanwhile: the kernel looks it up when it wants it */
+		whole = vnode_overlay(l->f, &shown, l->since);
 		tree_present(l->f, &shown);
 	}
-	return add(l, name, &shown, cookie, true);
+	return add(l, name, &shown, cookie, whole);
 }
 
 static int
@@ -200,6 +203,7 @@ list(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, bool plus)
 	int err;
 
 	counter_add(fuse_requests, 1);
+	l.since = vnodes_now(l.f);
 	l.p = malloc(size);
 	err = l.p == NULL ? -ENOMEM : sq_read(meta_sq(l.f->meta), &c);
 	if (err == 0)

@@ -121,6 +121,7 @@ finish(struct settle *s, int err)
 	}
 	if (err != 0)
 		return err;
+	vnode_note_settled(s->f, v->ino);
 	lock_take(&v->lock);
 	v->dirty = false;
 	v->truncated = false;
@@ -257,8 +258,10 @@ take_group(struct settler *st)
 	struct queued *list = st->head, **p = &st->head;
 	unsigned n;
 
-	for (n = 0; n < GROUP && *p != NULL; n++)
+	for (n = 0; n < GROUP && *p != NULL; n++) {
+		(*p)->v->queued = false;
 		p = &(*p)->next;
+	}
 	st->n -= n;
 	if (*p == NULL)
 		st->tail = &st->head;
@@ -303,11 +306,14 @@ settle_later(struct fs *f, struct vnode *v)
 {
 	struct settler *st = f->settler;
 	struct queued *q = malloc(sizeof *q);
-	bool full;
+	bool full, twice;
 
 	lock_take(&st->lock);
-	full = q == NULL || st->n >= QUEUE_MAX;
-	if (!full) {
+	/* a group enters each gate once */
+	twice = v->queued;
+	full = !twice && (q == NULL || st->n >= QUEUE_MAX);
+	if (!full && !twice) {
+		v->queued = true;
 		*q = (struct queued){ .v = v };
 		*st->tail = q;
 		st->tail = &q->next;
@@ -316,9 +322,13 @@ settle_later(struct fs *f, struct vnode *v)
 			cond_signal(&st->cond);
 	}
 	lock_drop(&st->lock);
-	if (!full)
+	if (!full && !twice)
 		return;
 	free(q);
+	if (twice) {
+		vnode_put(f, v);
+		return;
+	}
 	vnode_enter(v);
 	if (v->writers == 0 && settle_now(f, v, false) != 0)
 		log_error("a closed file could not be journalled; its bytes "

@@ -33,14 +33,19 @@ tree_present(struct fs *f, struct attr *a)
 int
 tree_getattr(struct fs *f, uint64_t ino, struct attr *ret)
 {
-	struct sqc *c = NULL;
+	struct sqc *c;
 	struct vnode *v;
+	uint64_t now;
 	int err;
 
-	err = sq_read(meta_sq(f->meta), &c);
-	if (err == 0)
-		err = meta_getattr(c, ino, ret);
-	sq_read_end(c);
+	do {
+		now = vnodes_now(f);
+		c = NULL;
+		err = sq_read(meta_sq(f->meta), &c);
+		if (err == 0)
+			err = meta_getattr(c, ino, ret);
+		sq_read_end(c);
+	} while (err == 0 && !vnode_overlay(f, ret, now));
 	if (err == -ENOENT && (v = vnode_peek(f, ino)) != NULL) {
 		lock_take(&v->lock);		/* open, its names are gone */
 		if (v->loaded && v->opens > 0) {
@@ -52,8 +57,7 @@ tree_getattr(struct fs *f, uint64_t ino, struct attr *ret)
 		}
 		lock_drop(&v->lock);
 		vnode_put(f, v);
-	} else if (err == 0)
-		vnode_overlay(f, ret);
+	}
 	if (err == 0)
 		tree_present(f, ret);
 	return err;
@@ -62,17 +66,20 @@ tree_getattr(struct fs *f, uint64_t ino, struct attr *ret)
 int
 tree_lookup(struct fs *f, uint64_t parent, const char *name, struct attr *ret)
 {
-	struct sqc *c = NULL;
+	struct sqc *c;
+	uint64_t now;
 	int err;
 
-	err = sq_read(meta_sq(f->meta), &c);
+	do {
+		now = vnodes_now(f);
+		c = NULL;
+		err = sq_read(meta_sq(f->meta), &c);
+		if (err == 0)
+			err = meta_lookup(c, parent, name, ret);
+		sq_read_end(c);
+	} while (err == 0 && !vnode_overlay(f, ret, now));
 	if (err == 0)
-		err = meta_lookup(c, parent, name, ret);
-	sq_read_end(c);
-	if (err == 0) {
-		vnode_overlay(f, ret);
 		tree_present(f, ret);
-	}
 	return err;
 }
 
@@ -83,7 +90,7 @@ struct change_tx {
 	struct op	*op;
 	/* filled in from the tree, in the transaction: */
 	bool		 find_ino;	/* op->ino is what (parent, name) is */
-	bool		 find_ino2;	/* op->ino2 is what (parent2, name2) is */
+	bool		 find_ino2; /* op->ino2 is what (parent2, name2) is */
 	bool		 last_link, last_link2;	/* out */
 	bool		 is_file;
 	uint64_t	 seq;
@@ -227,7 +234,7 @@ tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
 	struct change_tx t = { .op = &op };
 	int err;
 
-	err = io_sync_before_rename(f, ino);				/* L11 */
+	err = io_sync_before_rename(f, ino);	/* L11 */
 	if (err == 0)
 		err = change(f, &t);
 	return err != 0 ? err : tree_getattr(f, ino, ret);
@@ -271,7 +278,7 @@ tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
 	err = tree_lookup(f, parent, name, &a);
 	if (err == 0 && S_ISREG(a.mode) && !(flags & RENAME_EXCHANGE) &&
 	    tree_lookup(f, parent2, name2, &over) == 0)
-		err = io_sync_before_rename(f, a.ino);			/* L11 */
+		err = io_sync_before_rename(f, a.ino);	/* L11 */
 	op.ctime = clock_real();
 	if (err == 0)
 		err = change(f, &t);

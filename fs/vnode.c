@@ -16,12 +16,20 @@ struct vnodes {
 	struct lock	 lock;
 	_Atomic unsigned count;
 	struct vnode	*heads[TABLE_SIZE];
+	_Atomic uint64_t settles;
+	_Atomic uint64_t settled[TABLE_SIZE];	/* the last, by chain */
 };
+
+static unsigned
+bucket(uint64_t ino)
+{
+	return (ino ^ ino >> META_ID_SHIFT) & (TABLE_SIZE - 1);
+}
 
 static struct vnode **
 chain_of(struct vnodes *t, uint64_t ino)
 {
-	return &t->heads[(ino ^ ino >> META_ID_SHIFT) & (TABLE_SIZE - 1)];
+	return &t->heads[bucket(ino)];
 }
 
 int
@@ -268,16 +276,41 @@ vnode_load(struct fs *f, struct vnode *v)
 	return err;
 }
 
+uint64_t
+vnodes_now(struct fs *f)
+{
+	return atomic_load(&f->vnodes->settles);
+}
+
 void
-vnode_overlay(struct fs *f, struct attr *a)
+vnode_note_settled(struct fs *f, uint64_t ino)
+{
+	struct vnodes *t = f->vnodes;
+	_Atomic uint64_t *last = &t->settled[bucket(ino)];
+	uint64_t n = atomic_fetch_add(&t->settles, 1) + 1;
+	uint64_t old = atomic_load(last);
+
+	while (old < n && !atomic_compare_exchange_weak(last, &old, n))
+		;
+}
+
+/* Nothing of ino's chain was settled since: what was read then is so. */
+static bool
+is_since(struct fs *f, uint64_t ino, uint64_t since)
+{
+	return atomic_load(&f->vnodes->settled[bucket(ino)]) <= since;
+}
+
+bool
+vnode_overlay(struct fs *f, struct attr *a, uint64_t since)
 {
 	struct vnode *v;
 
 	if ((a->mode & S_IFMT) != S_IFREG)
-		return;
+		return true;
 	v = vnode_peek(f, a->ino);
 	if (v == NULL)
-		return;
+		return is_since(f, a->ino, since);
 	lock_take(&v->lock);
 	if (v->loaded && v->dirty && v->b != NULL) {
 		a->size = bfile_size(v->b);
@@ -290,6 +323,7 @@ vnode_overlay(struct fs *f, struct attr *a)
 	}
 	lock_drop(&v->lock);
 	vnode_put(f, v);
+	return is_since(f, a->ino, since);
 }
 
 uint64_t

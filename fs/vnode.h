@@ -38,10 +38,11 @@ struct vnode {
 	unsigned	 opens;		/* handles */
 	unsigned	 writers;	/* of them, those that may write */
 	bool		 loaded;	/* attr was read, b was looked up */
-	bool		 unlinked;	/* no name left: gone at the last close */
+	bool		 unlinked; /* no name left: gone at the last close */
 	bool		 dirty;		/* written since the last extents op */
 	bool		 truncated;	/* over stored content: L11 */
 	bool		 mtime_set;	/* attr.mtime is an explicit one */
+	bool		 queued;	/* under the settler's lock */
 	int64_t		 dirty_since;	/* clock_mono */
 	int64_t		 wrote;		/* clock_real of the last write; 0 */
 	struct attr	 attr;		/* as of the last op; size of live */
@@ -79,9 +80,19 @@ struct bfile *vnode_backing(struct vnode *v);
 /* Reads attr and looks the backing file up, once.  -ENOENT. Takes busy. */
 int	vnode_load(struct fs *f, struct vnode *v);
 
+/*
+ * Attributes of a file that may be open come from two places, read one after
+ * the other: the database, then the vnode.  A settling in between moves the
+ * size from the vnode to the database, and would be seen in neither.  So:
+ * note vnodes_now(), read the database, vnode_overlay(), and begin again
+ * where it says false.
+ */
+uint64_t vnodes_now(struct fs *f);
 /* Lays the size and times of a file being written over what the database
- * says (F3). */
-void	vnode_overlay(struct fs *f, struct attr *a);
+ * said (F3).  false: they were settled since `since`. */
+bool	vnode_overlay(struct fs *f, struct attr *a, uint64_t since);
+/* A settling of ino is committed; before v->dirty says so. */
+void	vnode_note_settled(struct fs *f, uint64_t ino);
 
 uint64_t node_ino(struct fs *f, uint64_t node);
 
