@@ -27,8 +27,8 @@ run()
 		export GNSFS_TEST_S3_DIR
 	fi
 	echo "# $1 at $GNSFS_TEST_S3"
-	UNIT_JOBS=1 sh test/run-unit.sh "$build/test/s3_live" "$build/test/conformance" \
-	    >"$dir/out"
+	UNIT_JOBS=1 sh test/run-unit.sh "$build/test/s3_live" \
+	    "$build/test/conformance" >"$dir/out"
 	sed '$d' "$dir/out"
 	read -r p _ f _ <<-END
 		$(tail -1 "$dir/out")
