@@ -280,11 +280,12 @@ s3_kill()
 
 # --- GCS ---
 #
-# gcs_start sets GCS_DIR, GCS_PORT and GCS_ENDPOINT.  Where python3 serves
+# gcs_start sets GCS_DIR, GCS_PORT and GCS_ENDPOINT.  GCS_SERVER=strict is ours,
 # test/gcs_strict.py, which does what the service documents in the places in
-# which fake-gcs-server does not: GCS_SERVER=strict.
+# which fake-gcs-server does not; GCS_FLAGS are its flags.
 
 GCS_SERVER=${GCS_SERVER:-fake-gcs-server}
+GCS_FLAGS=${GCS_FLAGS:-}
 
 gcs_install()
 {
@@ -321,8 +322,8 @@ gcs_start()
 		    -public-host "127.0.0.1:$GCS_PORT" -log-level error \
 		    >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	strict)
-		nohup python3 "${SERVERS_TEST:-test}/gcs_strict.py" \
-		    "$GCS_PORT" >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
+		nohup python3 test/gcs_strict.py "$GCS_PORT" \
+		    $GCS_FLAGS >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	esac
 	echo $! >"$GCS_DIR/pid"
 	_n=0
@@ -341,6 +342,7 @@ gcs_start()
 gcs_bucket()
 {
 	_code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 -X POST \
+	    -H "Authorization: Bearer ${GCS_TOKEN:-none}" \
 	    -H "Content-Type: application/json" -d "{\"name\":\"$1\"}" \
 	    "$GCS_ENDPOINT/storage/v1/b?project=test")
 	case $_code in

@@ -1,0 +1,60 @@
+#!/bin/sh
+# gcs.sh BUILD: the tests of the GCS backend against servers on loopback:
+# fake-gcs-server, and ours, which is strict where that one is not.  BUILD is
+# the build folder, with its tests built.
+#   GCS_SERVERS="fake-gcs-server strict" which (both)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build}
+servers=${GCS_SERVERS:-fake-gcs-server strict}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/gnsfs-gcs-XXXXXX") || exit 1
+. test/servers.sh
+trap 'gcs_stop; rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+# Nobody's credentials are meant for these.
+unset GOOGLE_APPLICATION_CREDENTIALS STORAGE_EMULATOR_HOST
+CLOUDSDK_CONFIG=$dir/gcloud
+export CLOUDSDK_CONFIG
+
+failed=0
+# run NAME SETTINGS: against $GCS_SERVER with $GCS_FLAGS.
+run()
+{
+	gcs_start "$dir/$1" 0 && gcs_bucket lake || return 1
+	GNSFS_TEST_GS=$(gcs_url lake/test)$2
+	export GNSFS_TEST_GS
+	echo "== $1 at $GNSFS_TEST_GS"
+	"$build/test/gcs_live" || failed=1
+	"$build/test/conformance" || failed=1
+	gcs_stop
+}
+
+# Uploads that break off, and tokens that end every other second.
+broken()
+{
+	GCS_FLAGS="--break 9000000"
+	run broken "&compose=off" || failed=1
+	GCS_FLAGS="--auth 2"
+	gcs_start "$dir/auth" 0 || return 1
+	printf '{"type":"authorized_user","client_id":"i","client_secret":' \
+	    >"$dir/user.json"
+	printf '"s","refresh_token":"r","token_uri":"%s/token"}' \
+	    "$GCS_ENDPOINT" >>"$dir/user.json"
+	GCS_TOKEN=$(curl -s "$GCS_ENDPOINT/token" |
+	    sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
+	gcs_bucket lake || return 1
+	GOOGLE_APPLICATION_CREDENTIALS=$dir/user.json
+	export GOOGLE_APPLICATION_CREDENTIALS
+	GNSFS_TEST_GS=$(gcs_url lake/test)
+	echo "== auth at $GNSFS_TEST_GS"
+	"$build/test/gcs_live" || failed=1
+	"$build/test/conformance" || failed=1
+	gcs_stop
+}
+
+for GCS_SERVER in $servers; do
+	GCS_FLAGS=
+	run "$GCS_SERVER" "" || failed=1
+	[ "$GCS_SERVER" != strict ] || broken || failed=1
+done
+exit $failed

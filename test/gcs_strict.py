@@ -1,0 +1,437 @@
+#!/usr/bin/env python3
+"""gcs_strict: Google Cloud Storage's JSON API on loopback, as documented.
+
+    gcs_strict.py PORT [--break BYTES] [--auth SECONDS]
+
+For tests, beside fake-gcs-server, in the places where that one does not do
+what the service documents: conditions on media GET, rewrite, delete and
+compose are honoured (412), a session of a resumable upload tells how far it
+is (308 and Range), rewrites go on by tokens, pages count prefixes too, and
+an unknown object's media is a sentence, not JSON.  Objects are in memory.
+
+--break BYTES   a connection that brings bytes of a resumable upload is cut
+                after that many; what came is kept in multiples of 256 KiB
+--auth SECONDS  requests need a bearer token; /token and the metadata
+                server's path give one that is good for so long
+"""
+import argparse
+import base64
+import http.server
+import json
+import re
+import threading
+import time
+import urllib.parse
+
+GRAIN = 256 * 1024
+CRC_MAX = 64 * 1024         # bytes: more would take this language too long
+
+lock = threading.RLock()
+buckets = {}                # name -> {object name -> Object}
+sessions = {}               # upload id -> Session
+rewrites = {}               # token -> (source, generation, done bytes)
+tokens = {}                 # token -> when it ends
+counter = [int(time.time() * 1e6)]
+options = None
+
+table = []
+for n in range(256):
+    for _ in range(8):
+        n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
+    table.append(n)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ table[(crc ^ byte) & 255]
+    return base64.b64encode((crc ^ 0xFFFFFFFF).to_bytes(4, "big")).decode()
+
+
+class Object:
+    def __init__(self, name, data, meta):
+        counter[0] += 1
+        self.name, self.data, self.generation = name, data, counter[0]
+        self.time = time.time()
+        self.metadata = meta.get("metadata")
+        self.crc = meta.get("crc32c")
+        if len(data) <= CRC_MAX:
+            self.crc = crc32c(data)
+
+    def resource(self, bucket):
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.time))
+        when += ".%03dZ" % (self.time % 1 * 1000)
+        o = {"kind": "storage#object", "bucket": bucket, "name": self.name,
+             "generation": str(self.generation), "metageneration": "1",
+             "size": str(len(self.data)), "timeCreated": when,
+             "updated": when, "storageClass": "STANDARD"}
+        if self.crc:
+            o["crc32c"] = self.crc
+        if self.metadata:
+            o["metadata"] = self.metadata
+        return o
+
+
+class Session:
+    def __init__(self, bucket, meta, query):
+        self.bucket, self.meta, self.query = bucket, meta, query
+        self.data = bytearray()
+        self.done = None
+
+
+class Fail(Exception):
+    def __init__(self, status, reason, message):
+        super().__init__(message)
+        self.status, self.reason, self.message = status, reason, message
+
+
+def not_met():
+    return Fail(412, "conditionNotMet", "At least one of the pre-conditions "
+                "you specified did not hold.")
+
+
+def condition(query, name, have):
+    want = query.get(name)
+    if want is not None and int(want) != have:
+        raise not_met()
+
+
+def bucket_of(name):
+    if name not in buckets:
+        raise Fail(404, "notFound", "The specified bucket does not exist.")
+    return buckets[name]
+
+
+def object_of(bucket, name, generation=None):
+    o = bucket_of(bucket).get(name)
+    if o is None or (generation and int(generation) != o.generation):
+        raise Fail(404, "notFound", "No such object: %s/%s" % (bucket, name))
+    return o
+
+
+def create(bucket, name, data, meta, query):
+    have = bucket_of(bucket).get(name)
+    condition(query, "ifGenerationMatch", have.generation if have else 0)
+    if not name or "\n" in name or "\r" in name or \
+            len(name.encode()) > 1024:
+        raise Fail(400, "invalid", "Invalid object name")
+    o = Object(name, bytes(data), meta)
+    if meta.get("crc32c") and o.crc != meta["crc32c"]:
+        raise Fail(400, "invalid", "Provided CRC32C doesn't match calculated")
+    buckets[bucket][name] = o
+    return o
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *args):
+        pass
+
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:
+            pass
+
+    # --- answers ---
+
+    def answer(self, status, body=b"", headers=()):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def answer_json(self, value, status=200, headers=()):
+        self.answer(status, json.dumps(value).encode(),
+                    [("Content-Type", "application/json"), *headers])
+
+    def body(self):
+        n = int(self.headers.get("Content-Length") or 0)
+        data = self.rfile.read(n)
+        if len(data) < n:
+            raise ConnectionError
+        return data
+
+    def json_body(self):
+        return json.loads(self.body() or b"{}")
+
+    # --- requests ---
+
+    def handle_any(self):
+        url = urllib.parse.urlsplit(self.path)
+        self.query = dict(urllib.parse.parse_qsl(url.query, True))
+        self.parts = [urllib.parse.unquote(p) for p in url.path.split("/")]
+        try:
+            if not self.tokens(url.path):
+                self.route(url.path)
+        except Fail as e:
+            self.fail(e)
+        except (ConnectionError, BrokenPipeError):
+            self.close_connection = True
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any
+
+    def fail(self, e):
+        if self.query.get("alt") == "media":
+            self.answer(e.status, e.message.encode(),
+                        [("Content-Type", "text/html")])
+            return
+        self.answer_json({"error": {
+            "code": e.status, "message": e.message,
+            "errors": [{"reason": e.reason, "domain": "global",
+                        "message": e.message}]}}, e.status)
+
+    def tokens(self, path):
+        if path == "/token" or path.startswith("/computeMetadata/"):
+            self.body()
+            with lock:
+                token = "token-%d" % len(tokens)
+                tokens[token] = time.time() + (options.auth or 3600)
+            self.answer_json({"access_token": token, "token_type": "Bearer",
+                              "expires_in": int(options.auth or 3600)})
+            return True
+        if options.auth and len(path) > 1:
+            have = self.headers.get("Authorization", "")
+            if tokens.get(have[7:], 0) < time.time():
+                self.body()
+                raise Fail(401, "authError", "Invalid Credentials")
+        return False
+
+    def route(self, path):
+        p = self.parts
+        if path.startswith("/upload/storage/v1/b/"):
+            self.upload(p[5])
+        elif path in ("/", "/storage/v1/b") and self.command == "GET":
+            self.answer_json({})
+        elif path == "/storage/v1/b":
+            with lock:
+                buckets.setdefault(self.json_body()["name"], {})
+            self.answer_json({})
+        elif len(p) == 5:
+            bucket_of(p[4])
+            self.answer_json({"name": p[4], "storageClass": "STANDARD"})
+        elif len(p) == 6:
+            self.list(p[4])
+        elif len(p) == 7:
+            self.object(p[4], p[6])
+        elif p[7] == "compose":
+            self.compose(p[4], p[6])
+        elif p[7] == "rewriteTo":
+            self.rewrite(p[4], p[6], p[9], p[11])
+        else:
+            raise Fail(404, "notFound", "Not Found")
+
+    # --- objects ---
+
+    def object(self, bucket, name):
+        q = self.query
+        with lock:
+            o = object_of(bucket, name, q.get("generation"))
+            condition(q, "ifGenerationMatch", o.generation)
+            if self.command == "DELETE":
+                del buckets[bucket][name]
+        if self.command == "DELETE":
+            self.answer(204)
+        elif q.get("alt") == "media":
+            self.media(o)
+        else:
+            self.answer_json(o.resource(bucket))
+
+    def media(self, o):
+        head = [("x-goog-generation", str(o.generation)),
+                ("x-goog-stored-content-length", str(len(o.data))),
+                ("Last-Modified", self.date_time_string(int(o.time)))]
+        if o.crc:
+            head.append(("x-goog-hash", "crc32c=" + o.crc))
+        m = re.match(r"bytes=(\d+)-(\d*)$", self.headers.get("Range") or "")
+        if not m:
+            self.answer(200, o.data, head)
+            return
+        first = int(m[1])
+        last = min(int(m[2] or 1 << 62), len(o.data) - 1)
+        if first > last:
+            raise Fail(416, "requestedRangeNotSatisfiable", "Request range "
+                       "not satisfiable")
+        head.append(("Content-Range", "bytes %d-%d/%d" % (first, last,
+                                                          len(o.data))))
+        self.answer(206, o.data[first:last + 1], head)
+
+    def list(self, bucket):
+        q = self.query
+        prefix, delim = q.get("prefix", ""), q.get("delimiter")
+        most = min(int(q.get("maxResults", 1000)), 1000)
+        after = base64.b64decode(q["pageToken"]).decode() \
+            if "pageToken" in q else ""
+        with lock:
+            objects = sorted(bucket_of(bucket).values(),
+                             key=lambda o: o.name.encode())
+        items, prefixes, n, last, more = [], [], 0, "", False
+        for o in objects:
+            if not o.name.startswith(prefix) or \
+                    o.name.encode() < q.get("startOffset", "").encode():
+                continue
+            cut = o.name.find(delim, len(prefix)) if delim else -1
+            entry = o.name if cut < 0 else o.name[:cut + len(delim)]
+            if entry == last or entry.encode() <= after.encode():
+                continue
+            if n == most:
+                more = True
+                break
+            n, last = n + 1, entry
+            if cut < 0:
+                items.append(o.resource(bucket))
+            else:
+                prefixes.append(entry)
+        answer = {"kind": "storage#objects"}
+        if items:
+            answer["items"] = items
+        if prefixes:
+            answer["prefixes"] = prefixes
+        if more:
+            answer["nextPageToken"] = \
+                base64.b64encode(last.encode()).decode()
+        self.answer_json(answer)
+
+    def compose(self, bucket, name):
+        q = self.json_body()
+        with lock:
+            sources = q["sourceObjects"]
+            if not 1 <= len(sources) <= 32:
+                raise Fail(400, "invalid", "1 to 32 sources are needed")
+            data = b"".join(object_of(bucket, s["name"],
+                                      s.get("generation")).data
+                            for s in sources)
+            o = create(bucket, name, data, q.get("destination", {}),
+                       self.query)
+        self.answer_json(o.resource(bucket))
+
+    def rewrite(self, bucket, name, to_bucket, to_name):
+        q = self.query
+        self.body()
+        with lock:
+            o = object_of(bucket, name, q.get("sourceGeneration"))
+            condition(q, "ifSourceGenerationMatch", o.generation)
+            done = 0
+            if "rewriteToken" in q:
+                source, generation, done = rewrites.get(
+                    q["rewriteToken"], (None, 0, 0))
+                if source != (bucket, name) or generation != o.generation:
+                    raise Fail(400, "invalid", "Invalid rewrite token")
+            done += int(q.get("maxBytesRewrittenPerCall", 1 << 62))
+            answer = {"kind": "storage#rewriteResponse",
+                      "objectSize": str(len(o.data)),
+                      "totalBytesRewritten": str(min(done, len(o.data))),
+                      "done": done >= len(o.data)}
+            if answer["done"]:
+                new = create(to_bucket, to_name, o.data,
+                             {"crc32c": o.crc, "metadata": o.metadata}, q)
+                answer["resource"] = new.resource(to_bucket)
+            else:
+                token = "rewrite-%d" % len(rewrites)
+                rewrites[token] = ((bucket, name), o.generation, done)
+                answer["rewriteToken"] = token
+        self.answer_json(answer)
+
+    # --- uploads ---
+
+    def upload(self, bucket):
+        q = self.query
+        if "upload_id" in q:
+            self.session(q["upload_id"])
+        elif q.get("uploadType") == "multipart":
+            self.multipart(bucket)
+        elif q.get("uploadType") == "resumable":
+            meta = self.json_body()
+            with lock:
+                have = bucket_of(bucket).get(meta["name"])
+                condition(q, "ifGenerationMatch",
+                          have.generation if have else 0)
+                upload_id = "upload-%d" % len(sessions)
+                sessions[upload_id] = Session(bucket, meta, q)
+            # The host is one that only the service knows itself by.
+            self.answer(200, headers=[("Location", "https://example.invalid"
+                        "/upload/storage/v1/b/%s/o?uploadType=resumable"
+                        "&upload_id=%s" % (bucket, upload_id))])
+        else:
+            data = self.body()
+            with lock:
+                o = create(bucket, q["name"], data, {}, q)
+            self.answer_json(o.resource(bucket))
+
+    def multipart(self, bucket):
+        data = self.body()
+        mark = re.search("boundary=(\\S+)", self.headers["Content-Type"])[1]
+        mark = b"--" + mark.strip('"').encode()
+        head = data.index(b"\r\n\r\n") + 4
+        end = data.index(b"\r\n" + mark, head)
+        meta = json.loads(data[head:end])
+        head = data.index(b"\r\n\r\n", end) + 4
+        if not data.endswith(b"\r\n" + mark + b"--\r\n"):
+            raise Fail(400, "invalid", "Malformed multipart body.")
+        content = data[head:len(data) - len(mark) - 6]
+        with lock:
+            o = create(bucket, meta["name"], content, meta, self.query)
+        self.answer_json(o.resource(bucket))
+
+    def session(self, upload_id):
+        with lock:
+            u = sessions.get(upload_id)
+        if self.command == "DELETE":
+            with lock:
+                sessions.pop(upload_id, None)
+            self.answer(499)
+            return
+        if u is None:
+            self.body()
+            raise Fail(410, "gone", "The upload session is gone.")
+        m = re.match(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)$",
+                     self.headers["Content-Range"])
+        if u.done is None and m[1] is not None:
+            self.take(u, int(m[1]), int(m[2]) + 1)
+        elif u.done is None and int(m[3]) == 0:
+            self.body()
+        if u.done is None and len(u.data) == int(m[3]):
+            with lock:
+                u.done = create(u.bucket, u.meta["name"], u.data, u.meta,
+                                u.query)
+        if u.done is not None:
+            self.answer_json(u.done.resource(u.bucket))
+        else:
+            self.answer(308, headers=[("Range", "bytes=0-%d" %
+                        (len(u.data) - 1))] if u.data else [])
+
+    def take(self, u, first, end):
+        """The bytes [first, end), as far as they come."""
+        if first != len(u.data):
+            self.body()
+            raise Fail(400, "invalid", "Invalid request: not the next byte")
+        most = options.cut or 1 << 62
+        while first < end:
+            n = min(end - first, 1 << 20, most)
+            data = self.rfile.read(n)
+            u.data += data
+            first += len(data)
+            most -= len(data)
+            if len(data) < n or (most == 0 and first < end):
+                del u.data[len(u.data) // GRAIN * GRAIN:]
+                raise ConnectionError
+
+
+def main():
+    global options
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--break", type=int, dest="cut", default=0)
+    parser.add_argument("--auth", type=float, default=0)
+    options = parser.parse_args()
+    http.server.ThreadingHTTPServer.request_queue_size = 64
+    http.server.ThreadingHTTPServer(("127.0.0.1", options.port),
+                                    Handler).serve_forever()
+
+
+main()
