@@ -86,9 +86,13 @@ report()
 	done <"$T/results"
 }
 
+# The reason: what follows `#` on a test's line, and on those below that begin
+# with a space.
 why()
 {
-	sed -n "s/^$1?* *# *//p" "$EXPECTED"
+	awk -v name="$1" '{ sub(/\?/, "", $1) }
+	    /^[^ \t#]/ { on = $1 == name } on { sub(/^[^#]*# */, ""); print }' \
+	    "$EXPECTED" | tr '\n' ' '
 }
 
 # The lines below that of a test, in one.
