@@ -81,3 +81,34 @@ page_entry(const struct page *p, size_t i, struct store_entry *ret)
 	/* it came out of such a struct, so it fits */
 	memcpy(ret->info.version.text, version, strlen(version) + 1);
 }
+
+static int
+by_key(const void *a, const void *b, void *text)
+{
+	const struct page_row *x = a, *y = b;
+
+	return strcmp((char *)text + x->key, (char *)text + y->key);
+}
+
+void
+page_sort(struct page *p)
+{
+	if (p->n > 1)
+		qsort_r(p->rows, p->n, sizeof(p->rows[0]), by_key,
+		    p->text.p);
+}
+
+enum store_rc
+page_hand_on(const struct page *p, int (*each)(void *arg,
+    const struct store_entry *e), void *arg)
+{
+	struct store_entry e;
+	size_t i;
+
+	for (i = 0; i < p->n; i++) {
+		page_entry(p, i, &e);
+		if (each(arg, &e) != 0)
+			return STORE_CANCELLED;
+	}
+	return STORE_OK;
+}

@@ -29,6 +29,13 @@ void	page_reset(struct page *p);	/* empty, its memory kept */
 /* A list's callback: arg is the page.  Nonzero: no memory (nomem is set). */
 int	page_add(void *arg, const struct store_entry *e);
 const char *page_key(const struct page *p, size_t i);	/* borrowed */
+/* By key, in the order of bytes: some stores list the prefixes of a page apart
+ * from its keys; a page covers one range of keys, so that sorting each sorts
+ * the whole. */
+void	page_sort(struct page *p);
+/* Every row.  STORE_OK, or STORE_CANCELLED where each says stop. */
+enum store_rc page_hand_on(const struct page *p,
+	    int (*each)(void *arg, const struct store_entry *e), void *arg);
 /* Row i as an entry; its key is borrowed until the page is changed. */
 void	page_entry(const struct page *p, size_t i, struct store_entry *ret);
 

@@ -237,34 +237,6 @@ build_query(struct s3 *s, const struct store_list *l, struct s3_req *r,
 	return buf_err(prefix) != 0 ? buf_err(prefix) : buf_err(after);
 }
 
-static int
-by_key(const void *a, const void *b, void *text)
-{
-	const struct page_row *x = a, *y = b;
-
-	return strcmp((char *)text + x->key, (char *)text + y->key);
-}
-
-/* S3 lists the common prefixes of a page apart from its keys; a page covers
- * one range of keys, so that sorting it sorts the whole. */
-static enum store_rc
-hand_on(struct reading *l, int (*each)(void *, const struct store_entry *),
-    void *arg)
-{
-	struct store_entry e;
-	size_t i;
-
-	if (l->page.n > 1)
-		qsort_r(l->page.rows, l->page.n, sizeof l->page.rows[0],
-		    by_key, l->page.text.p);
-	for (i = 0; i < l->page.n; i++) {
-		page_entry(&l->page, i, &e);
-		if (each(arg, &e) != 0)
-			return STORE_CANCELLED;
-	}
-	return STORE_OK;
-}
-
 enum store_rc
 s3_list(struct store *st, struct store_call *c, struct store_list *l,
     int (*each)(void *arg, const struct store_entry *e), void *arg)
@@ -300,7 +272,8 @@ s3_list(struct store *st, struct store_call *c, struct store_list *l,
 		l->more = in.truncated;
 		if (!in.truncated)
 			l->token[0] = '\0';
-		rc = hand_on(&in, each, arg);
+		page_sort(&in.page);
+		rc = page_hand_on(&in.page, each, arg);
 	}
 	page_done(&in.page);
 	buf_done(&in.key);

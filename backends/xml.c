@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <expat.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,24 @@ parse_stop(struct parse *x, int err)
 	XML_StopParser(x->xp, XML_FALSE);
 }
 
+/* As an element "@name" within the innermost one. */
+static int
+on_attribute(struct parse *x, const char *name, const char *value)
+{
+	char at[64];
+	int err;
+
+	if (x->depth == XML_DEPTH || strlen(name) + 2 > sizeof at ||
+	    strlen(value) > XML_TEXT)
+		return 0;
+	snprintf(at, sizeof at, "@%s", name);
+	x->path[x->depth] = at;
+	err = x->each(x->arg, (const char *const *)x->path, x->depth + 1,
+	    value);
+	x->path[x->depth] = NULL;
+	return err;
+}
+
 static void XMLCALL
 on_start(void *arg, const XML_Char *name, const XML_Char **attrs)
 {
@@ -48,6 +67,8 @@ on_start(void *arg, const XML_Char *name, const XML_Char **attrs)
 	x->depth++;
 	buf_reset(&x->text);
 	err = x->each(x->arg, (const char *const *)x->path, x->depth, NULL);
+	for (; err == 0 && *attrs != NULL; attrs += 2)
+		err = on_attribute(x, attrs[0], attrs[1]);
 	if (err != 0)
 		parse_stop(x, err);
 }

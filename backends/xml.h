@@ -4,7 +4,8 @@
  *
  * The input is hostile: a document type (entities), nesting beyond
  * XML_DEPTH, and a text beyond XML_TEXT end the parse.  Namespace prefixes
- * are dropped ("s3:Key" is "Key").
+ * are dropped ("s3:Key" is "Key").  An attribute is told as if it were an
+ * element "@name" within its own, at its start; one that is too long is not.
  */
 #ifndef BACKENDS_XML_H
 #define BACKENDS_XML_H
