@@ -217,6 +217,15 @@ reply_sized(fuse_req_t req, int err, struct buf *b, size_t size)
 	buf_done(b);
 }
 
+/* An attribute that means something to the system, and nothing here: to take
+ * system.posix_acl_access and let it be would undo `cp -p`, which sets the
+ * mode through it and believes that it was. */
+static bool
+is_system(const char *name)
+{
+	return strncmp(name, "system.", 7) == 0;
+}
+
 void
 op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
 {
@@ -229,6 +238,8 @@ op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
 	counter_add(fuse_requests, 1);
 	if (is_virtual(name))
 		err = get_virtual(f, ino, name, &b);
+	else if (is_system(name))
+		err = -EOPNOTSUPP;
 	else {
 		err = sq_read(meta_sq(f->meta), &c);
 		if (err == 0)
@@ -261,7 +272,8 @@ op_setxattr(fuse_req_t req, fuse_ino_t node, const char *name,
 	struct fs *f = req_fs(req);
 
 	counter_add(fuse_requests, 1);
-	fuse_reply_err(req, is_virtual(name) ? EPERM : -tree_setxattr(f,
+	fuse_reply_err(req, is_virtual(name) ? EPERM :
+	    is_system(name) ? EOPNOTSUPP : -tree_setxattr(f,
 	    node_ino(f, node), name, value, n, flags));
 }
 
@@ -272,5 +284,6 @@ op_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 
 	counter_add(fuse_requests, 1);
 	fuse_reply_err(req, is_virtual(name) ? EPERM :
+	    is_system(name) ? EOPNOTSUPP :
 	    -tree_removexattr(f, node_ino(f, node), name));
 }
