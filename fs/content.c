@@ -126,20 +126,51 @@ content_extents(struct fs *f, struct vnode *v, uint64_t off, uint64_t len,
 	return err;
 }
 
+/* A hole's zeros up to the size; the size is what the tree says now. */
+static int
+fit(struct buf *b, uint64_t size)
+{
+	if (b->len > size)
+		b->len = size;
+	if (b->len < size) {
+		size_t n = size - b->len;
+		void *p = buf_grow(b, n);
+
+		if (p == NULL)
+			return -ENOMEM;
+		memset(p, 0, n);
+		b->len = size;
+	}
+	return 0;
+}
+
 void
 content_hold(struct fs *f, struct vnode *v)
 {
 	struct extents *x = NULL;
 	struct sqc *c = NULL;
 
+	struct buf row = BUF_INIT;
+
 	if (v->held != NULL || v->attr.size == 0)
 		return;
-	if (sq_read(meta_sq(f->meta), &c) == 0)
+	if (sq_read(meta_sq(f->meta), &c) == 0) {
 		(void)extents_of(c, v->ino, v->attr.size, 0, v->attr.size, &x);
+		/* a row that no store has goes when the unlinking lands */
+		if (v->b == NULL && !v->have_bytes)
+			(void)unstored_get(c, v->ino, &row);
+	}
 	sq_read_end(c);
 	lock_take(&v->lock);
 	v->held = x;
+	if (row.len > 0 && fit(&row, v->attr.size) == 0) {
+		buf_done(&v->bytes);
+		v->bytes = row;
+		v->have_bytes = true;
+		row = (struct buf)BUF_INIT;
+	}
 	lock_drop(&v->lock);
+	buf_done(&row);
 }
 
 /* --- fetching --- */
@@ -237,24 +268,6 @@ small_from_extents(struct fs *f, struct vnode *v, const struct extents *x)
 		return err;
 	}
 	return fetch_small(f, v, e);
-}
-
-/* A hole's zeros up to the size; the size is what the tree says now. */
-static int
-fit(struct buf *b, uint64_t size)
-{
-	if (b->len > size)
-		b->len = size;
-	if (b->len < size) {
-		size_t n = size - b->len;
-		void *p = buf_grow(b, n);
-
-		if (p == NULL)
-			return -ENOMEM;
-		memset(p, 0, n);
-		b->len = size;
-	}
-	return 0;
 }
 
 int

@@ -1,0 +1,12 @@
+#!/bin/sh
+# files: what an open file promises, on a mount (files.py).
+. "$(dirname "$0")/../lib.sh"
+
+begin
+url=$(store_url file home)
+format_home "$url" --name files
+start_mount "$url" "$T/m" lag=100ms
+check "open files keep their promises" \
+    timeout 120 python3 "$TOP/test/mounted/files.py" "$T/m"
+stop_mount "$T/m"
+finish
