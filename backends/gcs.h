@@ -38,10 +38,10 @@
 
 /* Sizes, that a test may make small.  0 = the default. */
 struct gcs_sizes {
-	uint64_t	 single;	/* most bytes put in one request: 16 MiB */
+	uint64_t	 single; /* most bytes put in one request: 16 MiB */
 	uint64_t	 compose;	/* least bytes put as parts: 64 MiB */
 	uint64_t	 part;		/* least bytes of a part: 16 MiB */
-	uint64_t	 rewrite;	/* most copied in one request; 0: its own */
+	uint64_t	 rewrite; /* most copied in one request; 0: its own */
 };
 
 enum gcs_compose { GCS_COMPOSE_AUTO, GCS_COMPOSE_ON, GCS_COMPOSE_OFF };
@@ -70,7 +70,7 @@ int	gcs_open(const struct url *u, const struct gcs_sizes *sizes,
 /* --- one request (gcs_request.c) --- */
 
 struct gcs_error {
-	char	reason[64];		/* "conditionNotMet"; "" if none given */
+	char	reason[64];	/* "conditionNotMet"; "" if none given */
 	char	message[300];
 	bool	json;			/* the service's own */
 };
@@ -84,7 +84,7 @@ struct gcs_req {
 					   of all objects, of the bucket */
 	const char	*lead;		/* before "/b/"; NULL: /storage/v1 */
 	const char	*tail;		/* after the key, encoded; or NULL */
-	const char	*target;	/* path and query of a session; or NULL */
+	const char	*target; /* path and query of a session; or NULL */
 	unsigned	 nparams;
 	struct gcs_param { const char *name, *value; } params[8];
 	struct http_headers headers;	/* gcs_do adds, gcs_req_done frees */

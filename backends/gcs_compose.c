@@ -158,7 +158,8 @@ parts_clean(struct parts *p)
 	rc = parts_run(p->s->pool, &c, p->n, part_delete, p);
 	if (rc == STORE_OK)
 		return;
-	log_warn("parts of a large put remain", "bucket=%s prefix=%s%s%s why=%s",
+	log_warn("parts of a large put remain",
+	    "bucket=%s prefix=%s%s%s why=%s",
 	    p->s->bucket, p->s->prefix, GCS_PARTS, p->id,
 	    LOG_Q(why_text(&why, store_rc_errno(rc))));
 	if (!gcs_passes(rc))

@@ -30,7 +30,7 @@
 enum {
 	SUM_CHUNK = 256 * 1024,
 	TRIES = 6,			/* without progress */
-	LONG_STALL = 120,		/* s: finishing a large one takes time */
+	LONG_STALL = 120,	/* s: finishing a large one takes time */
 };
 
 #define CANCEL_WITHIN	(5 * NSEC_PER_SEC)

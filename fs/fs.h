@@ -72,7 +72,8 @@ void	fs_set_write_state(struct fs *f, enum fs_write_state s,
 /* mount.c: everything but FUSE: state directory found or made and locked,
  * database, cache, stores, session, recovery; bounded by 10 s where there is
  * no valid local state.  -errno with why. */
-int	fs_start(const struct fs_options *opt, struct fs **ret, struct why *why);
+int	fs_start(const struct fs_options *opt, struct fs **ret,
+	    struct why *why);
 /* Flushes until deadline (clock_mono ns), closes the session when nothing is
  * left, stops all.  Returns the number of changes still queued. */
 uint64_t fs_stop(struct fs *f, int64_t deadline);

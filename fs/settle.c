@@ -102,7 +102,7 @@ prepare(struct fs *f, struct vnode *v, struct settle *s)
 		s->bytes.len = size;
 	}
 	if (!s->small && v->truncated && !bfile_is_synced(s->b)) {
-		err = bfile_sync(s->b);					/* L11 */
+		err = bfile_sync(s->b);	/* L11 */
 		if (err != 0)
 			return err;
 	}

@@ -241,7 +241,7 @@ struct keep {
 	struct ship	*sh;
 	struct small_put puts[SMALL_PUTS];
 	unsigned	 n;
-	struct buf	 bytes;		/* what the puts point into, by offset */
+	struct buf	 bytes;	/* what the puts point into, by offset */
 	size_t		 off[SMALL_PUTS];
 	struct buf	 inos;		/* u64: whose bytes are clean now */
 };

@@ -198,7 +198,7 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 	if (flags & O_TRUNC)
 		err = truncate_entered(f, h->v, 0);
 	if (err == 0 && (flags & O_TRUNC) && !h->writes && h->v->writers == 0)
-		err = settle_now(f, h->v, false);	/* no last writer will */
+		err = settle_now(f, h->v, false); /* no last writer will */
 	if (err == 0) {
 		h->v->opens++;
 		if (h->writes) {
@@ -296,7 +296,7 @@ fail:
 int
 io_flush(struct fs *f, struct handle *h)
 {
-	return 0;		/* no write is ever answered before it is kept */
+	return 0;	/* no write is ever answered before it is kept */
 }
 
 void
@@ -435,7 +435,7 @@ io_sync_before_rename(struct fs *f, uint64_t ino)
 	if (err != 0)
 		return err == -ENOENT ? 0 : err;
 	if (bfile_is_dirty(b) && !bfile_is_synced(b))
-		err = bfile_sync(b);					/* L11 */
+		err = bfile_sync(b);	/* L11 */
 	bfile_put(b);
 	return err;
 }

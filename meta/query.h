@@ -15,7 +15,8 @@ struct attr {
 	 * where there are 65,000 of them */
 };
 
-int	meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret); /* -ENOENT */
+/* -ENOENT */
+int	meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret);
 /* -ENOENT; -ENAMETOOLONG.  One statement. */
 int	meta_lookup(struct sqc *c, uint64_t parent, const char *name,
 	    struct attr *ret);
@@ -40,7 +41,8 @@ int	meta_is_below(struct sqc *c, uint64_t ino, uint64_t top);
 int	meta_readlink(struct sqc *c, uint64_t ino, struct buf *out);
 int	meta_getxattr(struct sqc *c, uint64_t ino, const char *name,
 	    struct buf *out);				/* -ENODATA */
-int	meta_listxattr(struct sqc *c, uint64_t ino, struct buf *out); /* NUL-separated */
+/* NUL-separated */
+int	meta_listxattr(struct sqc *c, uint64_t ino, struct buf *out);
 
 /* Where bytes [off, off+len) of a file are in stores, as of the frozen prefix
  * (M1): in order; gaps are holes.  A location per extent: the first that

@@ -24,8 +24,8 @@ enum tbl {
 	/* ino off | len object ooff crc   (crc32c of the bytes, -1 unknown) */
 	T_EXTENT,
 	T_OBJECT,	/* id | size kind                  (enum object_kind) */
-	T_LOCATION,	/* object store | key version (store: id; key '' = derived
-				from the object id: data/<xx>/<session>-<n>) */
+	T_LOCATION,	/* object store | key version (store: id; key '' is
+				derived from the object id: data/<xx>/<session>-<n>) */
 	T_XATTR,	/* ino name | value */
 	T_SYMLINK,	/* ino | target */
 	T_STORE,	/* id | name url flags             (1 = home) */
@@ -34,7 +34,8 @@ enum tbl {
 	T_TAG,		/* ino key | value */
 	T_QUOTA,	/* kind id | bytes files */
 	T_SESSION,	/* number | state_id nonce host opened state hwm
-				block_first block_count   (enum session_state) */
+				block_first block_count
+				(enum session_state) */
 	T_CONFLICT,	/* id | ino what */
 	T_COUNT
 };

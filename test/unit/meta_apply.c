@@ -407,7 +407,8 @@ state_of(int number)
 
 START_TEST(test_sessions)
 {
-	static const char a[17] = "aaaaaaaaaaaaaaaa", b[17] = "bbbbbbbbbbbbbbbb";
+	static const char a[17] = "aaaaaaaaaaaaaaaa";
+	static const char b[17] = "bbbbbbbbbbbbbbbb";
 	struct op op;
 
 	refused(sess(OP_SESSION_CLOSE, 1, 0, a), -ENOENT);
