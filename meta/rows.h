@@ -25,7 +25,8 @@ enum tbl {
 	T_EXTENT,
 	T_OBJECT,	/* id | size kind                  (enum object_kind) */
 	T_LOCATION,	/* object store | key version (store: id; key '' is
-				derived from the object id: data/<xx>/<session>-<n>) */
+				derived from the object id:
+				data/<xx>/<session>-<n>) */
 	T_XATTR,	/* ino name | value */
 	T_SYMLINK,	/* ino | target */
 	T_STORE,	/* id | name url flags             (1 = home) */
