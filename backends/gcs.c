@@ -345,7 +345,7 @@ gcs_put(struct store *st, struct store_call *c, const char *key,
 	struct gcs *s = (struct gcs *)st;
 	struct why said = { "" };
 	struct store_call call = c != NULL ? *c : (struct store_call){ 0 };
-	enum store_rc rc;
+	enum store_rc rc, was;
 
 	rc = gcs_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
@@ -356,8 +356,9 @@ gcs_put(struct store *st, struct store_call *c, const char *key,
 	else
 		rc = gcs_upload(s, &call, key, cond, match, src, 0,
 		    src->size, ret);
+	was = rc;
 	rc = gcs_changed(s, &call, key, cond, rc);
-	if (rc != STORE_OK && said.text[0] != '\0' && rc != STORE_ABSENT)
+	if (rc != STORE_OK && rc == was && said.text[0] != '\0')
 		why_set(call_why(c), 0, "%s", said.text);
 	return rc;
 }
