@@ -5,8 +5,8 @@
 #
 # Installs what the tests need, builds the program twice (plain, and with
 # AddressSanitizer and UBSan), and runs, one after the other and each with a
-# time limit: lint, unit tests of both builds, the S3 backend against a real
-# server, each script of test/mounted, and the demo.  Slow suites run in a
+# time limit: lint, unit tests of both builds, the backends against real
+# servers, each script of test/mounted, and the demo.  Slow suites run in a
 # short form (GNSFS_TEST_SHORT=1; GNSFS_TEST_LONG=1 asks for the long one).
 #
 # What a section says is shown where it failed; KEEP=DIR keeps all of it there.
@@ -175,7 +175,10 @@ section "lint" 60 sh test/lint.sh
 units=
 for source in test/unit/*.c; do
 	program=$(basename "$source" .c)
-	[ "$program" = s3_live ] || units="$units $program"
+	case $program in
+	*_live)	;;		# wants a server: below
+	*)	units="$units $program" ;;
+	esac
 done
 # shellcheck disable=SC2086 # one word a program
 section "unit" 600 sh test/run-unit.sh \
@@ -183,8 +186,12 @@ section "unit" 600 sh test/run-unit.sh \
 section "unit with sanitizers" 900 env CK_TIMEOUT_MULTIPLIER=4 \
     sh test/run-unit.sh $(printf 'build-asan/test/%s ' $units)
 section "S3 server" 900 sh -c '. test/servers.sh && s3_install'
-section "S3 backend" 400 sh test/s3.sh build
-section "S3 backend with sanitizers" 600 sh test/s3.sh build-asan
+for backend in s3 gcs azure; do
+	[ -f "test/$backend.sh" ] || continue
+	section "$backend backend" 600 sh "test/$backend.sh" build
+	section "$backend backend with sanitizers" 600 \
+	    sh "test/$backend.sh" build-asan
+done
 for script in test/mounted/*.sh; do
 	program=build-asan/gnsfs
 	[ "$(header "$script" build asan)" != plain ] || program=build/gnsfs
