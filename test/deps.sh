@@ -10,8 +10,8 @@ BUILD="gcc libc6-dev make pkg-config fuse3 libfuse3-dev libsqlite3-dev
 libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev libexpat1-dev
 ca-certificates"
 
-TEST="check attr curl git rsync sqlite3 python3 python3-venv procps psmisc
-util-linux mount iproute2 file man-db xz-utils"
+TEST="check attr curl git rsync sqlite3 openssl python3 python3-venv procps
+util-linux mount hostname iproute2"
 
 is_installed()
 {
