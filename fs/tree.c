@@ -295,12 +295,19 @@ tree_setattr(struct fs *f, uint64_t ino, const struct attr *a, uint32_t mask)
 	    .mode = a->mode, .uid = a->uid, .gid = a->gid,
 	    .atime = a->atime, .mtime = a->mtime, .ctime = clock_real() };
 	struct change_tx t = { .op = &op };
-	struct vnode *v;
+	struct vnode *v = mask & ATTR_MTIME ? vnode_peek(f, ino) : NULL;
 	int err;
 
+	/* A settling that is under way has the time of the last write, and
+	 * is journalled before this or sees what is set here. */
+	if (v != NULL)
+		vnode_enter(v);
 	err = change(f, &t);
 	if (err == 0 && (mask & ATTR_MTIME))
 		io_times_set(f, ino, a->mtime);
+	if (v != NULL)
+		vnode_leave(v);
+	vnode_put(f, v);
 	if (err == -ENOENT && (v = vnode_peek(f, ino)) != NULL) {
 		lock_take(&v->lock);		/* open, its names are gone */
 		if (v->opens > 0) {
