@@ -72,9 +72,9 @@ server_read(int fd, struct request *q)
 	memset(q, 0, sizeof(*q));
 	snprintf(q->head, sizeof(q->head), "%.*s", (int)(end - in), in);
 	sscanf(q->head, "%15s %4095s", q->method, q->target);
-	cl = strcasestr(q->head, "content-length:");
+	cl = strcasestr(q->head, "\ncontent-length:");
 	if (cl != NULL)
-		want = strtoul(cl + 15, NULL, 10);
+		want = strtoul(cl + 16, NULL, 10);
 	if (strcasestr(q->head, "100-continue") != NULL &&
 	    send(fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL) < 0)
 		return false;
