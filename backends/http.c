@@ -128,6 +128,23 @@ http_headers_cut(struct http_headers *h, unsigned n)
 }
 
 void
+http_headers_drop(struct http_headers *h, const char *name)
+{
+	struct http_header found;
+	unsigned i;
+
+	for (i = 0; i < h->n && strcmp(h->h[i].name, name) != 0; i++)
+		;
+	if (i == h->n)
+		return;
+	found = h->h[i];
+	for (; i + 1 < h->n; i++)
+		h->h[i] = h->h[i + 1];
+	h->h[i] = found;
+	http_headers_cut(h, i);
+}
+
+void
 http_headers_done(struct http_headers *h)
 {
 	http_headers_cut(h, 0);

@@ -14,6 +14,7 @@ static const struct {
 } schemes[] = {
 	{ URL_FILE,	file_store_open },
 	{ URL_S3,	s3_store_open },
+	{ URL_AZ,	azure_store_open },
 	{ URL_GS,	gcs_store_open },
 };
 
@@ -25,6 +26,5 @@ store_bare_open(const struct url *u, struct store **ret, struct why *why)
 	for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
 		if (schemes[i].scheme == u->scheme)
 			return schemes[i].open(u, ret, why);
-	return why_set(why, -EINVAL, "%s: this version knows s3://, gs:// and "
-	    "file:// stores only", u->text);
+	return why_set(why, -EINVAL, "%s: no store has this scheme", u->text);
 }

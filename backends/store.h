@@ -112,7 +112,7 @@ struct store_list {
 	char		 delimiter;	/* 0: none */
 	const char	*start_after;	/* NULL or a key; first page only */
 	unsigned	 max;	/* entries a page; 0: the store's most */
-	char		 token[1100];	/* "" to begin; the next page's after */
+	char		 token[2400];	/* "" to begin; the next page's after */
 	bool		 more;		/* out: call again */
 };
 
@@ -190,6 +190,8 @@ enum store_rc store_put_mem(struct store *s, struct store_call *c,
 int	file_store_open(const struct url *u, struct store **ret,
 	    struct why *why);
 int	s3_store_open(const struct url *u, struct store **ret, struct why *why);
+int	azure_store_open(const struct url *u, struct store **ret,
+	    struct why *why);
 int	gcs_store_open(const struct url *u, struct store **ret,
 	    struct why *why);
 

