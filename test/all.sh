@@ -190,7 +190,7 @@ for backend in s3 gcs azure; do
 	[ -f "test/$backend.sh" ] || continue
 	section "$backend backend" 600 sh "test/$backend.sh" build
 	section "$backend backend with sanitizers" 600 \
-	    sh "test/$backend.sh" build-asan
+	    env S3_HTTP_ONLY=1 sh "test/$backend.sh" build-asan
 done
 for script in test/mounted/*.sh; do
 	program=build-asan/gnsfs

@@ -2,6 +2,7 @@
 # s3.sh BUILD: the tests of the S3 backend against real servers on loopback,
 # each over http and https.  BUILD is the build folder, with its tests built.
 #   S3_SERVERS="versitygw minio" which (versitygw)
+#   S3_HTTP_ONLY=1               not over https
 # Ends with `N passed, N failed, N skipped`.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -40,7 +41,7 @@ run()
 
 for S3_SERVER in $servers; do
 	run "$S3_SERVER" "" || failed=$((failed + 1))
-	run "$S3_SERVER over TLS" 1 || failed=$((failed + 1))
+	[ -n "${S3_HTTP_ONLY:-}" ] || run "$S3_SERVER over TLS" 1 || failed=$((failed + 1))
 done
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ] && [ $passed -gt 0 ]
