@@ -41,7 +41,8 @@ run()
 
 for S3_SERVER in $servers; do
 	run "$S3_SERVER" "" || failed=$((failed + 1))
-	[ -n "${S3_HTTP_ONLY:-}" ] || run "$S3_SERVER over TLS" 1 || failed=$((failed + 1))
+	[ -n "${S3_HTTP_ONLY:-}" ] || run "$S3_SERVER over TLS" 1 ||
+	    failed=$((failed + 1))
 done
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ] && [ $passed -gt 0 ]
