@@ -131,8 +131,8 @@ struct upload_view {
 	int64_t		 ctime;		/* private, as are these: */
 	uint64_t	 own;
 };
-/* -ENOENT: nothing is seq's: a later close took it over (bfile_closed), or it
- * landed.  n may be 0: the op only changes the size.  copy: -EBUSY when it was
+/* -ENOENT: nothing is seq's: a later write or close took it over
+ * (bfile_closed).  n may be 0: the op only changes size or times.  copy: -EBUSY when it was
  * written while it was copied. */
 int	upload_begin(struct bfile *b, uint64_t seq, bool copy,
 	    struct upload_view *ret);

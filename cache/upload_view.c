@@ -54,14 +54,18 @@ gather(struct bfile *b, struct upload_view *v)
 {
 	const struct dset *d = &b->dirty;
 	unsigned i, mine = 0;
+	bool others = false;
 	uint64_t end;
 
 	v->v = calloc(d->n + 1, sizeof(*v->v));
 	if (v->v == NULL)
 		return -ENOMEM;
 	for (i = 0; i < d->n; i++) {
-		if (d->v[i].seq != v->seq)
+		if (d->v[i].seq != v->seq) {
+			others = others || d->v[i].seq == 0 ||
+			    d->v[i].seq > v->seq;
 			continue;
+		}
 		mine++;
 		if (d->v[i].off >= v->size)
 			continue;
@@ -71,7 +75,8 @@ gather(struct bfile *b, struct upload_view *v)
 	}
 	v->whole = mine > 0 && (v->size == 0 || (v->n == 1 &&
 	    v->v[0].off == 0 && v->v[0].end == v->size));
-	return mine > 0 ? 0 : -ENOENT;
+	/* nothing, and nobody has it: all was uploaded for ops before it */
+	return mine > 0 || !others ? 0 : -ENOENT;
 }
 
 static int

@@ -36,7 +36,7 @@ struct upload {
 	struct cond	 cond;
 	pthread_t	 thread;
 	bool		 stop, kicked;
-	uint64_t	 hurry;		/* copies of open files up to this seq */
+	uint64_t	 hurry;	/* copies of open files up to this seq */
 	unsigned	 active;
 	struct job	*jobs[ACTIVE_MAX];
 	uint64_t	 waiting;	/* at the last look */
@@ -103,7 +103,7 @@ struct done {
 	struct upload_view	*v;
 	struct op_object	 object;
 	struct op_extent	*extents;
-	unsigned		 n;	/* the view ends before they are noted */
+	unsigned		 n; /* the view ends before they are noted */
 	bool			 whole;
 };
 
@@ -213,6 +213,29 @@ throw_away(struct job *j, const struct op_object *o)
 		(void)store_del(s, &call, key, NULL);
 }
 
+/* NULL: the inode is gone (B7).  An op of a file that has no backing file any
+ * more changes no bytes: all were clean, and evicted. */
+static int
+get_backing(struct job *j, struct bfile **ret)
+{
+	struct sqc *c = NULL;
+	struct attr a;
+	int err;
+
+	err = bfile_get(j->f->cache, j->ino, ret);
+	if (err != -ENOENT)
+		return err;
+	err = sq_read(meta_sq(j->f->meta), &c);
+	if (err == 0)
+		err = meta_getattr(c, j->ino, &a);
+	sq_read_end(c);
+	if (err == 0)
+		err = bfile_make(j->f->cache, j->ino, a.size, ret);
+	else if (err == -ENOENT)
+		err = 0;
+	return err;
+}
+
 static int
 upload_one(struct job *j)
 {
@@ -221,9 +244,9 @@ upload_one(struct job *j)
 	struct bfile *b = NULL;
 	int err;
 
-	err = bfile_get(j->f->cache, j->ino, &b);
-	if (err != 0)
-		return err == -ENOENT ? 0 : err;	/* B7 */
+	err = get_backing(j, &b);
+	if (err != 0 || b == NULL)
+		return err;
 	err = upload_begin(b, j->seq, j->copy, &v);
 	if (err == -ENOENT)
 		err = 0;		/* a later op has its bytes (M3) */

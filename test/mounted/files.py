@@ -1,5 +1,6 @@
 """files: what an open file promises, one function a promise (files.sh)."""
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -84,7 +85,18 @@ def closed_again_at_once():
     return get(p) == b"299"
 
 
-for test in (unlinked_small, truncated_by_reader, closed_again_at_once,
+def truncated_to_itself():
+    """An op that changes no byte holds up no sync."""
+    p = m + "/itself"
+    put(p, b"z" * 2000000)
+    landed()
+    for _ in range(3):
+        os.truncate(p, 2000000)
+    r = subprocess.run([os.environ["GNSFS"], "sync", m, "--timeout", "10s"])
+    return r.returncode == 0 and get(p) == b"z" * 2000000
+
+
+for test in (truncated_to_itself, unlinked_small, truncated_by_reader, closed_again_at_once,
              size_after_close):
     good = test()
     print("good" if good else "BAD", test.__name__, "-", test.__doc__)

@@ -7,6 +7,6 @@ url=$(store_url file home)
 format_home "$url" --name files
 start_mount "$url" "$T/m" lag=100ms
 check "open files keep their promises" \
-    timeout 120 python3 "$TOP/test/mounted/files.py" "$T/m"
+    env GNSFS="$GNSFS" timeout 120 python3 "$TOP/test/mounted/files.py" "$T/m"
 stop_mount "$T/m"
 finish
