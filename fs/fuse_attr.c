@@ -144,14 +144,22 @@ op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set,
 	struct attr a = { 0 };
 	struct stat out;
 	uint32_t mask;
+	bool clear;
 	int err = 0;
 
 	counter_add(fuse_requests, 1);
 	if (to_set & FUSE_SET_ATTR_SIZE)
 		err = io_truncate(f, ino, (uint64_t)st->st_size);
 	mask = wanted(st, to_set, &a);
+	/* What asks for nothing is how the kernel says, before a write or an
+	 * fallocate by who may not keep them, that set-id bits are to go. */
+	clear = fuse_dev_asks_clear() || (req_clears_ids(req) && mask == 0 &&
+	    !(to_set & FUSE_SET_ATTR_SIZE));
 	if (err == 0 && (mask != 0 || !(to_set & FUSE_SET_ATTR_SIZE)))
-		err = tree_setattr(f, ino, &a, mask);
+		err = tree_setattr(f, ino, &a, mask |
+		    (clear ? TREE_CLEAR_IDS : 0));
+	else if (err == 0 && clear)
+		err = tree_clear_ids(f, ino);
 	if (err == 0)
 		err = tree_getattr(f, ino, &a);
 	if (err != 0) {

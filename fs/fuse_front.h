@@ -12,6 +12,7 @@
 
 #include "base/lock.h"
 #include "fs/fs.h"
+#include "fs/fuse_dev.h"
 #include "fs/io.h"
 #include "meta/query.h"
 
@@ -22,6 +23,7 @@
 struct fuse_front {
 	struct fs		*fs;
 	struct fuse_session	*se;
+	struct fuse_dev		 dev;
 	pthread_t		 notifier;
 	struct lock		 lock;	/* of the queue */
 	struct cond		 cond;
@@ -33,6 +35,15 @@ static inline struct fs *
 req_fs(fuse_req_t req)
 {
 	return ((struct fuse_front *)fuse_req_userdata(req))->fs;
+}
+
+/* Does this daemon clear set-id bits (fuse_dev.h)? */
+static inline bool
+req_clears_ids(fuse_req_t req)
+{
+	struct fuse_front *fr = fuse_req_userdata(req);
+
+	return fuse_dev_clears_ids(&fr->dev);
 }
 
 /* fuse_attr.c */

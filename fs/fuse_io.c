@@ -28,10 +28,13 @@ op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct fs *f = req_fs(req);
 	struct handle *h;
-	int err;
+	int err = 0;
 
 	counter_add(fuse_requests, 1);
-	err = io_open(f, node_ino(f, node), fi->flags, &h);
+	if (fuse_dev_asks_clear())
+		err = tree_clear_ids(f, node_ino(f, node));
+	if (err == 0)
+		err = io_open(f, node_ino(f, node), fi->flags, &h);
 	if (err != 0) {
 		fuse_reply_err(req, -err);
 		return;
@@ -143,6 +146,8 @@ op_write_buf(fuse_req_t req, fuse_ino_t node, struct fuse_bufvec *in,
 		mem.buf[0].mem = copy = malloc(n);
 		r = copy == NULL ? -ENOMEM : fuse_buf_copy(&mem, in, 0);
 	}
+	if (r >= 0 && fuse_dev_asks_clear())
+		r = tree_clear_ids(f, h->v->ino);
 	if (r >= 0)
 		r = io_write(f, h, mem.buf[0].mem, n, (uint64_t)off);
 	if (r < 0)

@@ -161,8 +161,8 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	    FUSE_CAP_EXPORT_SUPPORT;
 
 	/* flock and fcntl locks are the kernel's own on one host; writeback
-	 * caching would shut out passthrough (F2); the kernel itself clears
-	 * set-user-id bits. */
+	 * caching would shut out passthrough (F2); who clears set-id bits is
+	 * agreed on in fuse_dev.c. */
 	conn->want = conn->capable & want;
 	conn->max_write = REQUEST_MAX;
 	conn->max_background = 64;
@@ -287,7 +287,7 @@ mount_session(struct fuse_front *fr, const struct fs_options *o,
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	struct buf text = BUF_INIT;
-	int err;
+	int err, unhooked;
 
 	err = session_args(o, &text);
 	if (err == 0 && (fuse_opt_add_arg(&args, "gnsfs") != 0 ||
@@ -304,6 +304,9 @@ mount_session(struct fuse_front *fr, const struct fs_options *o,
 		err = why_set(why, -EBUSY, "cannot mount at '%s': is it an "
 		    "empty directory of yours, is /dev/fuse there, and is "
 		    "fusermount3 (package fuse3) installed?", o->dir);
+	if (err == 0 && (unhooked = fuse_dev_hook(fr->se)) != 0)
+		log_info("the FUSE device is left to the library", "err=%d",
+		    unhooked);
 	buf_done(&text);
 	fuse_opt_free_args(&args);
 	return err;

@@ -91,23 +91,45 @@ struct change_tx {
 	/* filled in from the tree, in the transaction: */
 	bool		 find_ino;	/* op->ino is what (parent, name) is */
 	bool		 find_ino2; /* op->ino2 is what (parent2, name2) is */
+	bool		 clear_ids;	/* op->mode is without set-id bits */
 	bool		 last_link, last_link2;	/* out */
-	bool		 is_file;
+	struct attr	 was, was2;	/* before */
 	uint64_t	 seq;
 };
 
 static int
 find(struct sqc *c, uint64_t parent, const char *name, uint64_t *retino,
-    bool *retlast, bool *retfile)
+    bool *retlast, struct attr *ret)
 {
-	struct attr a;
-	int err = meta_lookup(c, parent, name, &a);
+	int err = meta_lookup(c, parent, name, ret);
 
 	if (err == 0) {
-		*retino = a.ino;
-		*retlast = a.nlink <= 1 && !S_ISDIR(a.mode);
-		if (retfile != NULL)
-			*retfile = S_ISREG(a.mode);
+		*retino = ret->ino;
+		*retlast = ret->nlink <= 1 && !S_ISDIR(ret->mode);
+	}
+	return err;
+}
+
+/* A mode without the bits that a write clears: set-group-id on a file that no
+ * group may execute asks for mandatory locks, and stays. */
+static uint32_t
+without_ids(uint32_t mode)
+{
+	if (S_ISDIR(mode))
+		return mode;
+	return mode & ~(S_ISUID | (mode & S_IXGRP ? S_ISGID : 0));
+}
+
+static int
+clear_ids(struct sqc *c, struct op *op)
+{
+	struct attr a;
+	int err = meta_getattr(c, op->ino, &a);
+
+	if (err == 0 && without_ids(a.mode) != a.mode) {
+		op->mode = without_ids(op->mask & ATTR_MODE ?
+		    (a.mode & S_IFMT) | (op->mode & 07777) : a.mode);
+		op->mask |= ATTR_MODE;
 	}
 	return err;
 }
@@ -121,15 +143,17 @@ change_tx(struct sqc *c, void *arg)
 
 	if (t->find_ino)
 		err = find(c, op->parent, op->name, &op->ino, &t->last_link,
-		    &t->is_file);
+		    &t->was);
 	if (err == 0 && t->find_ino2) {
 		err = find(c, op->parent2, op->name2, &op->ino2,
-		    &t->last_link2, NULL);
+		    &t->last_link2, &t->was2);
 		if (err == -ENOENT && !(op->flags & RENAME_EXCHANGE)) {
 			op->ino2 = 0;
 			err = 0;
 		}
 	}
+	if (err == 0 && t->clear_ids)
+		err = clear_ids(c, op);
 	if (err == 0)
 		err = journal(t->f->meta, c, op, NEEDS_NOTHING, NULL, 0,
 		    &t->seq);
@@ -240,6 +264,28 @@ tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
 	return err != 0 ? err : tree_getattr(f, ino, ret);
 }
 
+/* A file's last name went.  While it is open its vnode alone knows it. */
+static void
+unlinked(struct fs *f, const struct attr *was, int64_t ctime)
+{
+	struct vnode *v;
+
+	if (!S_ISREG(was->mode))
+		return;
+	v = vnode_peek(f, was->ino);
+	if (v != NULL) {
+		lock_take(&v->lock);
+		v->attr.mode = was->mode;
+		v->attr.uid = was->uid;
+		v->attr.gid = was->gid;
+		v->attr.atime = was->atime;
+		v->attr.ctime = ctime;
+		lock_drop(&v->lock);
+		vnode_put(f, v);
+	}
+	io_unlinked(f, was->ino);
+}
+
 int
 tree_unlink(struct fs *f, uint64_t parent, const char *name)
 {
@@ -249,8 +295,8 @@ tree_unlink(struct fs *f, uint64_t parent, const char *name)
 	int err;
 
 	err = change(f, &t);
-	if (err == 0 && t.last_link && t.is_file)
-		io_unlinked(f, op.ino);
+	if (err == 0 && t.last_link)
+		unlinked(f, &t.was, op.ctime);
 	return err;
 }
 
@@ -284,17 +330,53 @@ tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
 		err = change(f, &t);
 	if (err == 0 && op.ino2 != 0 && op.ino2 != op.ino && t.last_link2 &&
 	    !(flags & RENAME_EXCHANGE))
-		io_unlinked(f, op.ino2);
+		unlinked(f, &t.was2, op.ctime);
+	return err;
+}
+
+/* Of a file that is open and whose names are gone.  -ENOENT: it is neither. */
+static int
+setattr_unlinked(struct fs *f, uint64_t ino, const struct attr *a,
+    uint32_t mask)
+{
+	struct vnode *v = vnode_peek(f, ino);
+	int err = -ENOENT;
+
+	if (v == NULL)
+		return err;
+	lock_take(&v->lock);
+	if (v->opens > 0) {
+		if (mask & ATTR_MODE)
+			v->attr.mode = (v->attr.mode & S_IFMT) |
+			    (a->mode & 07777);
+		if (mask & TREE_CLEAR_IDS)
+			v->attr.mode = without_ids(v->attr.mode);
+		if (mask & ATTR_UID)
+			v->attr.uid = a->uid;
+		if (mask & ATTR_GID)
+			v->attr.gid = a->gid;
+		if (mask & ATTR_ATIME)
+			v->attr.atime = a->atime;
+		if (mask & ATTR_MTIME) {
+			v->attr.mtime = a->mtime;
+			v->mtime_set = true;
+		}
+		err = 0;
+	}
+	lock_drop(&v->lock);
+	vnode_put(f, v);
 	return err;
 }
 
 int
 tree_setattr(struct fs *f, uint64_t ino, const struct attr *a, uint32_t mask)
 {
-	struct op op = { .kind = OP_SETATTR, .ino = ino, .mask = mask,
+	struct op op = { .kind = OP_SETATTR, .ino = ino,
+	    .mask = mask & ~TREE_CLEAR_IDS,
 	    .mode = a->mode, .uid = a->uid, .gid = a->gid,
 	    .atime = a->atime, .mtime = a->mtime, .ctime = clock_real() };
-	struct change_tx t = { .op = &op };
+	struct change_tx t = { .op = &op,
+	    .clear_ids = (mask & TREE_CLEAR_IDS) != 0 };
 	struct vnode *v = mask & ATTR_MTIME ? vnode_peek(f, ino) : NULL;
 	int err;
 
@@ -308,21 +390,23 @@ tree_setattr(struct fs *f, uint64_t ino, const struct attr *a, uint32_t mask)
 	if (v != NULL)
 		vnode_leave(v);
 	vnode_put(f, v);
-	if (err == -ENOENT && (v = vnode_peek(f, ino)) != NULL) {
-		lock_take(&v->lock);		/* open, its names are gone */
-		if (v->opens > 0) {
-			if (mask & ATTR_MODE)
-				v->attr.mode = (v->attr.mode & S_IFMT) |
-				    (a->mode & 07777);
-			if (mask & ATTR_UID)
-				v->attr.uid = a->uid;
-			if (mask & ATTR_GID)
-				v->attr.gid = a->gid;
-			err = 0;
-		}
-		lock_drop(&v->lock);
-		vnode_put(f, v);
-	}
+	return err == -ENOENT ? setattr_unlinked(f, ino, a, mask) : err;
+}
+
+int
+tree_clear_ids(struct fs *f, uint64_t ino)
+{
+	struct attr a;
+	struct sqc *c = NULL;
+	int err;
+
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_getattr(c, ino, &a);
+	sq_read_end(c);
+	if (err == -ENOENT || (err == 0 && without_ids(a.mode) != a.mode))
+		err = tree_setattr(f, ino, &(struct attr){ 0 },
+		    TREE_CLEAR_IDS);
 	return err;
 }
 

@@ -38,9 +38,13 @@ int	tree_rmdir(struct fs *f, uint64_t parent, const char *name);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. */
 int	tree_rename(struct fs *f, uint64_t parent, const char *name,
 	    uint64_t parent2, const char *name2, unsigned flags);
-/* mask: ATTR_* of meta/op.h; times in a. */
+/* mask: ATTR_* of meta/op.h, times in a; TREE_CLEAR_IDS: and what a write or
+ * chown(2) clears of set-id bits, where it is no directory. */
+#define TREE_CLEAR_IDS	0x10000u
 int	tree_setattr(struct fs *f, uint64_t ino, const struct attr *a,
 	    uint32_t mask);
+/* Only that, where there are any: cheap where there are none. */
+int	tree_clear_ids(struct fs *f, uint64_t ino);
 /* flags: XATTR_CREATE, XATTR_REPLACE. */
 int	tree_setxattr(struct fs *f, uint64_t ino, const char *name,
 	    const void *value, size_t n, int flags);

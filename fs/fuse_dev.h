@@ -1,0 +1,39 @@
+/*
+ * fuse_dev: what the kernel and the library say to each other over /dev/fuse,
+ * where the library (3.14) does not know all that the kernel does: the
+ * session's device is read and written through here, so that the INIT reply
+ * can be amended, and requests' fields seen that the library does not hand on.
+ *
+ * What is agreed on so:
+ *   KILLPRIV_V2	the daemon clears set-user-id and set-group-id bits on write,
+ *		truncate and chown.  Without it the kernel asks before every
+ *		write(2) whether the file has capabilities: an upcall more for
+ *		each; with it once, then it remembers that there are none.
+ * Where the kernel does not offer it, or the library has no custom I/O, all
+ * works as without.
+ */
+#ifndef FS_FUSE_DEV_H
+#define FS_FUSE_DEV_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fuse_session;
+
+struct fuse_dev {
+	_Atomic uint64_t	init_unique;	/* of INIT; 0: none seen */
+	_Atomic uint64_t	offered;	/* the kernel's INIT flags */
+	_Atomic uint64_t	agreed;		/* of those, ours in the reply */
+};
+
+/* After fuse_session_mount, before the loop; se's user data is the fuse_front
+ * whose dev is zeroed and outlives se.  0; -errno: the session is as it was. */
+int	fuse_dev_hook(struct fuse_session *se);
+
+/* Does the daemon clear set-id bits (KILLPRIV_V2)? */
+bool	fuse_dev_clears_ids(const struct fuse_dev *d);
+/* Does the request that this thread is handling ask for it? */
+bool	fuse_dev_asks_clear(void);
+
+#endif
