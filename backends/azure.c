@@ -57,6 +57,19 @@ get_accept(void *arg, struct http_resp *resp)
 	return fetch_accept(f, resp);
 }
 
+/* The service says CHANGED also of what is not there: ask.  Nothing was
+ * changed, so what is found is as good as what was answered. */
+static enum store_rc
+changed_or_absent(struct azure *s, struct store_call *c, const char *key)
+{
+	struct store_call quiet = c != NULL ? *c : (struct store_call){ 0 };
+	struct store_info info;
+
+	quiet.why = NULL;
+	return azure_head(&s->store, &quiet, key, &info) == STORE_ABSENT ?
+	    STORE_ABSENT : STORE_CHANGED;
+}
+
 static enum store_rc
 azure_get(struct store *st, struct store_call *c, const char *key,
     const struct store_version *version, uint64_t off, uint64_t len,
@@ -90,6 +103,8 @@ azure_get(struct store *st, struct store_call *c, const char *key,
 		if (rc == STORE_OK)
 			rc = fetch_empty(&f);
 	} else {
+		if (rc == STORE_CHANGED)
+			rc = changed_or_absent(s, c, key);
 		rc = fetch_end(&f, rc, &r.resp);
 		if (rc != STORE_OK && said.text[0] != '\0')
 			why_set(f.why, 0, "%s", said.text);
@@ -126,19 +141,6 @@ azure_head(struct store *st, struct store_call *c, const char *key,
 }
 
 /* --- del, put --- */
-
-/* The service says CHANGED also of what is not there: ask.  Nothing was
- * changed, so what is found is as good as what was answered. */
-static enum store_rc
-changed_or_absent(struct azure *s, struct store_call *c, const char *key)
-{
-	struct store_call quiet = c != NULL ? *c : (struct store_call){ 0 };
-	struct store_info info;
-
-	quiet.why = NULL;
-	return azure_head(&s->store, &quiet, key, &info) == STORE_ABSENT ?
-	    STORE_ABSENT : STORE_CHANGED;
-}
 
 static enum store_rc
 azure_del(struct store *st, struct store_call *c, const char *key,

@@ -236,7 +236,8 @@ advise(const struct azure *s, const struct azure_req *r, enum store_rc rc,
 	if (is_auth(r) && auth == AZURE_UNSIGNED) {
 		snprintf(ret, size, "no credentials were found, so the "
 		    "request was not signed: set AZURE_STORAGE_KEY");
-	} else if (is_auth(r) && is_skewed(r, &theirs)) {
+	} else if (is_auth(r) && auth == AZURE_KEY &&
+	    is_skewed(r, &theirs)) {
 		http_date_format(clock_real() / NSEC_PER_SEC, date);
 		snprintf(ret, size, "this host's clock says %s, the service's "
 		    "%.40s: set the clock", date, theirs);

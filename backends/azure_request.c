@@ -338,6 +338,12 @@ azure_key_check(struct azure *s, const char *key, struct why *why)
 		    "characters)", key);
 		return STORE_INVALID;
 	}
+	/* It would be another key: the service makes it a slash. */
+	if (strchr(key, '\\') != NULL) {
+		why_set(why, 0, "key '%.200s' has a backslash in it, which "
+		    "Blob takes for a slash", key);
+		return STORE_INVALID;
+	}
 	return STORE_OK;
 }
 

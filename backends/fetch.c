@@ -38,8 +38,13 @@ fetch_accept(void *arg, struct http_resp *resp)
 		return HTTP_TO_BODY;
 	if (resp->status == 206) {
 		if (range == NULL || sscanf(range, "bytes %llu-%llu/%llu",
-		    &first, &last, &total) != 3 || last < first ||
-		    last >= total)
+		    &first, &last, &total) != 3)
+			return refuse(f, STORE_BROKEN,
+			    "a partial answer without a range");
+		/* What some say instead of 416. */
+		if (first == total && total > 0 && f->off >= total)
+			last = first;
+		else if (last < first || last >= total)
 			return refuse(f, STORE_BROKEN,
 			    "a partial answer without a range");
 		f->expected = last - first + 1;

@@ -29,11 +29,13 @@ sigkey_base64(struct buf *b, const void *p, size_t n)
 int
 sigkey_unbase64(const char *s, uint8_t **ret, size_t *retn)
 {
-	size_t n = strlen(s);
+	size_t n = strlen(s), digits = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789+/");
 	uint8_t *to;
 	int got;
 
-	if (n == 0 || n % 4 != 0 || n > 4096)
+	if (n == 0 || n % 4 != 0 || n > 4096 || n - digits > 2 ||
+	    strspn(s + digits, "=") != n - digits)
 		return -EINVAL;
 	to = malloc(n / 4 * 3 + 1);
 	if (to == NULL)

@@ -399,28 +399,36 @@ enum { NODD = sizeof(odd_keys) / sizeof(odd_keys[0]) };
 START_TEST(keys_that_are_odd)
 {
 	struct buf b = BUF_INIT;
+	const char *keys[NODD];
 	char *have, *line;
-	size_t i, found = 0;
+	size_t i, n = 0, found = 0;
+	enum store_rc rc;
 
 	begin(_i);
-	for (i = 0; i < NODD; i++)
-		ck_rc(help_put(s, odd_keys[i], STORE_IF_ABSENT, NULL,
-		    odd_keys[i], NULL), STORE_OK);
-	for (i = 0; i < NODD; i++)
-		help_is(s, odd_keys[i], odd_keys[i]);
-	have = help_list(s, "", 0, NULL, 7, NULL);
 	for (i = 0; i < NODD; i++) {
+		rc = help_put(s, odd_keys[i], STORE_IF_ABSENT, NULL,
+		    odd_keys[i], NULL);
+		/* Azure Blob takes it for a slash: refused, not confused. */
+		if (rc == STORE_INVALID && strchr(odd_keys[i], '\\') != NULL)
+			continue;
+		ck_rc(rc, STORE_OK);
+		keys[n++] = odd_keys[i];
+	}
+	for (i = 0; i < n; i++)
+		help_is(s, keys[i], keys[i]);
+	have = help_list(s, "", 0, NULL, 7, NULL);
+	for (i = 0; i < n; i++) {
 		buf_reset(&b);
-		buf_printf(&b, "%s\n", odd_keys[i]);
+		buf_printf(&b, "%s\n", keys[i]);
 		line = strstr(have, buf_cstr(&b));
-		ck_assert_msg(line != NULL, "%s is not listed", odd_keys[i]);
+		ck_assert_msg(line != NULL, "%s is not listed", keys[i]);
 	}
 	for (line = have; *line != '\0'; line++)
 		found += *line == '\n';
-	ck_assert_uint_eq(found, NODD);
+	ck_assert_uint_eq(found, n);
 	free(have);
-	for (i = 0; i < NODD; i++)
-		ck_rc(store_del(s, &call, odd_keys[i], NULL), STORE_OK);
+	for (i = 0; i < n; i++)
+		ck_rc(store_del(s, &call, keys[i], NULL), STORE_OK);
 	have = help_list(s, "", 0, NULL, 0, NULL);
 	ck_assert_str_eq(have, "");
 	free(have);
