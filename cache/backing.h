@@ -41,6 +41,9 @@ int	bfile_from_bytes(struct cache *c, uint64_t ino, const void *p, size_t n,
 void	bfile_ref(struct bfile *b);
 void	bfile_put(struct bfile *b);		/* NULL accepted */
 
+/* The index has one of ino, whether its file can be opened or not. */
+bool	bfile_is_known(struct sqc *q, uint64_t ino);
+
 uint64_t bfile_ino(const struct bfile *b);
 uint32_t bfile_incarnation(const struct bfile *b);
 /* For the daemon's own reads and writes, and (O_RDONLY, leases and later
@@ -143,6 +146,9 @@ int	upload_read(struct upload_view *v, void *buf, size_t n, uint64_t off);
  * (B8).  Frees the view.  After 0, seq is frozen: later closes leave its
  * intervals to it. */
 int	upload_end(struct upload_view *v);
+/* seq is not frozen after all: the daemon died before the op was noted as
+ * uploaded.  Before any bfile_get. */
+int	bfile_unfreeze(struct sqc *q, uint64_t ino, uint64_t seq);
 /* Frees a view that is not used, without the check. */
 void	upload_drop(struct upload_view *v);
 

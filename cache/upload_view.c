@@ -269,6 +269,19 @@ freeze(struct bfile *b, uint64_t seq)
 	return 0;
 }
 
+int
+bfile_unfreeze(struct sqc *q, uint64_t ino, uint64_t seq)
+{
+	struct sqs *s = sq_prep(q,
+	    "DELETE FROM c_frozen WHERE ino=?1 AND seq=?2");
+
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, seq);
+	return sqs_run(s);
+}
+
 /* Chunk k, all of it here, gets its checksum and its bit: 1, 0 when written
  * since, -errno. */
 static int
@@ -347,6 +360,14 @@ upload_end(struct upload_view *v)
 }
 
 /* --- close and landing --- */
+
+bool
+bfile_is_known(struct sqc *q, uint64_t ino)
+{
+	struct index_file f;
+
+	return index_get(q, ino, &f) != -ENOENT;
+}
 
 int
 bfile_closed(struct sqc *q, struct bfile *b, uint64_t seq)

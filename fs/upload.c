@@ -213,27 +213,27 @@ throw_away(struct job *j, const struct op_object *o)
 		(void)store_del(s, &call, key, NULL);
 }
 
-/* NULL: the inode is gone (B7).  An op of a file that has no backing file any
- * more changes no bytes: all were clean, and evicted. */
 static int
-get_backing(struct job *j, struct bfile **ret)
+nothing_tx(struct sqc *c, void *arg)
 {
-	struct sqc *c = NULL;
-	struct attr a;
-	int err;
+	struct job *j = arg;
 
-	err = bfile_get(j->f->cache, j->ino, ret);
-	if (err != -ENOENT)
-		return err;
-	err = sq_read(meta_sq(j->f->meta), &c);
+	/* it is back, or was lost */
+	if (bfile_is_known(c, j->ino))
+		return -ENOENT;
+	return journal_uploaded(c, j->seq, 0, NULL, 0, NULL, 0);
+}
+
+/* An op of a file that has no backing file (any more) changes no bytes: they
+ * were clean, and evicted; or its inode is gone (B7). */
+static int
+note_nothing(struct job *j)
+{
+	int err = sq_write(meta_sq(j->f->meta), nothing_tx, j);
+
 	if (err == 0)
-		err = meta_getattr(c, j->ino, &a);
-	sq_read_end(c);
-	if (err == 0)
-		err = bfile_make(j->f->cache, j->ino, a.size, ret);
-	else if (err == -ENOENT)
-		err = 0;
-	return err;
+		ship_kick(j->f);
+	return err == -ENOENT ? 0 : err;
 }
 
 static int
@@ -244,8 +244,10 @@ upload_one(struct job *j)
 	struct bfile *b = NULL;
 	int err;
 
-	err = get_backing(j, &b);
-	if (err != 0 || b == NULL)
+	err = bfile_get(j->f->cache, j->ino, &b);
+	if (err == -ENOENT)
+		return note_nothing(j);
+	if (err != 0)
 		return err;
 	err = upload_begin(b, j->seq, j->copy, &v);
 	if (err == -ENOENT)

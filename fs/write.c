@@ -575,8 +575,24 @@ recover_one(void *arg, const struct cache_orphan *o)
 	return err;
 }
 
+static int
+unfreeze_one(void *arg, uint64_t seq, uint64_t ino, int64_t time)
+{
+	return bfile_unfreeze(arg, ino, seq);
+}
+
+/* An upload that ended but was not noted is made again, by this op or a later
+ * one: its intervals are nobody's alone. */
+static int
+unfreeze_tx(struct sqc *c, void *arg)
+{
+	return journal_waiting(c, 0, unfreeze_one, c);
+}
+
 int
 io_recover(struct fs *f)
 {
-	return cache_recover(f->cache, recover_one, f);
+	int err = sq_write(meta_sq(f->meta), unfreeze_tx, NULL);
+
+	return err != 0 ? err : cache_recover(f->cache, recover_one, f);
 }
