@@ -62,9 +62,9 @@ struct get {
 	store_sink		*sink;
 	void			*arg;
 	struct why		*why;
-	enum store_rc		 rc;		/* of what accept or sink said */
+	enum store_rc		 rc;	/* of what accept or sink said */
 	struct store_info	 info;
-	struct store_info	*ret;		/* filled before the first byte */
+	struct store_info	*ret;	/* filled before the first byte */
 	uint64_t		 expected;	/* bytes the answer will have */
 	char			 crc[9];	/* of them; "" unknown */
 	uint32_t		 sum;

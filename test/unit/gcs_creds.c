@@ -29,10 +29,11 @@
 "-----END PRIVATE KEY-----\n"
 
 /* What `openssl dgst -sha256 -sign` makes of the same. */
-#define SIGNED "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhQGIifQ."	\
-"fEJKMSrvC0igpOJv0GXtuJ4rBJ5K2IFoTjk9aYm9JF1eAlSvoUWCyU4CI4rGrusqD3y1aAQp"	\
-"8q6h2gxBB7l8s0Q2Hi6_92kJ5cIWyilplfyEBYGpgU0zzMyVVcA6MvWJCXIZb_0NRtJkwHZJ"	\
-"tHhbt1VMqTLK-nmrQeRKP1R9UY8"
+#define SIGNED								\
+"eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhQGIifQ."		\
+"fEJKMSrvC0igpOJv0GXtuJ4rBJ5K2IFoTjk9aYm9JF1eAlSvoUWCyU4CI4rG"		\
+"rusqD3y1aAQp8q6h2gxBB7l8s0Q2Hi6_92kJ5cIWyilplfyEBYGpgU0zzMyV"		\
+"VcA6MvWJCXIZb_0NRtJkwHZJtHhbt1VMqTLK-nmrQeRKP1R9UY8"
 
 static char dir[256];
 static struct why why;
