@@ -64,6 +64,7 @@ struct run {
 	bool			 judged;	/* accept was asked */
 	bool			 stopped;	/* by accept, sink or source */
 	bool			 over;		/* answer beyond its bounds */
+	bool			 headed;	/* its head came whole */
 };
 
 static pthread_once_t global_once = PTHREAD_ONCE_INIT;
@@ -407,12 +408,13 @@ on_header(char *p, size_t size, size_t n, void *arg)
 
 		buf_reset(&resp->headers);
 		resp->status = 0;
-		run->judged = false;
+		run->judged = run->headed = false;
 		if (space != NULL && p + n - space >= 4)
 			resp->status = atoi(space + 1);	/* line ends in \n */
 		return n;
 	}
 	if (n > 0 && (p[0] == '\r' || p[0] == '\n')) {
+		run->headed = true;
 		if (resp->status < 200 || run->judged ||
 		    run->req->accept == NULL)
 			return n;
@@ -537,6 +539,8 @@ judge(struct run *run, struct line *l, CURLcode code)
 	long request = 0;
 
 	curl_easy_getinfo(l->easy, CURLINFO_REQUEST_SIZE, &request);
+	if (code == CURLE_OK && !run->headed)	/* curl takes half of one */
+		code = CURLE_RECV_ERROR;
 	if (code == CURLE_OK && resp->status >= 200) {
 		resp->error[0] = '\0';
 		return HTTP_ANSWERED;
