@@ -542,6 +542,16 @@ io_sync(struct fs *f, uint64_t top, int64_t deadline, struct why *why)
 	return ship_wait_landed(f, seq, deadline, why);
 }
 
+struct drop { struct fs *f; uint64_t ino; };
+
+static int
+drop_tx(struct sqc *c, void *arg)
+{
+	struct drop *d = arg;
+
+	return journal_drop(d->f->meta, c, d->ino, clock_real());
+}
+
 static int
 recover_one(void *arg, const struct cache_orphan *o)
 {
@@ -561,10 +571,13 @@ recover_one(void *arg, const struct cache_orphan *o)
 		    "gone=%d unsynced=%d", (unsigned long long)o->ino,
 		    (unsigned long long)o->size, err == -ENOENT, o->unsynced);
 		err = 0;
+		err = sq_write(meta_sq(f->meta), drop_tx,
+		    &(struct drop){ f, o->ino });
 		vnode_leave(v);
 		vnode_put(f, v);
-		content_drop(f, o->ino);
-		return 0;
+		if (err == 0)
+			content_drop(f, o->ino);
+		return err;
 	}
 	if (err == 0 && v->b != NULL) {
 		v->dirty = true;

@@ -140,7 +140,7 @@ journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
 		err = -EUCLEAN;
 		goto out;
 	}
-	op.flags = ext_flags & EXT_WHOLE;
+	op.flags = ext_flags & (EXT_WHOLE | EXT_VOID);
 	op.extents = (struct op_extent *)e;
 	op.nextents = ne;
 	op.objects = (struct op_object *)o;
@@ -266,4 +266,74 @@ journal_to_upload(struct sqc *c,
 		}
 	}
 	return (rc);
+}
+
+/* Where ino's content ends when what waits is gone: by the last complete op,
+ * else by the extents. */
+static int
+size_without(struct sqc *c, uint64_t ino, uint64_t *retsize)
+{
+	struct sqs *s = sq_prep(c, "SELECT body FROM op WHERE ino = ? AND "
+	    "kind IN (11, 12) AND needs <> 2 ORDER BY seq DESC LIMIT 1");
+	struct buf store = BUF_INIT;
+	const void *p;
+	struct cur cur;
+	struct op op;
+	size_t n;
+	int rc;
+
+	sqs_int(s, 1, ino);
+	if ((rc = sqs_step(s)) == 1) {
+		p = sqs_col_blob(s, 0, &n);
+		cur_init(&cur, p, n);
+		op_decode(&cur, &op, &store);
+		*retsize = op.size;
+		rc = cur_err(&cur) ? -EUCLEAN : 0;
+		sqs_reset(s);
+		buf_done(&store);
+		return (rc);
+	}
+	if (rc < 0)
+		return (rc);
+	s = sq_prep(c, "SELECT ifnull(max(off + len), 0) FROM extent "
+	    "WHERE ino = ?");
+	sqs_int(s, 1, ino);
+	if ((rc = sqs_step(s)) != 1)
+		return (rc ? rc : -EUCLEAN);
+	*retsize = sqs_col_int(s, 0);
+	sqs_reset(s);
+	return (0);
+}
+
+int
+journal_drop(struct meta *m, struct sqc *c, uint64_t ino, int64_t now)
+{
+	struct op op = { .kind = OP_TRUNCATE, .ino = ino, .mtime = now,
+	    .ctime = now };
+	uint64_t seq;
+	bool some = false;
+	int rc, err = 0;
+
+	for (;;) {
+		struct sqs *s = sq_prep(c, "SELECT seq FROM op WHERE ino = ? "
+		    "AND kind IN (11, 12) AND needs = 2 LIMIT 1");
+
+		sqs_int(s, 1, ino);
+		if ((rc = sqs_step(s)) != 1)
+			break;
+		seq = sqs_col_int(s, 0);
+		sqs_reset(s);
+		/* before it is one of those that are complete */
+		if (!some)
+			err = size_without(c, ino, &op.size);
+		some = true;
+		if (err == 0)
+			err = journal_uploaded(c, seq, EXT_VOID, NULL, 0,
+			    NULL, 0);
+		if (err != 0)
+			return (err);
+	}
+	if (rc < 0 || !some || (rc = inode_gone(c, ino)) != 0)
+		return (rc < 0 ? rc : 0);
+	return (journal(m, c, &op, NEEDS_NOTHING, NULL, 0, &seq));
 }

@@ -31,6 +31,11 @@ int	journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
 	    const struct op_extent *e, unsigned ne,
 	    const struct op_object *o, unsigned no);
 
+/* Writer.  The bytes that ops of ino wait for are lost (L11): these ops are
+ * completed empty, so that they hold up no others, and the file is as long as
+ * what is stored of it. */
+int	journal_drop(struct meta *m, struct sqc *c, uint64_t ino, int64_t now);
+
 /* The newest unstored bytes of a small file: 0 and bytes appended to out,
  * -ENOENT.  They stay until the op's batch has landed, also when the file was
  * removed meanwhile. */
