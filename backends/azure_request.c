@@ -202,6 +202,7 @@ send_once(struct azure *s, struct store_call *c, struct azure_req *r,
 	    .body_len = r->len, .body_off = r->off, .expect = r->expect,
 	    .fresh = r->fresh, .accept = r->accept, .sink = r->sink,
 	    .arg = r->arg, .max_body = r->max_body, .stall = r->stall };
+	const char *server;
 	int err;
 
 	azure_url(s, r->key, &url);
@@ -221,6 +222,10 @@ send_once(struct azure *s, struct store_call *c, struct azure_req *r,
 	if (err == 0) {
 		http_resp_done(&r->resp);
 		r->end = http_perform(s->http, &h, &r->resp);
+		/* It lacks them, and does not always say so. */
+		server = http_resp_header(&r->resp, "server");
+		if (server != NULL && strncmp(server, "Azurite", 7) == 0)
+			atomic_store(&s->no_from_url, true);
 	}
 	if (url.p != NULL)
 		explicit_bzero(url.p, url.cap);

@@ -1,0 +1,38 @@
+#!/bin/sh
+# azure.sh BUILD: the tests of the Azure backend against Azurite on loopback:
+# with the account's key, with a shared access signature, and with a
+# connection string.  BUILD is the build folder, with its tests built.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/gnsfs-azure-XXXXXX") || exit 1
+. test/servers.sh
+trap 'azurite_stop; rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+# Nobody's credentials are meant for these, nor other servers' variables.
+unset AZURE_STORAGE_CONNECTION_STRING AZURE_STORAGE_SAS_TOKEN
+unset AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET
+unset AZURE_FEDERATED_TOKEN_FILE IDENTITY_ENDPOINT GNSFS_TEST_S3 GNSFS_TEST_GS
+
+failed=0
+azurite_start "$dir/azurite" 0 && azurite_container lake || exit 1
+GNSFS_TEST_AZ=$(azurite_url lake/test)
+export GNSFS_TEST_AZ
+echo "== the account's key at $GNSFS_TEST_AZ"
+"$build/test/conformance" || failed=1
+
+sas=$(azurite_sas)
+unset AZURE_STORAGE_KEY
+AZURE_STORAGE_SAS_TOKEN=$sas
+export AZURE_STORAGE_SAS_TOKEN
+echo "== a shared access signature at $GNSFS_TEST_AZ"
+"$build/test/conformance" || failed=1
+
+unset AZURE_STORAGE_SAS_TOKEN
+AZURE_STORAGE_CONNECTION_STRING="AccountName=$AZURE_STORAGE_ACCOUNT;\
+AccountKey=$azurite_key;BlobEndpoint=$AZURITE_ENDPOINT"
+export AZURE_STORAGE_CONNECTION_STRING
+GNSFS_TEST_AZ=${GNSFS_TEST_AZ%%\?*}
+echo "== a connection string at $GNSFS_TEST_AZ"
+"$build/test/conformance" || failed=1
+exit $failed
