@@ -317,7 +317,7 @@ vnode_overlay(struct fs *f, struct attr *a, uint64_t since)
 		if (!v->mtime_set) {
 			int64_t t = v->wrote;
 
-			a->mtime = t > a->mtime ? t : a->mtime;
+			a->mtime = t != 0 ? t : a->mtime;
 			a->ctime = t > a->ctime ? t : a->ctime;
 		}
 	}
