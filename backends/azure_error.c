@@ -233,7 +233,7 @@ advise(const struct azure *s, const struct azure_req *r, enum store_rc rc,
 	enum azure_auth auth = creds_azure_auth(s->creds);
 	char date[HTTP_DATE_LEN];
 
-	if (is_auth(r) && auth == AZURE_UNSIGNED) {
+	if (rc == STORE_DENIED && auth == AZURE_UNSIGNED) {
 		snprintf(ret, size, "no credentials were found, so the "
 		    "request was not signed: set AZURE_STORAGE_KEY");
 	} else if (is_auth(r) && auth == AZURE_KEY &&

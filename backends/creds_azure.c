@@ -376,7 +376,8 @@ fetch_managed(void *arg, const struct token_call *call, struct token *ret,
 		err = token_request(c->http, &r, call, ret, why);
 	buf_done(&url);
 	http_headers_done(&h);
-	if (err == -EHOSTUNREACH && strcmp(c->source, "machine") == 0)
+	if ((err == -EHOSTUNREACH || err == -EACCES) &&
+	    strcmp(c->source, "machine") == 0)
 		why_prefix(why, err, "no Azure credentials in the environment "
 		    "(AZURE_STORAGE_CONNECTION_STRING, _KEY, _SAS_TOKEN, "
 		    "AZURE_CLIENT_ID), and of this machine's identity");

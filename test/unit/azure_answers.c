@@ -180,6 +180,14 @@ START_TEST(reasons)
 	says("400 OutOfRangeInput to GET of 'k': because");
 	ck_assert_ptr_null(strstr(why.text, "RequestId"));
 	server_end();
+	server_listen(fixed);
+	env_clear();
+	azure_begin(NULL);
+	status = 403;
+	code = "AuthorizationFailure";
+	ck_rc(do_it(GET), STORE_DENIED);
+	says("no credentials were found");
+	server_end();
 }
 END_TEST
 

@@ -176,6 +176,13 @@ START_TEST(managed_identity)
 	    "client_id=which ");
 	has(asked, "metadata: true\r\n");
 	server_end();
+	begin();
+	issuer("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+	azure_begin(NULL);
+	atomic_store(&status, 400);	/* a machine without one */
+	ck_rc(get(), STORE_DENIED);
+	has(why.text, "no Azure credentials in the environment");
+	server_end();
 }
 END_TEST
 
