@@ -19,7 +19,7 @@
 # `N passed, N failed, N skipped`.  A server that does not start is a failure.
 
 cd "$(dirname "$0")/.." || exit 1
-TOTAL=${GNSFS_TEST_TOTAL:-2700}		# seconds, all sections
+TOTAL=${GNSFS_TEST_TOTAL:-3300}		# seconds, all sections
 JOBS=$(nproc)
 SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 SAN="$SAN -fno-omit-frame-pointer"
@@ -30,11 +30,13 @@ skipped=0
 only=$*
 current=
 
-run=$(mktemp -d "${TMPDIR:-/tmp}/gnsfs-test.all.XXXXXX") || exit 1
+# Short, because names of sockets are, and open to the suites' other users.
+run=$(mktemp -d "${TMPDIR:-/tmp}/gnsfs-all.XXXXXX") || exit 1
 run=$(cd "$run" && pwd -P)
 logs=${KEEP:-$run/logs}
-mkdir -p "$run/tmp" "$logs" || exit 1
-export TMPDIR="$run/tmp"
+mkdir -p "$run/t" "$logs" || exit 1
+chmod 711 "$run" "$run/t"
+export TMPDIR="$run/t"
 [ -n "${GNSFS_TEST_LONG:-}" ] || export GNSFS_TEST_SHORT=1
 ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}
 UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
@@ -68,6 +70,7 @@ sweep()
 	done
 	rm -rf --one-file-system "$TMPDIR"
 	mkdir -p "$TMPDIR"
+	chmod 711 "$TMPDIR"
 }
 
 finish()

@@ -349,6 +349,7 @@ begin()
 	T=$(mktemp -d "${TMPDIR:-/tmp}/gnsfs-test.$NAME.XXXXXX") || exit 1
 	# Paths are compared with those in mountinfo.
 	T=$(cd "$T" && pwd -P)
+	chmod 711 "$T"		# the suites' other users pass through
 	trap _finish EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP

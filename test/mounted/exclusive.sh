@@ -57,6 +57,16 @@ cp "$T/large" "$a/dir/large"
 cp "$T/small" "$a/dir/small"
 cp "$T/small" "$a/small"
 
+# The large file is uploaded in the background; its record waits for the lag.
+is_uploaded()
+{
+	"$GNSFS" status "$a" --json >"$T/status.json"
+	[ "$(json "$T/status.json" \
+	    'j["uploads"]["waiting"] + j["uploads"]["active"]')" = 0 ] &&
+	    objects | grep -q ' 3000000 '
+}
+wait_for 30 is_uploaded || bail "the large file is not uploaded"
+
 # --- refused ---
 objects >"$T/before"
 mount_as hostb "$b"
