@@ -472,7 +472,10 @@ orphan(struct cache *c, const struct index_file *f, struct cache_orphan *ret)
 			ret->closed = false;
 	lock_drop(&b->lock);
 	if (c->unclean) {
-		ret->unsynced = !f->synced;
+		/* Once synced since it was clean, all its dirty bytes stay:
+		 * later writes may be torn, as on any disk, what was synced
+		 * must not go with them. */
+		ret->unsynced = !f->synced && (int64_t)f->syncsize < 0;
 		if (!f->base)
 			err = cut_unsynced(b, f);
 	}

@@ -456,6 +456,10 @@ bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq)
 		"UPDATE c_file SET base=1, alldirty=CASE allseq WHEN ?2"
 		" THEN 0 ELSE alldirty END WHERE ino=?1",
 		"DELETE FROM c_frozen WHERE ino=?1 AND seq=?2",
+		/* a sync of what is clean now says nothing of what comes */
+		"UPDATE c_file SET synced=0, syncsize=-1 WHERE ino=?1 AND"
+		" alldirty=0 AND ?2>0 AND NOT EXISTS"
+		" (SELECT 1 FROM c_dirty WHERE ino=?1)",
 	};
 	struct landed l = { ino, seq, clock_mono(), 0 };
 	struct sqs *s;

@@ -119,7 +119,7 @@ start_mount "$url" "$m" "lag=200ms,log=$T/again.log"
 check "after a mere crash it is whole" cmp "$T/torn" "$m/torn"
 
 # --- what was synced ---
-for f in stored over open closed; do
+for f in stored over open closed both; do
 	random "$T/$f" 4000000
 	cp "$T/$f" "$m/$f"
 done
@@ -152,6 +152,10 @@ import os, sys, time
 m, patch, half = sys.argv[1:4]
 fd = os.open(m + "/open", os.O_RDWR)
 os.pwrite(fd, open(patch, "rb").read(), 2000000)
+both = os.open(m + "/both", os.O_RDWR)
+os.pwrite(both, b"synced", 1000000)
+os.fsync(both)
+os.pwrite(both, b"not", 3000000)
 data = open(half, "rb").read()
 new = os.open(m + "/half", os.O_RDWR | os.O_CREAT)
 os.write(new, data[:1500000])
@@ -179,6 +183,8 @@ check "a new small one" cmp "$T/new.small" "$m/new.small"
 check "a change that was fsynced" cmp "$T/stored" "$m/stored"
 check "a change that was not, of a file that was open, is none" \
     cmp "$T/open" "$m/open"
+check_eq "a change that was fsynced stays, whatever was written later" synced \
+    "$(dd if="$m/both" bs=1 skip=1000000 count=6 2>/dev/null)"
 check "nor of one that was closed" cmp "$T/closed" "$m/closed"
 check "a file that replaced another is whole" cmp "$T/over.new" "$m/over"
 head -c 1500000 "$T/half" >"$T/half.synced"
