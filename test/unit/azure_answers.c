@@ -6,7 +6,7 @@ static struct store_call call;
 static struct why why;
 static int status;
 static const char *code;
-static enum action how;
+static _Atomic enum action how;
 static size_t delivered;
 
 static int
