@@ -329,12 +329,14 @@ gcs_changed(struct gcs *s, struct store_call *c, const char *key,
 {
 	struct store_call quiet = c != NULL ? *c : (struct store_call){ 0 };
 	struct store_info info;
+	enum store_rc found;
 
 	if (rc != STORE_CHANGED || cond != STORE_IF_MATCH)
 		return rc;
 	quiet.why = NULL;
-	return gcs_head(&s->store, &quiet, key, &info) == STORE_ABSENT ?
-	    STORE_ABSENT : rc;
+	found = gcs_head(&s->store, &quiet, key, &info);
+	/* Nothing was changed, so it may be asked anew. */
+	return found == STORE_ABSENT || gcs_passes(found) ? found : rc;
 }
 
 enum store_rc
@@ -358,7 +360,8 @@ gcs_put(struct store *st, struct store_call *c, const char *key,
 		    src->size, ret);
 	was = rc;
 	rc = gcs_changed(s, &call, key, cond, rc);
-	if (rc != STORE_OK && rc == was && said.text[0] != '\0')
+	if (rc != STORE_OK && (rc == was || rc != STORE_ABSENT) &&
+	    said.text[0] != '\0')
 		why_set(call_why(c), 0, "%s", said.text);
 	return rc;
 }

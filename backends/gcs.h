@@ -187,7 +187,8 @@ enum store_rc gcs_condition(struct gcs_req *r, enum store_cond cond,
 	    const struct store_version *match,
 	    char generation[GCS_GENERATION], struct why *why);
 /* What an answered no (CHANGED) to a put by version means: ABSENT if there is
- * no object.  Leaves any other rc alone. */
+ * no object; what passes (gcs_passes) if that cannot be known now.  Leaves
+ * any other rc alone. */
 enum store_rc gcs_changed(struct gcs *s, struct store_call *c,
 	    const char *key, enum store_cond cond, enum store_rc rc);
 

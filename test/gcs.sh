@@ -23,8 +23,9 @@ count()
 {
 	export GNSFS_TEST_GS
 	echo "# $1 at $GNSFS_TEST_GS"
-	UNIT_JOBS=1 sh test/run-unit.sh "$build/test/gcs_live" \
-	    "$build/test/conformance" >"$dir/out"
+	# shellcheck disable=SC2046 # one word a program
+	UNIT_JOBS=1 sh test/run-unit.sh $(printf "$build/test/%s " \
+	    ${GCS_TESTS:-gcs_live conformance}) >"$dir/out"
 	sed '$d' "$dir/out"
 	read -r p _ f _ <<-END
 		$(tail -1 "$dir/out")
@@ -37,7 +38,8 @@ count()
 # run NAME SETTINGS: against $GCS_SERVER with $GCS_FLAGS.
 run()
 {
-	gcs_start "$dir/$1" 0 && gcs_bucket lake || return 1
+	gcs_start "$dir/$1" 0 || return 1
+	gcs_bucket lake || gcs_bucket lake || return 1
 	GNSFS_TEST_GS=$(gcs_url lake/test)$2
 	count "$1"
 }
@@ -68,6 +70,12 @@ for GCS_SERVER in $servers; do
 	GCS_FLAGS="--break 9000000"
 	run "uploads that break off" "&compose=off" || failed=$((failed + 1))
 	expiring || failed=$((failed + 1))
+	GCS_FLAGS="--hurt 11"
+	GCS_TESTS=conformance
+	GNSFS_TEST_HURT=1
+	export GNSFS_TEST_HURT
+	run "answers that are lost" "" || failed=$((failed + 1))
+	unset GNSFS_TEST_HURT GCS_TESTS
 done
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]

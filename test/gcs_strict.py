@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """gcs_strict: Google Cloud Storage's JSON API on loopback, as documented.
 
-    gcs_strict.py PORT [--break BYTES] [--auth SECONDS]
+    gcs_strict.py PORT [--break BYTES] [--auth SECONDS] [--hurt N]
 
 For tests, beside fake-gcs-server, in the places where that one does not do
 what the service documents: conditions on media GET, rewrite, delete and
@@ -13,10 +13,13 @@ an unknown object's media is a sentence, not JSON.  Objects are in memory.
                 after that many; what came is kept in multiples of 256 KiB
 --auth SECONDS  requests need a bearer token; /token and the metadata
                 server's path give one that is good for so long
+--hurt N        every Nth request is answered 503, 429 or not at all, or is
+                done and its answer lost, made a 500, or cut in half
 """
 import argparse
 import base64
 import http.server
+import io
 import json
 import re
 import threading
@@ -32,6 +35,7 @@ sessions = {}               # upload id -> Session
 rewrites = {}               # token -> (source, generation, done bytes)
 tokens = {}                 # token -> when it ends
 counter = [int(time.time() * 1e6)]
+requests = [0]
 options = None
 
 table = []
@@ -166,13 +170,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         self.query = dict(urllib.parse.parse_qsl(url.query, True))
         self.parts = [urllib.parse.unquote(p) for p in url.path.split("/")]
+        with lock:
+            requests[0] += 1
+            n, m = divmod(requests[0], options.hurt or 1 << 62)
+        if len(url.path) > 1 and options.hurt and m == 0:
+            self.hurt(url.path, n)
+        else:
+            self.do_it(url.path)
+
+    def do_it(self, path):
         try:
-            if not self.tokens(url.path):
-                self.route(url.path)
+            if not self.tokens(path):
+                self.route(path)
         except Fail as e:
             self.fail(e)
         except (ConnectionError, BrokenPipeError):
             self.close_connection = True
+
+    def hurt(self, path, n):
+        """Each of the ways in its turn."""
+        if n % 6 < 3:
+            self.body()
+            if n % 6 == 0:
+                self.fail(Fail(503, "backendError", "Backend Error"))
+            elif n % 6 == 1:
+                self.fail(Fail(429, "rateLimitExceeded", "Slow down"))
+            self.close_connection = True
+            return
+        wfile, self.wfile = self.wfile, io.BytesIO()
+        self.do_it(path)
+        said, self.wfile = self.wfile.getvalue(), wfile
+        if n % 6 == 3:
+            self.fail(Fail(500, "backendError", "Backend Error"))
+        elif n % 6 == 4:
+            self.wfile.write(said[:len(said) // 2])
+        self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any
 
@@ -428,6 +460,7 @@ def main():
     parser.add_argument("port", type=int)
     parser.add_argument("--break", type=int, dest="cut", default=0)
     parser.add_argument("--auth", type=float, default=0)
+    parser.add_argument("--hurt", type=int, default=0)
     options = parser.parse_args()
     http.server.ThreadingHTTPServer.request_queue_size = 64
     http.server.ThreadingHTTPServer(("127.0.0.1", options.port),

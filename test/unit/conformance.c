@@ -4,7 +4,8 @@
  * the same for each store that one of the variables below names, as in
  *   GNSFS_TEST_S3=s3://bucket/p?endpoint=http://127.0.0.1:7070&region=us-east-1
  * (credentials from the environment).  Each test works below a prefix of its
- * own.
+ * own.  GNSFS_TEST_HURT: the remote one fails every now and then, which all
+ * the layers together are to hide.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,6 +21,8 @@ enum { REMOTES = sizeof(remotes) / sizeof(remotes[0]) };
 
 static struct fixture fx;
 static struct store *s;
+static int how;			/* the stack at hand */
+static bool hurt;		/* its store fails */
 
 /* The nth of those that are there; NULL: there are fewer. */
 static const char *
@@ -41,8 +44,12 @@ begin(int i)
 	const struct stack_opts opts = { .trace_fd = -1 };
 	const struct retry_opts quick = { .first_pause = 1000000 };
 	const char *url = i < STACKS ? NULL : remote(i / STACKS - 1), *query;
-	int err = 0, how = i % STACKS, fd;
+	int err = 0, fd;
 
+	how = i % STACKS;
+	hurt = url != NULL && getenv("GNSFS_TEST_HURT") != NULL;
+	if (hurt)
+		how = STACK;
 	memset(&fx, 0, sizeof(fx));
 	sys_init();
 	if (url != NULL) {
@@ -124,8 +131,10 @@ START_TEST(put_if_absent)
 	ck_assert_uint_eq(info.size, 1);
 	ck_rc(help_put(s, "x/a", STORE_IF_ABSENT, NULL, "2", NULL),
 	    STORE_EXISTS);
-	ck_rc(help_put(s, "x/a", STORE_IF_ABSENT, NULL, "1", NULL),
-	    STORE_EXISTS);
+	/* Of the same bytes a lost answer cannot tell whose they are. */
+	if (!hurt)
+		ck_rc(help_put(s, "x/a", STORE_IF_ABSENT, NULL, "1", NULL),
+		    STORE_EXISTS);
 	help_is(s, "x/a", "1");
 	ck_rc(store_del(s, &call, "x/a", NULL), STORE_OK);
 	ck_rc(help_put(s, "x/a", STORE_IF_ABSENT, NULL, "3", NULL), STORE_OK);
@@ -243,8 +252,9 @@ START_TEST(empty_object)
 	ck_rc(range("e", NULL, 1, 0, &b), STORE_INVALID);
 	ck_rc(store_head(s, &call, "e", &info), STORE_OK);
 	ck_assert_uint_eq(info.size, 0);
-	ck_rc(help_put(s, "e", STORE_IF_ABSENT, NULL, "", NULL),
-	    STORE_EXISTS);
+	if (!hurt)
+		ck_rc(help_put(s, "e", STORE_IF_ABSENT, NULL, "", NULL),
+		    STORE_EXISTS);
 	buf_done(&b);
 	end();
 }
@@ -272,8 +282,9 @@ START_TEST(big_object)
 	    help_src_check, &k, NULL), STORE_OK);
 	ck_assert_uint_eq(k.off, 33333333 + 7777777);
 	ck_assert(!k.wrong);
-	ck_rc(store_put(s, &call, "big", STORE_IF_ABSENT, NULL, &src, NULL),
-	    STORE_EXISTS);
+	if (!hurt)
+		ck_rc(store_put(s, &call, "big", STORE_IF_ABSENT, NULL, &src,
+		    NULL), STORE_EXISTS);
 	ck_rc(store_copy(s, &call, "big", &info.version, "copy", &head),
 	    STORE_OK);
 	ck_assert_uint_eq(head.size, size);
@@ -350,7 +361,7 @@ START_TEST(info_before_bytes)
 	struct store_info info;
 
 	begin(_i);
-	if (_i % STACKS != RETRY && _i % STACKS != STACK) {
+	if (how != RETRY && how != STACK) {
 		memset(&info, 0, sizeof(info));
 		ck_rc(store_put(s, &call, "i", STORE_ALWAYS, NULL, &src, NULL),
 		    STORE_OK);
@@ -688,7 +699,7 @@ START_TEST(race_of_processes)
 	ck_assert_int_eq(pipe(pipes), 0);
 	for (i = 0; i < RACERS; i++) {
 		if ((pid[i] = fork()) == 0) {
-			r[i].s = help_open(fx.url, _i % STACKS != STACK,
+			r[i].s = help_open(fx.url, how != STACK,
 			    &opts);
 			race(&r[i]);
 			store_free(r[i].s);
@@ -751,6 +762,10 @@ START_TEST(race_of_swaps)
 	int i;
 
 	begin(_i);
+	if (hurt) {	/* a swap's lost answer may stay unknown (store.h) */
+		end();
+		return;
+	}
 	ck_rc(help_put(s, "n", STORE_ALWAYS, NULL, "0", NULL), STORE_OK);
 	for (i = 0; i < ADDERS; i++)
 		pthread_create(&t[i], NULL, adder, s);
