@@ -58,6 +58,8 @@ tree_getattr(struct fs *f, uint64_t ino, struct attr *ret)
 		lock_drop(&v->lock);
 		vnode_put(f, v);
 	}
+	if (err == -ENOENT)
+		err = vnodes_gone(f, ino, ret);
 	if (err == 0)
 		tree_present(f, ret);
 	return err;
@@ -264,14 +266,16 @@ tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
 	return err != 0 ? err : tree_getattr(f, ino, ret);
 }
 
-/* A file's last name went.  While it is open its vnode alone knows it. */
+/* The last name went.  While it is open its vnode alone knows it. */
 static void
 unlinked(struct fs *f, const struct attr *was, int64_t ctime)
 {
 	struct vnode *v;
 
-	if (!S_ISREG(was->mode))
+	if (!S_ISREG(was->mode)) {
+		vnodes_note_gone(f, was, ctime);
 		return;
+	}
 	v = vnode_peek(f, was->ino);
 	if (v != NULL) {
 		lock_take(&v->lock);
@@ -306,8 +310,11 @@ tree_rmdir(struct fs *f, uint64_t parent, const char *name)
 	struct op op = { .kind = OP_RMDIR, .parent = parent, .name = name,
 	    .ctime = clock_real() };
 	struct change_tx t = { .op = &op, .find_ino = true };
+	int err = change(f, &t);
 
-	return change(f, &t);
+	if (err == 0)
+		vnodes_note_gone(f, &t.was, op.ctime);
+	return err;
 }
 
 int
@@ -328,7 +335,8 @@ tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
 	op.ctime = clock_real();
 	if (err == 0)
 		err = change(f, &t);
-	if (err == 0 && op.ino2 != 0 && op.ino2 != op.ino && t.last_link2 &&
+	if (err == 0 && op.ino2 != 0 && op.ino2 != op.ino &&
+	    (t.last_link2 || S_ISDIR(t.was2.mode)) &&
 	    !(flags & RENAME_EXCHANGE))
 		unlinked(f, &t.was2, op.ctime);
 	return err;

@@ -11,10 +11,13 @@
 #include <sys/stat.h>
 
 #define TABLE_SIZE	4096	/* a power of two */
+#define GONE_MAX	1024
 
 struct vnodes {
 	struct lock	 lock;
 	_Atomic unsigned count;
+	struct attr	 gone[GONE_MAX];	/* a ring; ino 0: none */
+	unsigned	 ngone;
 	struct vnode	*heads[TABLE_SIZE];
 	_Atomic uint64_t settles;
 	_Atomic uint64_t settled[TABLE_SIZE];	/* the last, by chain */
@@ -324,6 +327,37 @@ vnode_overlay(struct fs *f, struct attr *a, uint64_t since)
 	lock_drop(&v->lock);
 	vnode_put(f, v);
 	return is_since(f, a->ino, since);
+}
+
+void
+vnodes_note_gone(struct fs *f, const struct attr *a, int64_t ctime)
+{
+	struct vnodes *t = f->vnodes;
+	struct attr *g;
+
+	lock_take(&t->lock);
+	g = &t->gone[t->ngone++ % GONE_MAX];
+	*g = *a;
+	g->nlink = 0;
+	g->ctime = ctime;
+	lock_drop(&t->lock);
+}
+
+int
+vnodes_gone(struct fs *f, uint64_t ino, struct attr *ret)
+{
+	struct vnodes *t = f->vnodes;
+	unsigned i;
+	int err = -ENOENT;
+
+	lock_take(&t->lock);
+	for (i = 0; i < GONE_MAX && err != 0; i++)
+		if (t->gone[i].ino == ino) {
+			*ret = t->gone[i];
+			err = 0;
+		}
+	lock_drop(&t->lock);
+	return err;
 }
 
 uint64_t

@@ -94,6 +94,11 @@ bool	vnode_overlay(struct fs *f, struct attr *a, uint64_t since);
 /* A settling of ino is committed; before v->dirty says so. */
 void	vnode_note_settled(struct fs *f, uint64_t ino);
 
+/* Directories, fifos and the like have no vnode, but may be open when they are
+ * removed: the last thousand or so are remembered, for fstat(2). */
+void	vnodes_note_gone(struct fs *f, const struct attr *a, int64_t ctime);
+int	vnodes_gone(struct fs *f, uint64_t ino, struct attr *ret); /* -ENOENT */
+
 uint64_t node_ino(struct fs *f, uint64_t node);
 
 #endif

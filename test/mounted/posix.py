@@ -277,6 +277,24 @@ def unlinked():
 	os.close(fd)
 	assert get("f") == "another"
 
+def removed():
+	os.mkdir("d")
+	os.mkdir("e")
+	fds = [os.open(d, os.O_RDONLY) for d in ("d", "e")]
+	os.rmdir("d")
+	os.mkdir("f")
+	os.rename("f", "e")
+	for fd in fds:
+		assert os.fstat(fd).st_nlink == 0 and os.listdir(fd) == []
+		fails(errno.ENOENT, os.mkdir, "x", dir_fd=fd)
+		os.close(fd)
+	os.mkfifo("p")
+	fd = os.open("p", os.O_RDWR)
+	os.unlink("p")
+	assert stat.S_ISFIFO(os.fstat(fd).st_mode)
+	assert os.fstat(fd).st_nlink == 0
+	os.close(fd)
+
 def holes():
 	fd = os.open("f", os.O_CREAT | os.O_RDWR)
 	os.posix_fallocate(fd, 0, 300000)
