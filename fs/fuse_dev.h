@@ -5,8 +5,8 @@
  * can be amended, and requests' fields seen that the library does not hand on.
  *
  * What is agreed on so:
- *   KILLPRIV_V2	the daemon clears set-user-id and set-group-id bits on write,
- *		truncate and chown.  Without it the kernel asks before every
+ *   KILLPRIV_V2	the daemon clears set-user-id and set-group-id bits on
+ *		write, truncate and chown.  Without it the kernel asks before every
  *		write(2) whether the file has capabilities: an upcall more for
  *		each; with it once, then it remembers that there are none.
  * Where the kernel does not offer it, or the library has no custom I/O, all
@@ -24,7 +24,7 @@ struct fuse_session;
 struct fuse_dev {
 	_Atomic uint64_t	init_unique;	/* of INIT; 0: none seen */
 	_Atomic uint64_t	offered;	/* the kernel's INIT flags */
-	_Atomic uint64_t	agreed;		/* of those, ours in the reply */
+	_Atomic uint64_t	agreed;		/* of those, in our reply */
 };
 
 /* After fuse_session_mount, before the loop; se's user data is the fuse_front

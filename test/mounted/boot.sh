@@ -39,9 +39,10 @@ backing()
 		db = sqlite3.connect(f"file:{top}/state.db?mode=ro", uri=True)
 		slot, = db.execute("SELECT slot FROM c_file WHERE ino = ?",
 		    (ino,)).fetchone()
-		found = glob.glob(f"{top}/pool/{slot:x}" if slot is not None else
-		    f"{top}/data/*/{ino:x}.*")
-		print(found[0] if found else sys.exit(f"inode {ino:x}, slot {slot}"))
+		found = glob.glob(f"{top}/pool/{slot:x}" if slot is not None
+		    else f"{top}/data/*/{ino:x}.*")
+		print(found[0] if found else
+		    sys.exit(f"inode {ino:x}, slot {slot}"))
 	END
 }
 

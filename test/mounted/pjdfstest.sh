@@ -74,7 +74,8 @@ report()
 		ok)	ok "$_test" ;;
 		skipped) skip "$_test" "$(after "$_test")" ;;
 		"failed as expected")
-			skip "$_test" "it is known to fail:" "$(why "$_test")" ;;
+			skip "$_test" "it is known to fail:" \
+			    "$(why "$_test")" ;;
 		FAILED)	fail "$_test" "$(after "$_test")" ;;
 		*)	if expected race | grep -qx "$_test"; then
 				ok "$_test"

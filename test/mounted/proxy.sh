@@ -65,7 +65,8 @@ objects_are_named()
 	python3 - "$T/cache.m/state.db" "$home" >"$T/out" 2>&1 <<-'END'
 		import os, sqlite3, sys
 		db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
-		named = {f"{o >> 36:x}-{o & (1 << 36) - 1:x}" for o, in db.execute(
+		name = lambda o: f"{o >> 36:x}-{o & (1 << 36) - 1:x}"
+		named = {name(o) for o, in db.execute(
 		    """SELECT DISTINCT e.object FROM extent e JOIN location l
 		    ON l.object = e.object JOIN store s ON s.id = l.store
 		    WHERE s.id = 1 AND length(l.key) = 0""")}
@@ -73,7 +74,8 @@ objects_are_named()
 		    "data")) for x in f]
 		lost = sorted(named - set(there))
 		print(len(named), "named,", len(there), "there,", lost[:5])
-		sys.exit(len(lost) > 0 or not named or len(there) != len(set(there)))
+		sys.exit(len(lost) > 0 or not named or
+		    len(there) != len(set(there)))
 	END
 	_rc=$?
 	say "objects: $(cat "$T/out")"

@@ -53,14 +53,17 @@ check "fs_mark, small files, each synced" fs_mark -d "$m/mark" -n 200 -t 2 \
     -s 4096 -D 4 -S 1 -l "$T/fs_mark.log"
 check "fs_mark, larger ones, kept" fs_mark -d "$m/keep" -n 20 -t 2 \
     -s 300000 -k -S 0 -l "$T/fs_mark.log"
-check "fio, random writes by two, verified" fio --verify_state_save=0 --name=verify \
-    --directory="$m/keep" --rw=randwrite --bs=4k-64k --bs_unaligned=1 \
+check "fio, random writes by two, verified" \
+    fio --verify_state_save=0 --name=verify --directory="$m/keep" \
+    --rw=randwrite --bs=4k-64k --bs_unaligned=1 \
     --size=32m --numjobs=2 --verify=crc32c --do_verify=1 --verify_fatal=1 \
     --runtime=$((SECONDS_EACH * 3)) --ioengine=psync --group_reporting
-check "fio, mapped, verified" fio --verify_state_save=0 --name=mapped --directory="$m/keep" \
+check "fio, mapped, verified" \
+    fio --verify_state_save=0 --name=mapped --directory="$m/keep" \
     --rw=randwrite --bs=4k --size=16m --numjobs=2 --verify=crc32c \
     --do_verify=1 --verify_fatal=1 --ioengine=mmap --group_reporting
-check "fio, direct, verified" fio --verify_state_save=0 --name=direct --directory="$m/keep" \
+check "fio, direct, verified" \
+    fio --verify_state_save=0 --name=direct --directory="$m/keep" \
     --rw=randrw --bs=4k --size=16m --numjobs=2 --verify=crc32c \
     --do_verify=1 --verify_fatal=1 --ioengine=psync --direct=1 \
     --group_reporting

@@ -44,7 +44,8 @@ git -C "$T/origin" reset -q --hard
 check "git clone" git clone -q --no-local "$T/origin" "$m/clone"
 check "git fsck" git -C "$m/clone" fsck --full --strict
 check_eq "git status is clean" "" "$(git -C "$m/clone" status --porcelain)"
-check_eq "the files of the last commit" "$(git -C "$T/origin" ls-files | wc -l)" \
+check_eq "the files of the last commit" \
+    "$(git -C "$T/origin" ls-files | wc -l)" \
     "$(git -C "$m/clone" ls-files | wc -l)"
 check "they are the same" diff -r -x .git "$T/origin" "$m/clone"
 echo more >"$m/clone/more"
