@@ -1,0 +1,360 @@
+/*
+ * creds_gcs_find: where Google's credentials are looked for (creds_gcs.h) and
+ * what their files say.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/creds_aws.h"
+#include "backends/creds_gcs_impl.h"
+#include "base/sys.h"
+
+#define FILE_MAX	((size_t)1 << 20)
+#define TOKEN_URI	"https://oauth2.googleapis.com/token"
+#define METADATA_HOST	"metadata.google.internal"
+#define METADATA_PATH	"/computeMetadata/v1/instance/service-accounts/" \
+			"default/token"
+
+static const char *
+env(const char *name)
+{
+	const char *s = getenv(name);
+
+	return s != NULL && *s != '\0' ? s : NULL;
+}
+
+void
+creds_gcs_wipe(struct buf *b)
+{
+	if (b->p != NULL)
+		explicit_bzero(b->p, b->cap);
+	buf_done(b);
+}
+
+/* --- files --- */
+
+int
+creds_gcs_read(const char *path, struct buf *b)
+{
+	char part[4096];
+	off_t off = 0;
+	ssize_t n;
+	int fd;
+
+	b->max = FILE_MAX;
+	fd = sys.open(path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	while ((n = sys.pread(fd, part, sizeof part, off)) > 0) {
+		buf_put(b, part, (size_t)n);
+		off += n;
+		if (buf_err(b) != 0)
+			break;
+	}
+	explicit_bzero(part, sizeof part);
+	sys.close(fd);
+	return n < 0 ? (int)n : buf_err(b);
+}
+
+/* BEFORE NAME AFTER below gcloud's folder. */
+static void
+config_path(struct buf *b, const char *before, const char *name,
+    const char *after)
+{
+	const char *dir = env("CLOUDSDK_CONFIG");
+
+	buf_reset(b);
+	if (dir != NULL)
+		buf_printf(b, "%s/", dir);
+	else
+		buf_printf(b, "%s/.config/gcloud/", env("HOME") != NULL ?
+		    env("HOME") : "");
+	buf_printf(b, "%s%s%s", before, name, after);
+}
+
+struct account {
+	char	text[256];
+};
+
+static int
+account_each(void *arg, const char *section, const char *key,
+    const char *value)
+{
+	struct account *a = arg;
+
+	if (strcmp(section, "core") == 0 && strcmp(key, "account") == 0)
+		snprintf(a->text, sizeof a->text, "%s", value);
+	return 0;
+}
+
+/* Where the profile's credentials are: an account's, or those of the account
+ * that a configuration names. */
+static int
+profile_path(const char *profile, struct buf *path, struct why *why)
+{
+	struct account a = { "" };
+	struct buf text = BUF_INIT;
+	unsigned line = 0;
+	int err = 0;
+
+	if (strchr(profile, '/') != NULL)
+		return why_set(why, -EINVAL, "profile=%.80s: it is the name of "
+		    "a gcloud configuration or an account", profile);
+	snprintf(a.text, sizeof a.text, "%s", profile);
+	if (strchr(profile, '@') == NULL) {
+		a.text[0] = '\0';
+		config_path(path, "configurations/config_", profile, "");
+		err = creds_gcs_read(buf_cstr(path), &text);
+		if (err == 0)
+			err = creds_aws_parse(buf_cstr(&text), account_each,
+			    &a, &line);
+		if (err == -ENOMEM)
+			goto out;
+		if (err != 0 || a.text[0] == '\0' ||
+		    strchr(a.text, '/') != NULL) {
+			err = why_set(why, -EACCES, "no GCS credentials: the "
+			    "gcloud configuration '%.80s' (%s) names no "
+			    "account", profile, buf_cstr(path));
+			goto out;
+		}
+	}
+	config_path(path, "legacy_credentials/", a.text, "/adc.json");
+out:
+	buf_done(&text);
+	return err;
+}
+
+/* --- what a file says --- */
+
+/* A text of the file, copied; false: it is missing, or no memory. */
+static bool
+take(const json_t *o, const char *name, char **ret)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	if (s == NULL || *s == '\0')
+		return false;
+	*ret = strdup(s);
+	return *ret != NULL;
+}
+
+/* What must not be told to whoever listens: https, or this host. */
+static bool
+url_is_safe(const char *url)
+{
+	const char *host = url + 7;
+	size_t n;
+
+	if (strncmp(url, "https://", 8) == 0)
+		return true;
+	if (strncmp(url, "http://", 7) != 0)
+		return false;
+	n = strcspn(host, ":/?#");
+	if (memchr(host, '@', strcspn(host, "/?#")) != NULL)
+		return false;
+	return (n == 9 && strncmp(host, "localhost", 9) == 0) ||
+	    (strncmp(host, "127.", 4) == 0 &&
+	    strspn(host, "0123456789.") == n) ||
+	    strncmp(host, "[::1]", 5) == 0;
+}
+
+static int
+need_url(const char *path, const char *name, const char *url,
+    struct why *why)
+{
+	if (url == NULL || url_is_safe(url))
+		return 0;
+	return why_set(why, -EINVAL, "'%s': %s is no https:// URL", path,
+	    name);
+}
+
+static int
+lacks(const char *path, const char *type, const char *names,
+    struct why *why)
+{
+	return why_set(why, -EINVAL, "'%s' is of type %s and lacks one of %s",
+	    path, type, names);
+}
+
+static int
+parse_service(struct creds_gcs *c, const char *path, const json_t *o,
+    struct why *why)
+{
+	c->kind = SERVICE;
+	if (!take(o, "client_email", &c->email) ||
+	    !take(o, "private_key", &c->key))
+		return lacks(path, "service_account", "client_email, "
+		    "private_key", why);
+	take(o, "private_key_id", &c->key_id);
+	if (!take(o, "token_uri", &c->url))
+		c->url = strdup(TOKEN_URI);
+	if (asprintf(&c->who, "the service account %s", c->email) < 0)
+		c->who = NULL;
+	return 0;
+}
+
+static int
+parse_user(struct creds_gcs *c, const char *path, const json_t *o,
+    struct why *why)
+{
+	c->kind = USER;
+	if (!take(o, "client_id", &c->id) ||
+	    !take(o, "client_secret", &c->secret) ||
+	    !take(o, "refresh_token", &c->refresh))
+		return lacks(path, "authorized_user", "client_id, "
+		    "client_secret, refresh_token", why);
+	if (!take(o, "token_uri", &c->url))
+		c->url = strdup(TOKEN_URI);
+	if (asprintf(&c->who, "the user of '%s'", path) < 0)
+		c->who = NULL;
+	return 0;
+}
+
+static int
+parse_external(struct creds_gcs *c, const char *path, const json_t *o,
+    struct why *why)
+{
+	json_t *source = json_object_get(o, "credential_source");
+	json_t *format = json_object_get(source, "format");
+	const char *type = json_string_value(json_object_get(format, "type"));
+
+	c->kind = EXTERNAL;
+	if (!take(o, "audience", &c->audience) ||
+	    !take(o, "subject_token_type", &c->subject_type) ||
+	    !take(o, "token_url", &c->url))
+		return lacks(path, "external_account", "audience, "
+		    "subject_token_type, token_url", why);
+	if (!take(source, "file", &c->subject_file))
+		return why_set(why, -EINVAL, "'%s' gets its subject token "
+		    "from something other than a file, which is not "
+		    "supported: have it written to a file, and name that in "
+		    "credential_source", path);
+	if (type != NULL && strcmp(type, "json") == 0 &&
+	    !take(format, "subject_token_field_name", &c->subject_field))
+		return lacks(path, "external_account", "credential_source."
+		    "format.subject_token_field_name", why);
+	take(o, "service_account_impersonation_url", &c->impersonate);
+	if (asprintf(&c->who, "the workload identity of '%s'", path) < 0)
+		c->who = NULL;
+	return need_url(path, "service_account_impersonation_url",
+	    c->impersonate, why);
+}
+
+static const struct {
+	const char	*type;
+	int		(*parse)(struct creds_gcs *c, const char *path,
+			    const json_t *o, struct why *why);
+} types[] = {
+	{ "service_account",	parse_service },
+	{ "authorized_user",	parse_user },
+	{ "external_account",	parse_external },
+};
+
+static int
+parse_file(struct creds_gcs *c, const char *path, struct buf *text,
+    struct why *why)
+{
+	json_t *o = json_loadb((const char *)text->p, text->len, 0, NULL);
+	const char *type = json_string_value(json_object_get(o, "type"));
+	size_t i;
+	int err = -EINVAL;
+
+	if (type == NULL) {
+		why_set(why, err, "'%s' is no file of Google credentials: "
+		    "JSON with a type is expected", path);
+		goto out;
+	}
+	for (i = 0; i < sizeof types / sizeof types[0]; i++) {
+		if (strcmp(type, types[i].type) == 0)
+			break;
+	}
+	if (i == sizeof types / sizeof types[0]) {
+		why_set(why, err, "'%s' is of type %.60s, which is not "
+		    "supported: it may be service_account, authorized_user or "
+		    "external_account", path, type);
+		goto out;
+	}
+	err = types[i].parse(c, path, o, why);
+	if (err == 0)
+		err = need_url(path, "where tokens are asked for", c->url,
+		    why);
+	if (err == 0 && (c->who == NULL || c->url == NULL))
+		err = -ENOMEM;
+out:
+	json_decref(o);
+	return err;
+}
+
+/* --- where they are looked for --- */
+
+/* A file that must be there, or (optional) may be: -ENOENT then. */
+static int
+try_file(struct creds_gcs *c, const char *path, bool optional,
+    struct why *why)
+{
+	struct buf text = BUF_INIT;
+	int err = creds_gcs_read(path, &text);
+
+	if (err == 0)
+		err = parse_file(c, path, &text, why);
+	else if (optional && (err == -ENOENT || err == -ENOTDIR))
+		err = -ENOENT;
+	else if (err != -ENOMEM)
+		err = why_set(why, -EINVAL, "the Google credentials '%s' "
+		    "cannot be read: %s", path, strerror(-err));
+	creds_gcs_wipe(&text);
+	return err;
+}
+
+static int
+use_metadata(struct creds_gcs *c)
+{
+	const char *host = env("GCE_METADATA_HOST");
+
+	c->kind = METADATA;
+	c->who = strdup("the account of this machine");
+	if (asprintf(&c->url, "http://%s%s", host != NULL ? host :
+	    METADATA_HOST, METADATA_PATH) < 0)
+		c->url = NULL;
+	return c->who != NULL && c->url != NULL ? 0 : -ENOMEM;
+}
+
+int
+creds_gcs_find(struct creds_gcs *c, const struct creds_gcs_opts *o,
+    struct why *why)
+{
+	const char *named = env("GOOGLE_APPLICATION_CREDENTIALS");
+	struct buf path = BUF_INIT;
+	int err;
+
+	if (o->profile != NULL) {
+		err = profile_path(o->profile, &path, why);
+		if (err == 0) {
+			err = try_file(c, buf_cstr(&path), true, why);
+			if (err == -ENOENT)
+				err = why_set(why, -EACCES, "no GCS "
+				    "credentials: looked for the profile "
+				    "'%.80s' at %s: `gcloud auth login` "
+				    "makes them", o->profile,
+				    buf_cstr(&path));
+		}
+	} else if (named != NULL) {
+		err = try_file(c, named, false, why);
+	} else {
+		config_path(&path, "", "application_default_credentials.json",
+		    "");
+		err = try_file(c, buf_cstr(&path), true, why);
+		if (err == -ENOENT && !o->no_metadata)
+			err = use_metadata(c);
+		else if (err == -ENOENT)
+			err = why_set(why, -EACCES, "no GCS credentials: "
+			    "looked at GOOGLE_APPLICATION_CREDENTIALS in the "
+			    "environment, then for %s", buf_cstr(&path));
+	}
+	buf_done(&path);
+	return err;
+}
