@@ -1,0 +1,88 @@
+# trace.sh: what a trace of the requests shows of how they overlap: one cold
+# file read by several GETs at once, one import listed by several LISTs.
+# timeout: 300
+
+. "$(dirname "$0")/../lib.sh"
+begin
+m=$T/m
+MIB=256
+EACH=1000			# objects in each of 20 folders
+
+# A large object and many small ones, straight into the server's folder.
+make_source()
+{
+	python3 - "$1" $MIB $EACH <<-'END'
+		import os, sys
+		top, mib, each = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+		os.makedirs(top + "/one")
+		with open(top + "/one/large", "wb") as f:
+		    piece = os.urandom(1 << 20)
+		    for i in range(mib):
+		        f.write(i.to_bytes(8, "big") + piece[8:])
+		for i in range(20):
+		    os.makedirs(f"{top}/many/folder-{i:02}")
+		    for n in range(each):
+		        with open(f"{top}/many/folder-{i:02}/{n:05}", "wb") as f:
+		            f.write(b"%d" % n)
+	END
+}
+
+# overlap OP KEY: the most requests under way at once, by their times, among
+# those of the operation whose key begins so.
+overlap()
+{
+	python3 - "$T/trace" "$1" "$2" <<-'END'
+		import sys
+		events = []
+		for line in open(sys.argv[1]):
+		    f = dict(w.split("=", 1) for w in line.split() if "=" in w)
+		    if f["op"] == sys.argv[2] and \
+		        f["key"].startswith(sys.argv[3]):
+		        begun = int(f["t"])
+		        events += [(begun, 1), (begun + int(f["dur"]), -1)]
+		most = now = 0
+		for _, step in sorted(events):
+		    now += step
+		    most = max(most, now)
+		print(most)
+	END
+}
+
+# most_inflight OP: what the trace itself counted.
+most_inflight()
+{
+	sed -n "s/.* op=$1 .* inflight=\([0-9]*\).*/\1/p" "$T/trace" |
+	    sort -n | tail -n 1
+}
+
+start_s3
+s3_bucket home || bail "no bucket"
+s3_bucket lake || bail "no bucket"
+home=$(s3_url home)
+make_source "$S3_DIR/objects/lake" || bail "no source"
+format_home "$home"
+export GNSFS_TRACE="$T/trace"
+start_mount "$home" "$m"
+
+: >"$T/trace"
+check "import of $((20 * EACH)) objects" \
+    "$GNSFS" import "$(s3_url lake/many)" "$m/many"
+check_eq "they are all there" $((20 * EACH)) "$(find "$m/many" -type f | wc -l)"
+most=$(overlap list many/)
+check "at least four LISTs of it at once: $most" [ "$most" -ge 4 ]
+most=$(most_inflight list)
+check "so says inflight=: $most" [ "${most:-0}" -ge 4 ]
+
+check "import of one of $MIB MiB" \
+    "$GNSFS" import "$(s3_url lake/one)" "$m/one"
+: >"$T/trace"
+check "it is read in order" \
+    cmp "$S3_DIR/objects/lake/one/large" "$m/one/large"
+most=$(overlap get one/large)
+check "at least four GETs of it at once: $most" [ "$most" -ge 4 ]
+most=$(most_inflight get)
+check "so says inflight=: $most" [ "${most:-0}" -ge 4 ]
+check "each line has op, key, inflight and tag" sh -c \
+    "! grep -vE ' op=[a-z]+ key=.* inflight=[0-9]+ tag=' '$T/trace'"
+stop_mount "$m"
+finish
