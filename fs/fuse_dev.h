@@ -5,11 +5,10 @@
  * can be amended, and requests' fields seen that the library does not hand on.
  *
  * What is agreed on so:
- *   KILLPRIV_V2	the daemon clears set-user-id and set-group-id bits on
- *		write, truncate and chown.  Without it the kernel asks before
- *		every write(2) whether the file has capabilities: an upcall
- *		more for each; with it once, then it remembers that there are
- *		none.
+ *   KILLPRIV_V2: the daemon clears set-user-id and set-group-id bits on
+ *   write, truncate and chown.  Without it the kernel asks before every
+ *   write(2) whether the file has capabilities, an upcall more for each; with
+ *   it at the first one, then it remembers that there are none.
  * Where the kernel does not offer it, or the library has no custom I/O, all
  * works as without.
  */
