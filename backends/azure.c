@@ -35,22 +35,12 @@ is_folder(const struct http_resp *resp)
 	    (mark != NULL && strcmp(mark, "true") == 0);
 }
 
-static enum store_rc
-no_object(struct azure *s, struct why *why, const char *key)
-{
-	why_set(why, 0, "%s: '%.200s' is a folder, not a blob", s->where,
-	    key);
-	return STORE_ABSENT;
-}
-
 static enum http_verdict
 get_accept(void *arg, struct http_resp *resp)
 {
 	struct fetch *f = arg;
 
 	if (resp->status >= 200 && resp->status < 300 && is_folder(resp)) {
-		why_set(f->why, 0, "%s: '%.200s' is a folder, not a blob",
-		    f->where, f->key);
 		f->rc = STORE_ABSENT;
 		return HTTP_REFUSE;
 	}
@@ -103,8 +93,11 @@ azure_get(struct store *st, struct store_call *c, const char *key,
 		if (rc == STORE_OK)
 			rc = fetch_empty(&f);
 	} else {
-		if (rc == STORE_CHANGED)
-			rc = changed_or_absent(s, c, key);
+		if (rc == STORE_CHANGED &&
+		    changed_or_absent(s, c, key) == STORE_ABSENT) {
+			said.text[0] = '\0';
+			rc = STORE_ABSENT;
+		}
 		rc = fetch_end(&f, rc, &r.resp);
 		if (rc != STORE_OK && said.text[0] != '\0')
 			why_set(f.why, 0, "%s", said.text);
@@ -133,7 +126,7 @@ azure_head(struct store *st, struct store_call *c, const char *key,
 		rc = STORE_BROKEN;
 	}
 	if (rc == STORE_OK && is_folder(&r.resp))
-		rc = no_object(s, call_why(c), key);
+		rc = STORE_ABSENT;
 	if (rc == STORE_OK && ret != NULL)
 		etag_info(&r.resp, size, ret);
 	azure_req_done(&r);
@@ -149,19 +142,24 @@ azure_del(struct store *st, struct store_call *c, const char *key,
 	struct azure *s = (struct azure *)st;
 	struct azure_req r = { .method = "DELETE", .op = "DELETE",
 	    .key = key, .write = true };
+	struct store_call call = c != NULL ? *c : (struct store_call){ 0 };
+	struct why said = { "" };
 	enum store_rc rc;
 
 	rc = azure_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
+	call.why = &said;
 	http_headers_add(&r.headers, "x-ms-delete-snapshots", "include");
 	etag_pin(&r.headers, "", match);
-	rc = azure_do(s, c, &r);
+	rc = azure_do(s, &call, &r);
 	if (rc == STORE_CHANGED)
 		rc = changed_or_absent(s, c, key);
 	if (rc == STORE_ABSENT &&
 	    strcmp(r.error.code, "ContainerNotFound") != 0)
 		rc = STORE_OK;
+	if (rc != STORE_OK && said.text[0] != '\0')
+		why_set(call_why(c), 0, "%s", said.text);
 	azure_req_done(&r);
 	return rc;
 }
@@ -195,16 +193,22 @@ azure_put(struct store *st, struct store_call *c, const char *key,
     const struct store_src *src, struct store_info *ret)
 {
 	struct azure *s = (struct azure *)st;
+	struct store_call call = c != NULL ? *c : (struct store_call){ 0 };
+	struct why said = { "" };
 	enum store_rc rc;
 
 	rc = azure_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
+	call.why = &said;
 	rc = src->size > s->sizes.single ?
-	    azure_put_blocks(s, c, key, cond, match, src, NULL, ret) :
-	    put_single(s, c, key, cond, match, src, ret);
-	if (rc == STORE_CHANGED && cond == STORE_IF_MATCH)
-		rc = changed_or_absent(s, c, key);
+	    azure_put_blocks(s, &call, key, cond, match, src, NULL, ret) :
+	    put_single(s, &call, key, cond, match, src, ret);
+	if (rc == STORE_CHANGED && cond == STORE_IF_MATCH &&
+	    changed_or_absent(s, c, key) == STORE_ABSENT)
+		return STORE_ABSENT;
+	if (rc != STORE_OK && said.text[0] != '\0')
+		why_set(call_why(c), 0, "%s", said.text);
 	return rc;
 }
 

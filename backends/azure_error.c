@@ -277,7 +277,10 @@ azure_error_rc(struct azure *s, const struct azure_req *r, struct why *why)
 	enum store_rc rc = decide(r);
 	char advice[400] = "";
 
-	if (why == NULL)
+	/* Of what is absent, only the container is worth a word: who asks for
+	 * a blob knows by the words that it is not the blob. */
+	if (why == NULL ||
+	    (rc == STORE_ABSENT && !is_code(r, "ContainerNotFound")))
 		return rc;
 	advise(s, r, rc, advice, sizeof advice);
 	why_set(why, 0, "%s answers %d%s%s to %s%s%.200s%s%s%s", s->where,

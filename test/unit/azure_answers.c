@@ -210,8 +210,11 @@ START_TEST(absent)
 
 	begin(gone_or_folder, NULL);
 	ck_rc(do_it(PUT_MATCH), STORE_ABSENT);
+	ck_assert_str_eq(why.text, "");		/* the contract has it so */
 	ck_rc(do_it(GET), STORE_ABSENT);
+	ck_rc(do_it(HEAD), STORE_ABSENT);
 	ck_rc(store_del(server.s, &call, "k", &v), STORE_OK);
+	ck_assert_str_eq(why.text, "");
 	ck_rc(store_head(server.s, &call, "folder", &info), STORE_ABSENT);
 	ck_rc(store_get(server.s, &call, "folder", NULL, 0, 0, count_sink,
 	    NULL, NULL), STORE_ABSENT);

@@ -294,8 +294,8 @@ static const struct {
 	{ "AZURE_STORAGE_CONNECTION_STRING", "DefaultEndpointsProtocol=https;"
 	    "AccountName=acct;AccountKey=" KEY ";EndpointSuffix=core.x",
 	    AZURE_KEY, "AZURE_STORAGE_CONNECTION_STRING" },
-	{ "AZURE_STORAGE_CONNECTION_STRING", "BlobEndpoint=https://acct.blob.core.windows.net/;"
-	    "SharedAccessSignature=sv=1&sig=x", AZURE_SAS,
+	{ "AZURE_STORAGE_CONNECTION_STRING", "BlobEndpoint="
+	    "https://acct.b.test/;SharedAccessSignature=sv=1&sig=x", AZURE_SAS,
 	    "AZURE_STORAGE_CONNECTION_STRING" },
 	{ "AZURE_STORAGE_CONNECTION_STRING", "AccountName=other;AccountKey="
 	    KEY, AZURE_UNSIGNED, "none" },
