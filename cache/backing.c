@@ -120,6 +120,7 @@ alloc(struct cache *c)
 	b->fd = b->reg_fd = -1;
 	b->refs = 1;
 	atomic_store(&b->slot, -1);
+	atomic_store(&b->clean_gen, atomic_fetch_add(&c->next_clean, 1));
 	lock_init(&b->lock, RANK_MAP, "map");
 	cond_init(&b->cond);
 	return b;

@@ -73,8 +73,17 @@ off_t	bfile_seek(struct bfile *b, uint64_t off, int whence);
 /* --- filling --- */
 /* The clean content of one whole chunk (n = CACHE_CHUNK, less at the end of
  * the content).  Writes what is not dirty (K3), then sets the present bit
- * (index saved lazily, K1).  -ENOSPC etc: not kept. */
-int	bfile_fill(struct bfile *b, uint64_t chunk, const void *p, size_t n);
+ * (index saved lazily, K1).  gen: bfile_clean_gen before it was asked where
+ * the bytes are; -ESTALE when it moved since: what is dirty no more would be
+ * overwritten by older bytes.  -ENOSPC etc: not kept. */
+int	bfile_fill(struct bfile *b, uint64_t chunk, uint64_t gen,
+	    const void *p, size_t n);
+/* Which clean content it is: moves when dirty bytes become clean, never to a
+ * value it had.  To be asked before the extents are. */
+uint64_t bfile_clean_gen(const struct bfile *b);
+/* Lays the dirty bytes of [off, off+n) over what was fetched of it in buf;
+ * 0, -errno. */
+int	bfile_overlay(struct bfile *b, void *buf, size_t n, uint64_t off);
 
 /* --- writing (caller serialises against truncate of the same file) --- */
 /* pwrite, record the interval (K2): durable against kill −9 when it returns.

@@ -102,6 +102,7 @@ struct bfile {
 	_Atomic bool	 gone;
 
 	_Atomic uint64_t gen;		/* moves before and after each write */
+	_Atomic uint64_t clean_gen;	/* of what is not dirty: landings */
 	_Atomic uint64_t close_seq;	/* a close to be settled */
 	_Atomic uint64_t size;
 	_Atomic bool	 open_all;	/* dirty is exactly [0, ∞) of seq 0 */
@@ -142,6 +143,7 @@ struct cache {
 	uint64_t	 epoch;		/* of unclean boots */
 	bool		 unclean;
 	_Atomic uint32_t next_inc;
+	_Atomic uint64_t next_clean;
 	_Atomic uint64_t limit, used, dirty, reserved, small_bytes;
 	_Atomic uint64_t files, pinned_bytes;
 	_Atomic unsigned pins;		/* pinned inodes */

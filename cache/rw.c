@@ -154,7 +154,8 @@ dirty_part(const struct bfile *b, uint64_t off, uint64_t end, struct dset *ret)
 }
 
 int
-bfile_fill(struct bfile *b, uint64_t chunk, const void *p, size_t n)
+bfile_fill(struct bfile *b, uint64_t chunk, uint64_t gen, const void *p,
+    size_t n)
 {
 	struct busy e = { .off = chunk * CACHE_CHUNK,
 	    .end = (chunk + 1) * CACHE_CHUNK, .kind = BUSY_HOLD };
@@ -174,6 +175,10 @@ bfile_fill(struct bfile *b, uint64_t chunk, const void *p, size_t n)
 	err = 0;
 	if (want == 0 || chunk_present(b, chunk))
 		goto out;
+	if (bfile_clean_gen(b) != gen) {	/* moves under the lock */
+		err = -ESTALE;
+		goto out;
+	}
 	if (n > want)
 		n = want;
 	if (n < want && !dset_covers(&b->dirty, e.off + n, e.off + want)) {
@@ -212,6 +217,36 @@ out:
 		map_account(b);
 	if (!err && b->pinned && atomic_load(&b->all_here))
 		pinned_use(b, UINT64_MAX, false);
+	return err;
+}
+
+uint64_t
+bfile_clean_gen(const struct bfile *b)
+{
+	return atomic_load(&b->clean_gen);
+}
+
+int
+bfile_overlay(struct bfile *b, void *buf, size_t n, uint64_t off)
+{
+	struct dset d = { 0 };
+	uint64_t at, e, end = off + n;
+	ssize_t r;
+	int err;
+
+	lock_take(&b->lock);
+	err = dirty_part(b, off, end, &d);
+	lock_drop(&b->lock);
+	for (at = off; !err && at < end; at = e) {
+		if (!dset_at(&d, at, end, &e))
+			continue;
+		r = bfile_read(b, (char *)buf + (at - off), e - at, at);
+		if (r < 0)
+			err = (int)r;
+		else
+			memset((char *)buf + (at - off) + r, 0, e - at - r);
+	}
+	dset_done(&d);
 	return err;
 }
 

@@ -521,6 +521,8 @@ apply_landed(struct cache *c, const struct landed *l)
 	}
 	lock_take(&b->lock);
 	map_settle(b);
+	/* what is fetched by now may be older than what is clean then */
+	atomic_store(&b->clean_gen, atomic_fetch_add(&c->next_clean, 1));
 	dset_drop_seq(&b->dirty, l->seq);
 	b->base = true;
 	for (i = 0; i < b->nfrozen && b->frozen[i] != l->seq; i++)

@@ -2,6 +2,7 @@
 #include "fs/fill.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@
 struct fetch {
 	struct fetch	*next;		/* hash chain */
 	uint64_t	 ino, chunk;
+	uint64_t	 gen;		/* bfile_clean_gen when it began */
 	uint32_t	 incarnation;
 	unsigned	 refs;		/* table or run, and waiters */
 	uint32_t	 len;		/* of the chunk's content */
@@ -110,7 +112,8 @@ find(struct fill *fl, struct bfile *b, uint64_t chunk)
 
 	for (x = *chain_of(fl, ino, chunk); x != NULL; x = x->next)
 		if (x->ino == ino && x->chunk == chunk &&
-		    x->incarnation == bfile_incarnation(b))
+		    x->incarnation == bfile_incarnation(b) &&
+		    x->gen == bfile_clean_gen(b))
 			break;
 	return x;
 }
@@ -137,6 +140,7 @@ table_add(struct fill *fl, struct bfile *b, uint64_t chunk, uint64_t size)
 	x->ino = bfile_ino(b);
 	x->chunk = chunk;
 	x->incarnation = bfile_incarnation(b);
+	x->gen = bfile_clean_gen(b);
 	x->len = left < CACHE_CHUNK ? (uint32_t)left : CACHE_CHUNK;
 	x->refs = 1;
 	x->next = *chain_of(fl, x->ino, chunk);
@@ -177,7 +181,7 @@ keep(struct run *r, struct fetch *x)
 {
 	if (cache_room(r->f->cache, x->len, false) != 0)
 		return false;
-	return bfile_fill(r->b, x->chunk, x->buf, x->len) == 0;
+	return bfile_fill(r->b, x->chunk, x->gen, x->buf, x->len) == 0;
 }
 
 static void
@@ -324,14 +328,14 @@ run_new(struct fs *f, struct vnode *v, struct bfile *b)
  * from the first such; *next is where to go on.  NULL: none. */
 static struct run *
 run_collect(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
-    uint64_t first, uint64_t last, uint64_t *next)
+    uint64_t first, uint64_t last, unsigned max, uint64_t *next)
 {
 	struct fill *fl = f->fill;
 	struct run *r = NULL;
 	uint64_t c;
 
 	lock_take(&fl->lock);
-	for (c = first; c <= last && fl->queued < QUEUED_MAX; c++) {
+	for (c = first; c <= last && fl->queued < max; c++) {
 		uint64_t off = c * CACHE_CHUNK, left = size - off;
 		bool wanted = find(fl, b, c) == NULL && bfile_has(b, off,
 		    left < CACHE_CHUNK ? left : CACHE_CHUNK) != 1;
@@ -367,11 +371,12 @@ static void
 start(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
     uint64_t first, uint64_t last, uint32_t begin, enum work_prio prio)
 {
+	/* what a reader waits for is always begun */
+	unsigned i, max = prio == WORK_URGENT ? UINT_MAX : QUEUED_MAX;
 	struct run *r;
-	unsigned i;
 
 	while (first <= last) {
-		r = run_collect(f, v, b, size, first, last, &first);
+		r = run_collect(f, v, b, size, first, last, max, &first);
 		if (r == NULL && first <= last)
 			return;		/* enough is queued */
 		if (r == NULL)
@@ -465,46 +470,23 @@ is_ready(const struct fetch *x, uint32_t at, size_t n)
 	return x->done || (at >= x->lo && at + n <= x->hi);
 }
 
-/* Lays what is dirty in the backing file over clean bytes in buf. */
-static int
-overlay_gap(void *arg, uint64_t off, uint64_t len)
-{
-	struct buf *gaps = arg;
-
-	buf_put_u64(gaps, off);
-	buf_put_u64(gaps, len);
-	return 0;
-}
-
+/* Bytes of a fetch, and over them what is dirty in the backing file: also
+ * what lies beyond the content, as far as it is not a hole. */
 static ssize_t
 from_buffer(struct bfile *b, const struct fetch *x, void *buf, size_t n,
     uint64_t off)
 {
-	struct buf gaps = BUF_INIT;
-	struct cur c;
-	ssize_t r = (ssize_t)n;
-	uint8_t *to = buf;
+	uint32_t at = (uint32_t)(off % CACHE_CHUNK);
+	size_t have = at < x->len ? x->len - at : 0;
+	int err = 0;
 
-	if (!bfile_is_dirty(b)) {
-		memcpy(buf, x->buf + off % CACHE_CHUNK, n);
-		return r;
-	}
-	r = bfile_read(b, buf, n, off);
-	if (r >= 0 && (size_t)r < n)
-		memset(to + r, 0, n - (size_t)r);
-	if (r >= 0)
-		r = bfile_gaps(b, off, n, overlay_gap, &gaps);
-	cur_init(&c, gaps.p, gaps.len);
-	while (r >= 0 && !cur_at_end(&c)) {
-		uint64_t g = cur_u64(&c), e = g + cur_u64(&c);
-
-		g = g < off ? off : g;
-		e = e > off + n ? off + n : e;
-		if (g < e)
-			memcpy(to + (g - off), x->buf + g % CACHE_CHUNK, e - g);
-	}
-	buf_done(&gaps);
-	return r < 0 ? r : (ssize_t)n;
+	if (have > n)
+		have = n;
+	memcpy(buf, x->buf + at, have);
+	memset((char *)buf + have, 0, n - have);
+	if (bfile_is_dirty(b))
+		err = bfile_overlay(b, buf, n, off);
+	return err != 0 ? err : (ssize_t)n;
 }
 
 /*
@@ -558,7 +540,9 @@ read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
 	uint32_t begin = (uint32_t)(off % CACHE_CHUNK) & ~(WAKE_STEP - 1);
 	struct fetch *x = NULL;
 	ssize_t r = 0;
+	bool stale;
 
+again:
 	for (;;) {
 		if (bfile_has(b, off, n) == 1)
 			return bfile_read(b, buf, n, off);
@@ -575,9 +559,12 @@ read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
 		counter_add(fill_waits, 1);
 	}
 	r = from_buffer(b, x, buf, n, off);
+	stale = x->gen != bfile_clean_gen(b);
 	lock_take(&f->fill->lock);
 	fetch_unref(x);
 	lock_drop(&f->fill->lock);
+	if (stale && r >= 0)
+		goto again;
 	return r;
 }
 
@@ -632,7 +619,8 @@ fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
 			break;
 		done += (size_t)r;
 	}
-	return done > 0 ? (ssize_t)done : r;
+	/* a short read would be the end of the file to the kernel */
+	return r < 0 ? r : (ssize_t)done;
 }
 
 /* --- whole files --- */

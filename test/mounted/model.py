@@ -48,6 +48,7 @@ class Model:
         print(f"seed {self.seed}, step {len(self.trace)}:", *what)
         for line in self.trace[-60:]:
             print("   ", line)
+        print("seed", self.seed, "-", *what)
         sys.exit(1)
 
     def bytes(self, n):

@@ -189,7 +189,8 @@ fill_gap(void *arg, uint64_t off, uint64_t len)
 
 	ck_assert_uint_eq(off % MB, 0);
 	for (at = off; at < off + len; at += MB)
-		ck_assert_int_eq(bfile_fill(f->b, at / MB, f->m->store + at,
+		ck_assert_int_eq(bfile_fill(f->b, at / MB,
+		    bfile_clean_gen(f->b), f->m->store + at,
 		    off + len - at < MB ? off + len - at : MB), 0);
 	return 0;
 }
