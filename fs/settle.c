@@ -26,6 +26,9 @@ struct settler {
 	pthread_t	 thread;
 	struct queued	*head, **tail;
 	unsigned	 n;
+	uint64_t	 put, done;	/* ever queued, ever gone through */
+	struct cond	 went;		/* done moved */
+	bool		 flush;		/* somebody waits for that */
 	bool		 stop;
 };
 
@@ -278,6 +281,7 @@ settler(void *arg)
 	struct settler *st = f->settler;
 	struct queued *list;
 	int64_t until;
+	unsigned n;
 	bool ok = true;
 
 	lock_take(&st->lock);
@@ -287,13 +291,19 @@ settler(void *arg)
 			continue;
 		}
 		until = clock_mono() + (ok ? GATHER : PAUSE);
-		while (!st->stop && (!ok || st->n < ENOUGH) &&
+		while (!st->stop &&
+		    (!ok || (st->n < ENOUGH && !st->flush)) &&
 		    cond_wait_until(&st->cond, &st->lock, until) == 0)
 			;
+		n = st->n;
 		list = take_group(st);
+		n -= st->n;
 		lock_drop(&st->lock);
 		ok = settle_group(f, list);
 		lock_take(&st->lock);
+		st->done += n;
+		st->flush = st->flush && st->done < st->put;
+		cond_broadcast(&st->went);
 		if (st->stop && !ok)
 			break;		/* io_recover finds it */
 	}
@@ -318,6 +328,7 @@ settle_later(struct fs *f, struct vnode *v)
 		*st->tail = q;
 		st->tail = &q->next;
 		st->n++;
+		st->put++;
 		if (st->n == 1 || st->n >= ENOUGH)
 			cond_signal(&st->cond);
 	}
@@ -338,6 +349,24 @@ settle_later(struct fs *f, struct vnode *v)
 	vnode_put(f, v);
 }
 
+void
+settle_flush(struct fs *f)
+{
+	struct settler *st = f->settler;
+	uint64_t want;
+
+	if (st == NULL)
+		return;
+	lock_take(&st->lock);
+	want = st->put;
+	while (st->done < want && !st->stop) {
+		st->flush = true;
+		cond_signal(&st->cond);
+		cond_wait(&st->went, &st->lock);
+	}
+	lock_drop(&st->lock);
+}
+
 int
 settle_start(struct fs *f)
 {
@@ -349,6 +378,7 @@ settle_start(struct fs *f)
 	st->tail = &st->head;
 	lock_init(&st->lock, RANK_UPLOAD + 1, "settler");
 	cond_init(&st->cond);
+	cond_init(&st->went);
 	f->settler = st;
 	err = -pthread_create(&st->thread, NULL, settler, f);
 	if (err != 0) {
@@ -369,6 +399,7 @@ settle_stop(struct fs *f)
 	lock_take(&st->lock);
 	st->stop = true;
 	cond_signal(&st->cond);
+	cond_broadcast(&st->went);
 	lock_drop(&st->lock);
 	(void)pthread_join(st->thread, NULL);
 	while ((q = st->head) != NULL) {
@@ -378,6 +409,7 @@ settle_stop(struct fs *f)
 	}
 	f->settler = NULL;
 	cond_done(&st->cond);
+	cond_done(&st->went);
 	lock_done(&st->lock);
 	free(st);
 }

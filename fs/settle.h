@@ -27,6 +27,10 @@ void	settle_stop(struct fs *f);	/* settles what is queued, then ends */
 int	settle_now(struct fs *f, struct vnode *v, bool durable);
 /* Soon, by the thread; takes the caller's reference to v. */
 void	settle_later(struct fs *f, struct vnode *v);
+/* Waits until what was given to settle_later before was settled, or tried:
+ * before an op that publishes (rename, link, symlink), so that nobody sees it
+ * without the bytes (L3). */
+void	settle_flush(struct fs *f);
 /* In the gate: no name is left, the backing file goes. */
 void	settle_drop(struct fs *f, struct vnode *v);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "fs/io.h"
+#include "fs/settle.h"
 #include "fs/ship.h"
 #include "meta/journal.h"
 
@@ -248,6 +249,7 @@ tree_symlink(struct fs *f, uint64_t parent, const char *name,
 	    .mode = S_IFLNK | 0777, .uid = o.uid, .gid = o.gid,
 	    .value = target, .nvalue = strlen(target) };
 
+	settle_flush(f);			/* L3 */
 	return make(f, &op, ret);
 }
 
@@ -260,6 +262,7 @@ tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
 	struct change_tx t = { .op = &op };
 	int err;
 
+	settle_flush(f);			/* L3 */
 	err = io_sync_before_rename(f, ino);	/* L11 */
 	if (err == 0)
 		err = change(f, &t);
@@ -328,6 +331,7 @@ tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
 	struct attr a, over;
 	int err;
 
+	settle_flush(f);			/* L3 */
 	err = tree_lookup(f, parent, name, &a);
 	if (err == 0 && S_ISREG(a.mode) && !(flags & RENAME_EXCHANGE) &&
 	    tree_lookup(f, parent2, name2, &over) == 0)

@@ -195,7 +195,9 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 	if (err != 0)
 		goto fail;
 	vnode_enter(h->v);
-	if (flags & O_TRUNC)
+	if (h->v->unlinked && h->v->opens == 0)
+		err = -ESTALE;		/* its last name went just now */
+	if (err == 0 && (flags & O_TRUNC))
 		err = truncate_entered(f, h->v, 0);
 	if (err == 0 && (flags & O_TRUNC) && !h->writes && h->v->writers == 0)
 		err = settle_now(f, h->v, false); /* no last writer will */
@@ -244,13 +246,17 @@ created(struct vnode *v, const struct op *op, struct bfile *b,
 	    .gid = op->gid, .nlink = 1, .atime = op->mtime,
 	    .mtime = op->mtime, .ctime = op->mtime };
 
+	/* it was seen since the commit: somebody may have loaded it */
+	vnode_enter(v);
+	vnode_set_backing(v, b);
 	lock_take(&v->lock);
 	v->attr = a;
 	v->loaded = true;
-	v->b = b;
-	v->opens = v->writers = 1;
+	v->opens++;
+	v->writers++;
 	lock_drop(&v->lock);
 	bfile_writers(b, 1);
+	vnode_leave(v);
 	*ret = a;
 }
 
@@ -320,6 +326,9 @@ io_release(struct fs *f, struct handle *h)
 	if (v->opens == 0 && v->unlinked)
 		settle_drop(f, v);
 	later = v->writers == 0 && v->dirty && !v->unlinked;
+	/* what comes after it in the log must not wait in front of it (L3) */
+	if (later && v->b != NULL && bfile_size(v->b) > META_SMALL_MAX)
+		later = settle_now(f, v, false) != 0;
 	vnode_leave(v);
 	free(h);
 	if (later)
@@ -358,6 +367,7 @@ int
 io_truncate(struct fs *f, uint64_t ino, uint64_t size)
 {
 	struct vnode *v = NULL;
+	bool later = false;
 	int err;
 
 	err = fs_may_write(f);
@@ -372,9 +382,13 @@ io_truncate(struct fs *f, uint64_t ino, uint64_t size)
 		err = truncate_entered(f, v, size);
 		if (err == 0 && v->writers == 0)
 			err = settle_now(f, v, false);
+		later = v->writers == 0 && v->dirty && !v->unlinked;
 		vnode_leave(v);
 	}
-	vnode_put(f, v);
+	if (later)
+		settle_later(f, v);	/* cut, but not journalled */
+	else
+		vnode_put(f, v);
 	return err;
 }
 
