@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
@@ -21,7 +22,8 @@
 #define WINDOW_MIN	(2u << 20)
 #define WINDOW_MAX	(64u << 20)
 #define NEAR		(8u << 20) /* parallel requests come out of order */
-#define WAKE_STEP	(128u << 10)	/* bytes between wake-ups of waiters */
+#define SPARE_MAX	24
+#define BEGIN_ALIGN	(128u << 10)	/* where in a chunk a miss begins */
 #define SLICE		(250 * NSEC_PER_MSEC)
 
 struct fetch {
@@ -32,6 +34,7 @@ struct fetch {
 	unsigned	 refs;		/* table or run, and waiters */
 	uint32_t	 len;		/* of the chunk's content */
 	uint32_t	 lo, hi;	/* [lo, hi) of buf is valid */
+	uint32_t	 need;		/* the lowest hi a waiter waits for */
 	uint8_t		*buf;		/* NULL until bytes arrive */
 	bool		 done;
 	int		 err;
@@ -44,6 +47,8 @@ struct fill {
 	unsigned	 queued;
 	struct fetch	*unkept[UNKEPT_MAX];
 	unsigned	 unkept_next;
+	void		*spare[SPARE_MAX]; /* buffers: fresh memory costs faults */
+	unsigned	 nspare;
 };
 
 struct run {
@@ -71,11 +76,49 @@ fill_new(struct fill **ret)
 	return 0;
 }
 
+void *
+fill_buf_take(struct fs *f)
+{
+	struct fill *fl = f->fill;
+	void *p = NULL;
+
+	lock_take(&fl->lock);
+	if (fl->nspare > 0)
+		p = fl->spare[--fl->nspare];
+	lock_drop(&fl->lock);
+	if (p != NULL)
+		return p;
+	/* Mapped, so that it is page-aligned, and that what a burst took is
+	 * the system's again after it. */
+	p = mmap(NULL, CACHE_CHUNK, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p != MAP_FAILED ? p : NULL;
+}
+
 static void
-fetch_unref(struct fetch *x)
+buf_give_locked(struct fill *fl, void *p)
+{
+	if (p == NULL)
+		return;
+	if (fl->nspare < SPARE_MAX)
+		fl->spare[fl->nspare++] = p;
+	else
+		(void)munmap(p, CACHE_CHUNK);
+}
+
+void
+fill_buf_give(struct fs *f, void *p)
+{
+	lock_take(&f->fill->lock);
+	buf_give_locked(f->fill, p);
+	lock_drop(&f->fill->lock);
+}
+
+static void
+fetch_unref(struct fill *fl, struct fetch *x)
 {
 	if (x != NULL && --x->refs == 0) {
-		free(x->buf);
+		buf_give_locked(fl, x->buf);
 		free(x);
 	}
 }
@@ -88,7 +131,9 @@ fill_free(struct fill *fl)
 	if (fl == NULL)
 		return;
 	for (i = 0; i < UNKEPT_MAX; i++)
-		fetch_unref(fl->unkept[i]);
+		fetch_unref(fl, fl->unkept[i]);
+	while (fl->nspare > 0)
+		(void)munmap(fl->spare[--fl->nspare], CACHE_CHUNK);
 	cond_done(&fl->cond);
 	lock_done(&fl->lock);
 	free(fl);
@@ -143,6 +188,7 @@ table_add(struct fill *fl, struct bfile *b, uint64_t chunk, uint64_t size)
 	x->gen = bfile_clean_gen(b);
 	x->len = left < CACHE_CHUNK ? (uint32_t)left : CACHE_CHUNK;
 	x->refs = 1;
+	x->need = UINT32_MAX;
 	x->next = *chain_of(fl, x->ino, chunk);
 	*chain_of(fl, x->ino, chunk) = x;
 	fl->queued++;
@@ -161,12 +207,12 @@ finish(struct fill *fl, struct fetch *x, int err, bool kept)
 	fl->queued--;
 	if (err != 0 || kept) {
 		table_remove(fl, x);
-		fetch_unref(x);
+		fetch_unref(fl, x);
 	} else {
 		slot = &fl->unkept[fl->unkept_next++ % UNKEPT_MAX];
 		if (*slot != NULL) {
 			table_remove(fl, *slot);
-			fetch_unref(*slot);
+			fetch_unref(fl, *slot);
 		}
 		*slot = x;
 	}
@@ -204,9 +250,10 @@ advance(struct run *r, unsigned i, uint32_t at, uint32_t n)
 		x->lo = x->hi = at;
 	if (x->hi == at) {
 		x->hi += n;
-		if ((x->hi - x->lo) / WAKE_STEP !=
-		    (x->hi - x->lo - n) / WAKE_STEP)
+		if (x->hi >= x->need) {
+			x->need = UINT32_MAX;
 			cond_broadcast(&fl->cond);
+		}
 	}
 	lock_drop(&fl->lock);
 }
@@ -224,8 +271,8 @@ run_put(struct run *r, const uint8_t *p, size_t n)
 		if (x == NULL || at >= x->len)
 			return -EIO;	/* more than was asked for */
 		take = n < x->len - at ? (uint32_t)n : x->len - at;
-		if (x->buf == NULL)
-			x->buf = malloc(x->len);
+		if (x->buf == NULL)	/* aligned: it may go to disk as is */
+			x->buf = fill_buf_take(r->f);
 		if (x->buf == NULL)
 			return -ENOMEM;
 		if (p != NULL) {
@@ -515,9 +562,12 @@ wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 		else if (io_interrupted != NULL &&
 		    io_interrupted(io_interrupted_arg))
 			r = -EINTR;
-		else
+		else {
+			if (at + n < x->need)
+				x->need = (uint32_t)(at + n);
 			(void)cond_wait_until(&fl->cond, &fl->lock,
 			    now + SLICE < deadline ? now + SLICE : deadline);
+		}
 	}
 	if (r == 0 && x->err != 0)
 		r = x->err;
@@ -525,7 +575,7 @@ wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 		*ret = x;
 		r = 1;
 	} else
-		fetch_unref(x);
+		fetch_unref(fl, x);
 out:
 	lock_drop(&fl->lock);
 	return r;
@@ -537,7 +587,7 @@ read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
     void *buf, size_t n, uint64_t off, int64_t deadline)
 {
 	uint64_t chunk = off / CACHE_CHUNK;
-	uint32_t begin = (uint32_t)(off % CACHE_CHUNK) & ~(WAKE_STEP - 1);
+	uint32_t begin = (uint32_t)(off % CACHE_CHUNK) & ~(BEGIN_ALIGN - 1);
 	struct fetch *x = NULL;
 	ssize_t r = 0;
 	bool stale;
@@ -561,11 +611,51 @@ again:
 	r = from_buffer(b, x, buf, n, off);
 	stale = x->gen != bfile_clean_gen(b);
 	lock_take(&f->fill->lock);
-	fetch_unref(x);
+	fetch_unref(f->fill, x);
 	lock_drop(&f->fill->lock);
 	if (stale && r >= 0)
 		goto again;
 	return r;
+}
+
+bool
+fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
+    struct fill_ref *ret)
+{
+	struct bfile *b = vnode_backing(h->v);
+	uint64_t size = content_size(h->v);
+	struct fetch *x = NULL;
+	bool ok = false;
+
+	if (b == NULL || off >= size || bfile_is_dirty(b))
+		goto out;
+	if (n > size - off)
+		n = (size_t)(size - off);
+	if (off % CACHE_CHUNK + n > CACHE_CHUNK || bfile_has(b, off, n) == 1)
+		goto out;
+	if (window(h, off, n) > 0)
+		start(f, h->v, b, size, off / CACHE_CHUNK, off / CACHE_CHUNK,
+		    0, WORK_URGENT);
+	read_ahead(f, h, b, size, off, n);
+	if (wait_fetch(f, b, off, n, clock_mono() + f->opt.io_timeout,
+	    &x) != 1)
+		goto out;
+	*ret = (struct fill_ref){ .x = x, .n = n,
+	    .p = x->buf + off % CACHE_CHUNK };
+	ok = x->gen == bfile_clean_gen(b) && !bfile_is_dirty(b);
+	if (!ok)
+		fill_unref(f, ret);
+out:
+	bfile_put(b);
+	return ok;
+}
+
+void
+fill_unref(struct fs *f, struct fill_ref *r)
+{
+	lock_take(&f->fill->lock);
+	fetch_unref(f->fill, r->x);
+	lock_drop(&f->fill->lock);
 }
 
 /* offline=wait: until the file's stores are up, or interrupted. */

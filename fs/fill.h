@@ -34,4 +34,19 @@ ssize_t	fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf,
 void	fill_note_read(struct fs *f, struct handle *h, uint64_t off,
 	    size_t n);
 
+/*
+ * The same without a copy, where it can be had: true, and n bytes at p, which
+ * stay until fill_unref.  false: nothing was done that fill_read would not do;
+ * ask io_read.
+ */
+struct fetch;
+struct fill_ref { struct fetch *x; const void *p; size_t n; };
+bool	fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
+	    struct fill_ref *ret);
+void	fill_unref(struct fs *f, struct fill_ref *r);
+
+/* A buffer of CACHE_CHUNK bytes, NULL: no memory. */
+void	*fill_buf_take(struct fs *f);
+void	fill_buf_give(struct fs *f, void *p);	/* NULL accepted */
+
 #endif
