@@ -144,8 +144,8 @@ struct upload_view {
 	uint64_t	 own;
 };
 /* -ENOENT: nothing is seq's: a later write or close took it over
- * (bfile_closed).  n may be 0: the op only changes size or times.  copy: -EBUSY when it was
- * written while it was copied. */
+ * (bfile_closed).  n may be 0: the op only changes size or times.  copy:
+ * -EBUSY when it was written while it was copied. */
 int	upload_begin(struct bfile *b, uint64_t seq, bool copy,
 	    struct upload_view *ret);
 /* pread of all n bytes at a file offset; feeds the chunk checksums.  Any

@@ -47,7 +47,7 @@ struct fill {
 	unsigned	 queued;
 	struct fetch	*unkept[UNKEPT_MAX];
 	unsigned	 unkept_next;
-	void		*spare[SPARE_MAX]; /* buffers: fresh memory costs faults */
+	void		*spare[SPARE_MAX]; /* buffers: new ones cost faults */
 	unsigned	 nspare;
 };
 

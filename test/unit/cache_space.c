@@ -72,7 +72,8 @@ make(uint64_t ino, unsigned n)
 	for (i = 0; !err && i < n; i++) {
 		err = cache_room(c, MB, false);
 		memset(chunk, ino + i, MB);
-		err = err ? err : bfile_fill(b, i, bfile_clean_gen(b), chunk, MB);
+		err = err ? err :
+		    bfile_fill(b, i, bfile_clean_gen(b), chunk, MB);
 	}
 	bfile_put(b);
 	return err;
@@ -358,7 +359,8 @@ fill_gap(void *arg, uint64_t off, uint64_t len)
 
 	for (k = off / MB; k * MB < off + len; k++) {
 		memset(p, bfile_ino(b) * 16 + k, MB);
-		ck_assert_int_eq(bfile_fill(b, k, bfile_clean_gen(b), p, MB), 0);
+		ck_assert_int_eq(bfile_fill(b, k, bfile_clean_gen(b), p,
+		    MB), 0);
 	}
 	free(p);
 	return 0;
