@@ -6,7 +6,7 @@
 begin
 m=$T/m
 MIB=256
-EACH=1000			# objects in each of 20 folders
+EACH=2000			# objects in each of 20 folders
 
 # A large object and many small ones, straight into the server's folder.
 make_source()
@@ -22,7 +22,8 @@ make_source()
 		for i in range(20):
 		    os.makedirs(f"{top}/many/folder-{i:02}")
 		    for n in range(each):
-		        with open(f"{top}/many/folder-{i:02}/{n:05}", "wb") as f:
+		        name = f"{top}/many/folder-{i:02}/{n:05}"
+			with open(name, "wb") as f:
 		            f.write(b"%d" % n)
 	END
 }
