@@ -23,7 +23,7 @@ make_source()
 		    os.makedirs(f"{top}/many/folder-{i:02}")
 		    for n in range(each):
 		        name = f"{top}/many/folder-{i:02}/{n:05}"
-			with open(name, "wb") as f:
+		        with open(name, "wb") as f:
 		            f.write(b"%d" % n)
 	END
 }
