@@ -101,7 +101,7 @@ START_TEST(put_never_known)
 {
 	struct why why = { "" };
 	struct store_call c = { .why = &why,
-	    .deadline = clock_mono() + 300 * NSEC_PER_MSEC };
+	    .deadline = clock_mono() + 2000 * NSEC_PER_MSEC };
 
 	begin("op=put,rc=ambiguous;op=head,rc=unreachable");
 	ck_rc(store_put_mem(fx.s, &c, "k", STORE_IF_ABSENT, NULL, "x", 1,
