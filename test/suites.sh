@@ -2,14 +2,16 @@
 # sourced by sh, after test/servers.sh, whose tools folder it shares.
 #
 #   suite_pjdfstest        installs the crate pjdfstest; prints its path
+#   suite_fsx              the same for the crate fsx
 #   suite_deb PKG PROGRAM  installs a Debian package, if PROGRAM is missing
 #
-# Both return nonzero, having said why on stderr, where they fail.  A crate is
+# All return nonzero, having said why on stderr, where they fail.  A crate is
 # built once, with the `cargo` on PATH where it is recent enough, else with
 # Debian's cargo-web and rustc-web (Debian 12's own Rust is too old), else
 # with Debian's cargo.
 
 PJDFSTEST_VERSION=${PJDFSTEST_VERSION:-0.2.0}
+FSX_VERSION=${FSX_VERSION:-0.3.2}
 RUST_NEEDED=85				# 1.N
 
 suite_deb()
@@ -70,4 +72,9 @@ crate_tool()
 suite_pjdfstest()
 {
 	crate_tool pjdfstest "$PJDFSTEST_VERSION"
+}
+
+suite_fsx()
+{
+	crate_tool fsx "$FSX_VERSION"
 }
