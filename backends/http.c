@@ -657,7 +657,8 @@ http_date_parse(const char *s)
 {
 	time_t t = curl_getdate(s, NULL);
 
-	return t < 0 ? -1 : (int64_t)t;
+	/* nor one that ns of 64 bits do not hold */
+	return t < 0 || t > INT64_MAX / NSEC_PER_SEC ? -1 : (int64_t)t;
 }
 
 void

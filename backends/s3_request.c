@@ -322,8 +322,8 @@ s3_time_parse(const char *s)
 
 	if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon,
 	    &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) != 6 ||
-	    n != 19)
-		return -1;
+	    n != 19 || tm.tm_year < 1970 || tm.tm_year > 2200)
+		return -1;	/* a year that ns of 64 bits do not hold, too */
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
 	return (int64_t)timegm(&tm);
