@@ -57,13 +57,10 @@ struct job {
 /* --- one upload --- */
 
 /* The view's intervals, one after the other. */
-struct view_src { struct upload_view *v; };
-
 static int
 view_read(void *arg, void *buf, size_t n, uint64_t off)
 {
-	struct view_src *s = arg;
-	struct upload_view *v = s->v;
+	struct upload_view *v = arg;
 	char *to = buf;
 	size_t done = 0;
 	unsigned i;
@@ -160,9 +157,8 @@ make_extents(struct done *d)
 static int
 put_object(struct job *j, struct upload_view *v, struct op_object *o)
 {
-	struct view_src src = { .v = v };
 	struct store_src from = { .size = o->size, .read = view_read,
-	    .arg = &src };
+	    .arg = v };
 	struct why why = { "" };
 	struct store_call call = { .why = &why, .tag = "upload",
 	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME };
