@@ -80,7 +80,9 @@ parse_name(const char *p, size_t n, const char *what, const char *more,
 	size_t ok;
 
 	if (n == 0)
-		return why_set(why, -EINVAL, "the URL names no %s", what);
+		return why_set(why, -EINVAL, "the URL names no %s; write "
+		    "s3://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX or "
+		    "gs://BUCKET/PREFIX", what);
 	if (n > NAME_LEN_MAX)
 		return why_set(why, -EINVAL, "the %s's name has %zu bytes: "
 		    "no store has one over %d", what, n, NAME_LEN_MAX);
@@ -108,7 +110,7 @@ check_component(const char *p, size_t n, bool file, struct why *why)
 {
 	if (n == 0)
 		return why_set(why, -EINVAL, "the prefix has '//' in it: an "
-		    "empty component cannot be a directory");
+		    "empty component cannot be a directory; write it without");
 	if ((n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
 		return why_set(why, -EINVAL, "the %s has the component '%.*s': "
 		    "write it without", file ? "path" : "prefix", (int)n, p);
@@ -233,7 +235,8 @@ check_endpoint(const char *v, struct why *why)
 		return why_set(why, -EINVAL, "the endpoint has a '?' or '#' in "
 		    "it: write only https://HOST[:PORT][/PATH]");
 	if (strcspn(host, "/") == 0)
-		return why_set(why, -EINVAL, "the endpoint names no host");
+		return why_set(why, -EINVAL, "the endpoint names no host: "
+		    "write endpoint=https://HOST[:PORT]");
 	return 0;
 }
 
@@ -246,7 +249,11 @@ parse_setting(const char *p, size_t n, struct url *u, struct why *why)
 	char *key = NULL, *value = NULL;
 	int err;
 
-	err = parse_name(p, klen, "setting", "_-", &key, why);
+	if (klen == 0)
+		err = why_set(why, -EINVAL, "the URL names no setting before "
+		    "a '=': write NAME=VALUE");
+	else
+		err = parse_name(p, klen, "setting", "_-", &key, why);
 	if (err)
 		goto out;
 	if (is_secret(key)) {
@@ -256,8 +263,8 @@ parse_setting(const char *p, size_t n, struct url *u, struct why *why)
 		err = why_set(why, -EINVAL, "the setting '%s' has no value: "
 		    "write %s=VALUE", key, key);
 	} else if (url_setting(u, key)) {
-		err = why_set(why, -EINVAL, "the setting '%s' is there twice",
-		    key);
+		err = why_set(why, -EINVAL, "the setting '%s' is there twice; "
+		    "give it once", key);
 	} else if (u->nsettings == URL_SETTINGS) {
 		err = why_set(why, -EINVAL, "the URL has more than %d settings",
 		    URL_SETTINGS);

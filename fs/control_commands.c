@@ -93,7 +93,8 @@ arg_path(struct ctl *c, struct sqc *q, const char *key, struct attr *ret)
 		    path);
 	rc = meta_resolve(q, path, ret);
 	if (rc != 0)
-		why_set(&c->why, rc, "%s: %s", path, strerror(-rc));
+		why_set(&c->why, rc, "%s:%s: %s", c->f->name, path,
+		    strerror(-rc));
 	return rc;
 }
 

@@ -177,29 +177,32 @@ set(struct ctl *c, const char *name, const char *text)
 	return rc;
 }
 
-/* Does any object say that it has a copy there? */
-static int
-in_use(struct ctl *c, uint32_t id)
+/* How many objects have a copy there; -errno. */
+static int64_t
+objects_in(struct ctl *c, uint32_t id)
 {
 	struct sqc *q = NULL;
 	struct sqs *s;
+	int64_t n;
 	int rc;
 
 	rc = sq_read(meta_sq(c->f->meta), &q);
 	if (rc != 0)
 		return rc;
-	s = sq_prep(q, "SELECT 1 FROM location WHERE store = ?1 LIMIT 1");
+	s = sq_prep(q, "SELECT count(*) FROM location WHERE store = ?1");
 	sqs_int(s, 1, id);
 	rc = sqs_step(s);
+	n = rc == 1 ? sqs_col_int(s, 0) : rc;
 	sqs_reset(s);
 	sq_read_end(q);
-	return rc;
+	return n;
 }
 
 static int
 rm(struct ctl *c, const char *name)
 {
 	struct find f;
+	int64_t n = 0;
 	int rc;
 
 	rc = need_store(c, name, &f);
@@ -207,11 +210,13 @@ rm(struct ctl *c, const char *name)
 		rc = why_set(&c->why, -EBUSY, "'%s' is the home: the "
 		    "namespace itself is there", name);
 	if (rc == 0)
-		rc = in_use(c, f.id);
-	if (rc == 1)
-		rc = why_set(&c->why, -EBUSY, "files of the namespace have "
-		    "their bytes in '%s'; `gnsfs find store:%s` lists them",
-		    name, name);
+		n = objects_in(c, f.id);
+	if (n < 0)
+		rc = (int)n;
+	if (n > 0)
+		rc = why_set(&c->why, -EBUSY, "'%s' holds %lld object%s of "
+		    "files of the namespace; `gnsfs find store:%s` lists the "
+		    "files", name, (long long)n, n == 1 ? "" : "s", name);
 	if (rc == 0)
 		rc = put_store(c, f.id, name, f.url, f.flags, true);
 	free(f.url);

@@ -222,10 +222,10 @@ check_path(struct importing *im, struct why *why)
 		    " directory; choose another path", path);
 	else if (err == 0 && (a.flags & INODE_IMPORTED) != 0)
 		err = why_set(why, -EROFS, "'%s' is in an import, which is"
-		    " read-only", path);
+		    " read-only; choose another path", path);
 	else if (err == -ENOTDIR)
-		err = why_set(why, err, "a part of '%s' is not a directory",
-		    path);
+		err = why_set(why, err, "a part of '%s' is not a directory;"
+		    " choose another path", path);
 	else if (err == -ENOENT)
 		err = 0;
 	sq_read_end(c);
@@ -698,7 +698,9 @@ attach(struct importing *im, struct why *why)
 	if (err < 0)
 		return why_set(why, err, "'%s': %s", im->r->path,
 		    err == -EAGAIN ? "another store was added meanwhile; try"
-		    " again" : strerror(-err));
+		    " again" : err == -EROFS ? "what is above it is an import"
+		    ", which is read-only; choose another path" :
+		    strerror(-err));
 	/* it is in the namespace now: nothing is taken back any more */
 	im->loaded = false;
 	im->n = 0;

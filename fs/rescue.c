@@ -61,7 +61,8 @@ take_lock(struct rescue *r)
 	free(path);
 	if (r->lock < 0)
 		return why_set(&r->why, -errno, "%s is no state directory of "
-		    "gnsfs: it has no lock: %s", r->state, strerror(errno));
+		    "gnsfs: its lock: %s; name the folder that was the "
+		    "mount's cache= or state=", r->state, strerror(errno));
 	if (flock(r->lock, LOCK_EX | LOCK_NB) != 0)
 		return why_set(&r->why, -EBUSY, "%s is in use by a mount; "
 		    "unmount it first", r->state);

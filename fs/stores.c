@@ -393,6 +393,27 @@ stores_reload(struct fs *f)
 	return err;
 }
 
+int
+stores_url_check(const char *text, struct why *why)
+{
+	struct stack_opts opts = { .trace_fd = -1 };
+	struct store *s = NULL;
+	struct why own = { "" };
+	struct url u;
+	int err;
+
+	err = url_parse(text, &u, why);
+	if (err != 0)
+		return err;
+	err = store_open(&u, &opts, &s, &own);
+	store_free(s);
+	url_done(&u);
+	if (err == -EINVAL)
+		why_set(why, err, "%s", why_text(&own, err));
+	/* what else is wrong, credentials say, is another day's affair */
+	return err == -EINVAL || err == -ENOMEM ? err : 0;
+}
+
 /* Opens url with no lock held, then keeps the stack if nobody was faster. */
 static int
 entry_open(struct stores *s, uint32_t id, const char *url, struct store **ret,

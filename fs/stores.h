@@ -20,6 +20,9 @@ struct stores;
 int	stores_new(struct fs *f, struct store *home, struct stores **ret);
 void	stores_free(struct stores *s);
 int	stores_reload(struct fs *f);	/* after a store op was applied */
+/* Is this the URL of a store, as far as that can be said without asking it?
+ * 0 or -EINVAL (why), -ENOMEM. */
+int	stores_url_check(const char *text, struct why *why);
 /* Borrowed until stores_free.  -ENOENT: no such id (why); -EACCES: its
  * credentials are missing (why; tried again at each call). */
 int	stores_get(struct fs *f, uint32_t id, struct store **ret,

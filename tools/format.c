@@ -6,6 +6,7 @@
 
 #include "base/url.h"
 #include "fs/home.h"
+#include "fs/stores.h"
 #include "tools/output.h"
 #include "tools/tool.h"
 
@@ -46,11 +47,11 @@ cmd_format(struct tool *t)
 	json_t *o;
 	int rc;
 
-	rc = url_parse(url, &u, &why);
-	if (rc != 0) {
-		tool_failed(rc, &why);
-		return rc == -EINVAL ? EXIT_MISUSED : EXIT_FAILED;
-	}
+	rc = stores_url_check(url, &why);
+	if (rc == 0)
+		rc = url_parse(url, &u, &why);
+	if (rc != 0)
+		return tool_misused(t, "%s", why_text(&why, rc));
 	if (name == NULL)
 		name = dflt = default_name(&u);
 	url_done(&u);

@@ -88,8 +88,8 @@ cmd_help(struct tool *t)
 		return tool_usage(stdout);
 	c = tool_find(t->argv[0]);
 	if (c == NULL)
-		return tool_misused(t, "there is no command '%s'",
-		    t->argv[0]);
+		return tool_misused(t, "there is no command '%s'; "
+		    "`gnsfs help` lists them", t->argv[0]);
 	printf("usage: gnsfs %s %s\n\n", c->name, c->operands);
 	if (*c->text != '\0') {
 		wrap(c->text, 0);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/url.h"
+#include "fs/stores.h"
 #include "tools/client.h"
 #include "tools/output.h"
 
@@ -83,8 +83,8 @@ set_owner(struct tool *t, json_t *args)
 	}
 	if (mode != NULL) {
 		if (!number(mode, 8, 07777, &v))
-			return tool_misused(t, "%s is no mode; 0644 is",
-			    mode);
+			return tool_misused(t, "%s is no mode; write octal "
+			    "digits, such as 0644", mode);
 		json_object_set_new(args, "mode", json_integer(v));
 	}
 	return EXIT_DONE;
@@ -115,13 +115,11 @@ cmd_import(struct tool *t)
 	json_t *args = NULL, *r = NULL;
 	struct why why = { "" };
 	char *path = NULL;
-	struct url u;
 	int rc;
 
-	rc = url_parse(t->argv[0], &u, &why);
+	rc = stores_url_check(t->argv[0], &why);
 	if (rc != 0)
 		return tool_misused(t, "%s", why_text(&why, rc));
-	url_done(&u);
 	rc = mounts_read(&l);
 	if (rc == 0)
 		rc = mounts_of_path(&l, t->argv[1], &m, &path, &why);

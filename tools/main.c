@@ -61,7 +61,7 @@ int
 tool_failed(int err, const struct why *why)
 {
 	fprintf(stderr, "gnsfs: %s\n", why_text(why, err));
-	return EXIT_FAILED;
+	return err == -EINVAL ? EXIT_MISUSED : EXIT_FAILED;
 }
 
 /* --- which word is the subcommand --- */

@@ -21,9 +21,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/url.h"
 #include "fs/control.h"
 #include "fs/fuse_main.h"
+#include "fs/stores.h"
 #include "tools/client.h"
 #include "tools/mount.h"
 #include "tools/unmount.h"
@@ -114,6 +114,23 @@ daemon_detach(void)
 	return 0;
 }
 
+/* Found out before anything is begun, for it would be in vain. */
+static int
+try_log(const struct fs_options *o, struct why *why)
+{
+	int fd, err = 0;
+
+	if (o->log == NULL)
+		return 0;
+	fd = open(o->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		err = why_set(why, -errno, "log file %s: %s; name another "
+		    "with log=FILE", o->log, strerror(errno));
+	else
+		close(fd);
+	return err;
+}
+
 static int
 daemon_log(const struct fs_options *o, struct fs *f, struct why *why)
 {
@@ -146,7 +163,9 @@ serve(const struct fs_options *o, int ready_fd, struct why *why)
 
 	/* Until there is a log file, lines go to who mounts. */
 	log_set_level(o->foreground ? LOG_INFO_L : LOG_WARN_L);
-	rc = fs_start(o, &f, why);
+	rc = try_log(o, why);
+	if (rc == 0)
+		rc = fs_start(o, &f, why);
 	if (rc != 0)
 		return rc;
 	rc = daemon_log(o, f, why);
@@ -241,20 +260,22 @@ find_dir(const char *arg, char **ret, struct why *why)
 	}
 	dir = realpath(arg, NULL);
 	if (dir == NULL || stat(dir, &st) != 0) {
-		rc = why_set(why, -errno, "mountpoint %s: %s", arg,
-		    strerror(errno));
+		rc = why_set(why, -errno, "mountpoint %s: %s%s", arg,
+		    strerror(errno), errno == ENOENT ? "; make it with mkdir" :
+		    "");
 		goto out;
 	}
 	if (!S_ISDIR(st.st_mode)) {
-		rc = why_set(why, -ENOTDIR, "mountpoint %s is no directory",
-		    arg);
+		rc = why_set(why, -ENOTDIR, "mountpoint %s is no directory; "
+		    "choose one that is", arg);
 		goto out;
 	}
 	rc = mounts_read(&l);
 	for (i = 0; rc == 0 && i < l.n; i++)
 		if (l.v[i].mounted && strcmp(l.v[i].dir, dir) == 0)
 			rc = why_set(why, -EBUSY, "%s is mounted already, "
-			    "from %s", dir, l.v[i].url);
+			    "from %s; `gnsfs umount %s` ends that, or choose "
+			    "another directory", dir, l.v[i].url, dir);
 	if (rc == 0) {
 		*ret = dir;
 		dir = NULL;
@@ -304,7 +325,6 @@ cmd_mount(struct tool *t)
 	const char *opts = tool_opt(t, "options");
 	struct why why = { "" };
 	struct fs_options o;
-	struct url u;
 	int rc;
 
 	options_init(&o);
@@ -312,12 +332,11 @@ cmd_mount(struct tool *t)
 		rc = tool_misused(t, "%s", why_text(&why, rc));
 		goto out;
 	}
-	rc = url_parse(t->argv[0], &u, &why);
+	rc = stores_url_check(t->argv[0], &why);
 	if (rc != 0) {
 		rc = tool_misused(t, "%s", why_text(&why, rc));
 		goto out;
 	}
-	url_done(&u);
 	o.foreground = tool_opt(t, "foreground") != NULL;
 	o.url = strdup(t->argv[0]);
 	rc = o.url == NULL ? -ENOMEM : find_dir(t->argv[1], &o.dir, &why);

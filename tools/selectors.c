@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/client.h"
 
@@ -23,6 +24,16 @@ is_filter(const char *s)
 	if (strncmp(s, "mtime", 5) == 0)
 		return s[5] != '\0' && strchr("<>=", s[5]) != NULL;
 	return false;
+}
+
+/* WORD:REST that is neither: a filter misspelt, unless there is such a file. */
+static bool
+is_misspelt(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz");
+
+	return n > 0 && s[n] == ':' && s[n + 1] != '/' &&
+	    access(s, F_OK) != 0;
 }
 
 struct sel {
@@ -57,6 +68,10 @@ one_selector(struct sel *s, const char *text)
 	char *path = NULL;
 	int rc = 0;
 
+	if (is_misspelt(text) && !is_filter(text))
+		return why_set(&s->why, -EINVAL, "'%s' is no filter: tag:, "
+		    "size, mtime, store: and name: are; a path of that name "
+		    "is written ./%s", text, text);
 	if (!is_filter(text)) {
 		rc = one_path(s, text, &path);
 		if (rc != 0)

@@ -1,6 +1,7 @@
 /* gnsfs store: the stores of a namespace. */
 #include <string.h>
 
+#include "fs/stores.h"
 #include "tools/client.h"
 #include "tools/output.h"
 
@@ -45,13 +46,18 @@ cmd_store(struct tool *t)
 	int rc, n = wants(t->argv[0]);
 
 	if (n < 0) {
-		rc = tool_misused(t, "there is no `store %s`", t->argv[0]);
+		rc = tool_misused(t, "there is no `store %s`; add, ls, set, "
+		    "rm and check are", t->argv[0]);
 		goto out;
 	}
 	if (t->argc - 1 != n) {
 		rc = tool_misused(t, "`store %s` takes %s", t->argv[0],
 		    n == 0 ? "nothing more" : n == 1 ? "a NAME" :
 		    "a NAME and a URL");
+		goto out;
+	}
+	if (n > 1 && (rc = stores_url_check(t->argv[2], &why)) != 0) {
+		rc = tool_misused(t, "%s", why_text(&why, rc));
 		goto out;
 	}
 	args = json_pack("{s:s, s:b}", "op", t->argv[0], "write",

@@ -63,7 +63,8 @@ const char *tool_opt(const struct tool *t, const char *name);
 /* Says how it is used: EXIT_MISUSED. */
 int	tool_misused(const struct tool *t, const char *fmt, ...)
 	    __attribute__((format(printf, 2, 3)));
-/* Says "gnsfs: sentence" on stderr: EXIT_FAILED. */
+/* Says "gnsfs: sentence" on stderr: EXIT_FAILED, or for -EINVAL, which says
+ * that what was asked for cannot be, EXIT_MISUSED. */
 int	tool_failed(int err, const struct why *why);
 
 /* main.c */

@@ -1,0 +1,304 @@
+# bad.sh: wrong things, each with the status and the message it must give: the
+# thing, the reason, the way out.  The table is the rows that begin with `bad`;
+# what stands between them prepares the next ones.
+# timeout: 400
+
+. "$(dirname "$0")/../lib.sh"
+begin
+cases=0
+longest=0
+slowest=
+
+# --- the harness ---
+
+gnsfs()
+{
+	"$GNSFS" "$@"
+}
+
+# mounting URL [OPTS]: on $T/m, with a cache folder of its own.
+mounting()
+{
+	try_mount "$1" "$T/m" "${2:-cache=$T/cache.fresh}"
+}
+
+# What may not change: mounts, daemons, locks held, objects.
+traces()
+{
+	awk -v t="$T/" 'index($5, t) == 1 { print "mounted", $5 }' \
+	    /proc/self/mountinfo
+	for _p in $(pgrep -f "$T/"); do
+		[ "$_p" = $$ ] || [ ! -r "/proc/$_p/cmdline" ] ||
+		    [ "$(tr '\0' ' ' 2>/dev/null <"/proc/$_p/cmdline" |
+		    cut -d ' ' -f 2)" != mount ] || echo "daemon $_p"
+	done
+	find "$T" -xdev -name lock -type f | while read -r _lock; do
+		flock -n "$_lock" true || echo "locked $_lock"
+	done
+	find "$T/stores" "$T/s3/objects" -type f ! -path '*/.sgwtmp/*' \
+	    -printf '%P %s\n' 2>/dev/null
+}
+
+# settled: what there is now is what may be left.
+settled()
+{
+	traces | LC_ALL=C sort >"$T/traces"
+}
+
+# bad STATUS NAME 'WORDS; WORDS; ...' COMMAND...: fails with STATUS within 10
+# s, says each of WORDS (not those after a `!`), and leaves nothing behind.
+bad()
+{
+	_want=$1
+	_row=$2
+	_words=$3
+	shift 3
+	cases=$((cases + 1))
+	_start=$(now_ms)
+	quiet "$@"
+	_rc=$?
+	_took=$(($(now_ms) - _start))
+	if [ $_took -gt $longest ]; then
+		longest=$_took
+		slowest=$_row
+	fi
+	[ -z "${BAD_SHOW:-}" ] || { say "$_row ($_took ms)"; show_out; }
+	traces | LC_ALL=C sort >"$T/traces.now"
+	if [ $_rc != "$_want" ]; then
+		show_out
+		fail "$_row" "status $_rc, not $_want: $*"
+	elif [ $_took -gt 10000 ]; then
+		fail "$_row" "$_took ms"
+	elif ! says "$_words"; then
+		show_out
+		fail "$_row" "not as it must be: $_lacks"
+	elif ! diff "$T/traces" "$T/traces.now" >"$T/out"; then
+		show_out
+		fail "$_row" "left something behind"
+	else
+		ok "$_row"
+	fi
+	rm -rf "$T/cache.fresh"
+}
+
+# says 'WORDS; ! WORDS; ...': $T/out does; else $_lacks.
+says()
+{
+	_rest="$1; "
+	while [ -n "$_rest" ]; do
+		_lacks=${_rest%%; *}
+		_rest=${_rest#*; }
+		case $_lacks in
+		'!'*)	grep -qF -e "${_lacks#! }" "$T/out" && return 1 ;;
+		*)	grep -qF -e "$_lacks" "$T/out" || return 1 ;;
+		esac
+	done
+	return 0
+}
+
+# bytes N: N bytes, always the same ones.
+bytes()
+{
+	python3 -c 'import random, sys
+sys.stdout.buffer.write(random.Random(1).randbytes(int(sys.argv[1])))' "$1"
+}
+
+# --- URLs ---
+settled
+long=$(printf '%03000d' 0)
+bad 2 "a URL without a scheme" 'no URL; s3://BUCKET' \
+    gnsfs format corpus/gns
+bad 2 "a scheme that is none" "start with s3://; 'http://'" \
+    gnsfs format http://127.0.0.1/gns
+bad 2 "a URL of nothing" 'no URL; s3://BUCKET' gnsfs format ''
+bad 2 "no bucket" 'names no bucket' gnsfs format s3:///gns
+bad 2 "no bucket, in GCS" 'names no bucket' gnsfs format gs://
+bad 2 "no container" 'names no container' gnsfs format az://account
+bad 2 "a port in the bucket's place" "':'; ?endpoint=http://HOST:PORT" \
+    gnsfs format s3://127.0.0.1:9000/gns
+bad 2 "a letter that no bucket has" "bucket's name; '%'; letters, digits" \
+    gnsfs format 's3://a%b/gns'
+bad 2 "a user and a secret" 'no credentials; profile=NAME; ! hunter2' \
+    gnsfs format s3://user:hunter2@corpus/gns
+bad 2 "a secret among the settings" \
+    "'secret_key'; no credentials; profile=NAME; ! hunter2" \
+    gnsfs format 's3://corpus/gns?secret_key=hunter2'
+bad 2 "a setting that there is not" "'regoin'; region" \
+    gnsfs format 's3://corpus/gns?regoin=eu-west-1'
+bad 2 "a setting without a value" "'region'; region=VALUE" \
+    gnsfs format 's3://corpus/gns?region'
+bad 2 "a setting twice" "'region'; twice" \
+    gnsfs format 's3://corpus/gns?region=a&region=b'
+bad 2 "half a percent sign" "'region'; %25" \
+    gnsfs format 's3://corpus/gns?region=%zz'
+bad 2 "an endpoint of another kind" 'endpoint; https://HOST[:PORT]' \
+    gnsfs format 's3://corpus/gns?endpoint=ftp://host'
+bad 2 "an endpoint without a host" 'endpoint names no host' \
+    gnsfs format 's3://corpus/gns?endpoint=http:///x'
+bad 2 "a secret in the endpoint" 'endpoint; no credentials; ! hunter2' \
+    gnsfs format 's3://corpus/gns?endpoint=http://u:hunter2@host'
+bad 2 "an empty component" "'//'; empty component" \
+    gnsfs format s3://corpus/a//b
+bad 2 "a way up" "'..'; write it without" gnsfs format s3://corpus/a/../b
+bad 2 "a relative directory" 'file:///DIR' gnsfs format file://srv/store
+bad 2 "a line break" 'control character; at byte 13' \
+    gnsfs format "s3://corpus/a
+b"
+bad 2 "a URL without end" 'has 3012 bytes; at most 2048' \
+    gnsfs format "s3://corpus/$long"
+bad 2 "the same of mount" "'http://'; start with s3://" \
+    gnsfs mount http://127.0.0.1/gns "$T/m"
+bad 2 "of import" 'no URL; s3://BUCKET' gnsfs import lake "$T/m/lake"
+
+# --- options and operands ---
+bad 2 "no command" 'usage: gnsfs' gnsfs
+bad 2 "a command that there is not" "'frobnicate'; gnsfs help" \
+    gnsfs frobnicate
+bad 2 "an option that there is not" '--frob; usage; gnsfs help format' \
+    gnsfs format --frob file:///x
+bad 2 "an option without its value" '--name needs a value; usage' \
+    gnsfs format file:///x --name
+bad 2 "an operand too few" 'something is missing; usage' gnsfs mount file:///x
+bad 2 "an operand too many" "'b' is one too many; usage" \
+    gnsfs umount a b
+bad 2 "a name that is none" "'a/b'; letters, digits; --name" \
+    gnsfs format "file://$T" --name a/b
+bad 2 "help of what there is not" "'frobnicate'; gnsfs help" \
+    gnsfs help frobnicate
+
+# option NAME WORDS OPTS: one of mount's.
+option()
+{
+	bad 2 "$1" "$2; usage" gnsfs mount file:///x / -o "$3"
+}
+
+option "a mount option that there is not" "'cahce'; gnsfs help mount" \
+    cahce=/nvme
+option "a mount option without its value" "cache; cache=DIR" cache
+option "a path that is none" 'cache= names no path' cache=
+option "a value where none is wanted" 'takeover takes no value' takeover=yes
+option "a size that is none" 'cache_size=lots; cache_size=20G' cache_size=lots
+option "too small a cache" 'cache_size=1M; at least 16 MiB' cache_size=1M
+option "too little memory" 'memory=1; at least 64 MiB' memory=1
+option "a time that is none" 'lag=soon; lag=1s' lag=soon
+option "a time out of range" 'poll=25h; 24 h' poll=25h
+option "a mode of tomorrow" 'mode=strong; mode=eventual' mode=strong
+option "a mode that is none" 'mode=fast; mode=eventual' mode=fast
+option "a word that is none" 'offline=maybe; offline=fail or offline=wait' \
+    offline=maybe
+option "a user who is nobody" "uid=no-such-user; no such user; number" \
+    uid=no-such-user
+option "a group that there is not" 'gid=no-such-group; number' \
+    gid=no-such-group
+option "a mask that is none" 'umask=999; umask=022' umask=999
+
+# --- this host ---
+home=$(store_url file home)
+lake=$(store_url file lake)
+m=$T/m
+mkdir "$T/m" "$T/n" "$T/plain"
+touch "$T/file"
+bytes 5000 >"$T/stores/lake/small.txt"
+bytes 3000000 >"$T/stores/lake/large.bin"
+format_home "$home" --name corpus
+format_home "$(store_url file other)" --name other
+settled
+bad 1 "a mountpoint that there is not" "$T/none; No such file; mkdir" \
+    gnsfs mount "$home" "$T/none" -o "cache=$T/cache.fresh"
+bad 1 "a mountpoint that is a file" "$T/file; no directory; choose one" \
+    gnsfs mount "$home" "$T/file" -o "cache=$T/cache.fresh"
+bad 1 "a cache folder that is a file" "$T/file; cache=DIR" \
+    mounting "$home" "cache=$T/file"
+bad 1 "a cache folder below a file" "$T/file/c; cache=DIR" \
+    mounting "$home" "cache=$T/file/c"
+bad 1 "a log file in no folder" "$T/none/log; log=FILE" \
+    mounting "$home" "cache=$T/cache.fresh,log=$T/none/log"
+bad 1 "a log file that is a folder" "$T/plain; log=FILE" \
+    mounting "$home" "cache=$T/cache.fresh,log=$T/plain"
+bad 1 "umount of what is not mounted" \
+    "$T/plain; in no mounted namespace; gnsfs status" \
+    gnsfs umount "$T/plain"
+settled
+bad 1 "status of what is not mounted" "$T/plain; in no mounted namespace" \
+    gnsfs status "$T/plain"
+bad 1 "a path in no namespace" "$T/plain; gnsfs status" \
+    gnsfs explain "$T/plain"
+bad 1 "rescue from a folder of another kind" \
+    "$T/plain; no state directory; cache= or state=" \
+    gnsfs rescue "$T/plain" "$T/rescued"
+bad 1 "rescue from nowhere" "$T/none; cache= or state=" \
+    gnsfs rescue "$T/none" "$T/rescued"
+
+start_mount "$home" "$m" "cache=$T/cache.m"
+settled
+bad 1 "a mountpoint that is busy" "$m is mounted already; gnsfs umount" \
+    gnsfs mount "$home" "$m" -o "cache=$T/cache.fresh"
+bad 1 "with another namespace too" "$m is mounted already; gnsfs umount" \
+    gnsfs mount "$(store_url file other)" "$m" -o "cache=$T/cache.fresh"
+bad 1 "a cache folder in use" "$T/cache.m; in use; cache=DIR" \
+    gnsfs mount "$home" "$T/n" -o "cache=$T/cache.m"
+bad 1 "a namespace that is mounted" "corpus; takeover" \
+    gnsfs mount "$home" "$T/n" -o "cache=$T/cache.fresh"
+bad 1 "rescue from a mount" "$T/cache.m; in use" \
+    gnsfs rescue "$T/cache.m" "$T/rescued"
+
+# --- the commands ---
+bad 1 "a second format" "corpus; gnsfs mount" gnsfs format "$home"
+bad 1 "import of what there is not" "$T/stores/none; create it" \
+    gnsfs import "file://$T/stores/none" "$m/none"
+bad 2 "import for nobody" 'no user no-such-user' \
+    gnsfs import "$lake" "$m/lake" --uid no-such-user
+bad 2 "import with a mode that is none" '999; octal' \
+    gnsfs import "$lake" "$m/lake" --mode 999
+check "import" gnsfs import "$lake" "$m/lake"
+settled
+bad 1 "import where there is something" "lake; exists" \
+    gnsfs import "$lake" "$m/lake"
+bad 1 "import below an import" "/lake/sub; read-only; another path" \
+    gnsfs import "$lake" "$m/lake/sub"
+bad 2 "a store command that there is not" "store frob; add, ls, set; usage" \
+    gnsfs store frob -n corpus
+bad 2 "store add without a URL" 'a NAME and a URL; usage' \
+    gnsfs store add lake2 -n corpus
+bad 2 "store add of no URL" 'no URL; s3://BUCKET' \
+    gnsfs store add lake2 bucket -n corpus
+bad 1 "store add of a name in use" "'lake'; gnsfs store set" \
+    gnsfs store add lake "$home" -n corpus
+bad 2 "store add of a name that is none" "'a/b'; 1 to 64" \
+    gnsfs store add a/b "$home" -n corpus
+bad 1 "store add of no folder" "$T/stores/none; create it" \
+    gnsfs store add lake2 "file://$T/stores/none" -n corpus
+bad 1 "store rm of the home" "'home'; home" gnsfs store rm home -n corpus
+bad 1 "store rm of what is needed" "'lake'; 2 objects; gnsfs find store:lake" \
+    gnsfs store rm lake -n corpus
+bad 1 "store check of what there is not" "'none'; gnsfs store ls" \
+    gnsfs store check none -n corpus
+bad 1 "a namespace that is not mounted" "'none'; gnsfs status" \
+    gnsfs store ls -n none
+bad 2 "pin of nothing" 'usage' gnsfs pin
+bad 1 "pin of a path that there is not" "'/none'; no such file" \
+    gnsfs pin "$m/none"
+bad 1 "a pin that there is not" "'none'; gnsfs pins" \
+    gnsfs unpin --name none -n corpus
+bad 2 "a size that is none, in a selector" "'size>lots'; size>1G" \
+    gnsfs find 'size>lots' --in "$m"
+bad 2 "a filter that there is not" "'colour:red'; no filter; tag:" \
+    gnsfs find 'colour:red' --in "$m"
+bad 2 "a tag without a value" "KEY=VALUE" gnsfs tag add "$m/lake" red
+bad 1 "a tag on what there is not" "corpus:/none; No such file" \
+    gnsfs tag add "$m/none" a=b
+bad 2 "a time that is none, in sync" "soon; 60s" gnsfs sync "$m" --timeout soon
+bad 2 "a time that is none, in umount" "soon; 60s" \
+    gnsfs umount "$m" --timeout soon
+bad 2 "a time that is none, in pin" "soon; 12h" gnsfs pin "$m/lake" --ttl soon
+bad 1 "explain of what there is not" "corpus:/none; No such file" \
+    gnsfs explain "$m/none"
+bad 1 "selectors from no file" "$T/none; No such file" \
+    gnsfs find --from "$T/none" --in "$m"
+
+
+stop_mount "$m"
+settled
+
+say "$cases cases; the longest, $longest ms: $slowest"
+finish
