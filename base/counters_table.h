@@ -19,6 +19,7 @@
 	X(bytes_dirty, "bytes", GAUGE, "bytes that exist only on this host") \
 	X(fill_bytes, "bytes", COUNT, "bytes filled into the cache") \
 	X(fill_waits, "reads", COUNT, "reads that waited for a fill") \
+	X(opens_passed, "opens", COUNT, "opens handed a backing file") \
 	X(cache_hits, "reads", COUNT, "reads answered from this host") \
 	X(evicted_bytes, "bytes", COUNT, "bytes evicted") \
 	X(checksum_errors, "chunks", COUNT, "chunks found damaged on disk") \

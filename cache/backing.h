@@ -108,6 +108,26 @@ int64_t	bfile_mtime(struct bfile *b);		/* last write, ns */
 /* Open for writing, counted: while > 0, never final (B8). */
 void	bfile_writers(struct bfile *b, int delta);
 
+/* --- writes that nobody tells of: passthrough (C3, F3) --- */
+/* Size and times as the disk has them; ns. */
+struct bfile_stat { uint64_t size; int64_t mtime, ctime; };
+int	bfile_stat(struct bfile *b, struct bfile_stat *ret);
+/* From now on any byte may change at any moment.  Until bfile_unseen_end all
+ * of it is dirty for the op that is journalled last, whatever lands meanwhile;
+ * for the index it is dirty and unclosed, durably when this returns, so that
+ * a crash finds it (F2).  Only uploads of copies.  -errno: as it was. */
+int	bfile_unseen_begin(struct bfile *b);
+/* The last who could is gone: [0,∞) waits for the next bfile_closed. */
+void	bfile_unseen_end(struct bfile *b);
+/* The accounts follow what has grown unseen. */
+void	bfile_account(struct bfile *b);
+/* Nobody is writing to it, by a descriptor or a mapping (F_RDLCK: C2), now:
+ * 0, -EAGAIN. */
+int	bfile_is_final(struct bfile *b);
+/* All of it is here and known to be sound, so that the kernel may read it
+ * without us; asks no disk (C4). */
+bool	bfile_is_sound(struct bfile *b);
+
 /* --- close, upload, landing --- */
 /* In the transaction that journals the `extents` op seq: all dirty intervals
  * that no frozen op has become seq's (earlier, unfrozen seqs are merged;

@@ -127,6 +127,17 @@ dset_relabel(struct dset *d, uint64_t seq, const uint64_t *frozen,
 }
 
 void
+dset_reopen(struct dset *d, uint64_t seq)
+{
+	unsigned i;
+
+	for (i = 0; i < d->n; i++)
+		if (d->v[i].seq == seq)
+			d->v[i].seq = 0;
+	merge(d);
+}
+
+void
 dset_drop_seq(struct dset *d, uint64_t seq)
 {
 	unsigned i, n = 0;

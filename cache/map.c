@@ -233,7 +233,10 @@ map_settle(struct bfile *b)
 	seq = atomic_exchange(&b->close_seq, 0);
 	if (seq == 0)
 		return;
-	dset_relabel(&b->dirty, seq, b->frozen, b->nfrozen);
+	/* what an upload has of a file written unseen is of a copy: none of
+	 * it is settled with that */
+	dset_relabel(&b->dirty, seq, b->frozen,
+	    atomic_load(&b->unseen) ? 0 : b->nfrozen);
 	map_update(b);
 }
 
@@ -253,6 +256,13 @@ map_account(struct bfile *b)
 	dirty = atomic_exchange(&b->dirty_bytes, dirty) - dirty;
 	lock_drop(&b->lock);
 	space_add(b->c, -(int64_t)used, -(int64_t)dirty);
+}
+
+void
+bfile_account(struct bfile *b)
+{
+	(void)bfile_size(b);
+	map_account(b);
 }
 
 static int
@@ -607,6 +617,20 @@ bool
 bfile_is_complete(struct bfile *b)
 {
 	return bfile_has(b, 0, bfile_size(b));
+}
+
+bool
+bfile_is_sound(struct bfile *b)
+{
+	bool r;
+
+	(void)bfile_size(b);
+	lock_take(&b->lock);
+	map_settle(b);
+	r = atomic_load(&b->all_here) && b->nunver == 0 &&
+	    !atomic_load(&b->gone);
+	lock_drop(&b->lock);
+	return r;
 }
 
 struct run { uint64_t from, to; };

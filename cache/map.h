@@ -58,6 +58,8 @@ void	dset_add(struct dset *d, uint64_t off, uint64_t end, uint64_t seq);
 void	dset_relabel(struct dset *d, uint64_t seq, const uint64_t *frozen,
 	    unsigned nfrozen);
 void	dset_drop_seq(struct dset *d, uint64_t seq);
+/* What is seq's is nobody's again. */
+void	dset_reopen(struct dset *d, uint64_t seq);
 bool	dset_covers(const struct dset *d, uint64_t off, uint64_t end);
 bool	dset_covers_seq(const struct dset *d, uint64_t off, uint64_t end,
 	    uint64_t seq);
@@ -108,6 +110,7 @@ struct bfile {
 	_Atomic bool	 open_all;	/* dirty is exactly [0, ∞) of seq 0 */
 	_Atomic bool	 all_here;
 	_Atomic bool	 need_save;
+	_Atomic bool	 unseen;	/* bfile_unseen_begin */
 	_Atomic int	 writers;
 	_Atomic uint64_t own;		/* changes of ctime that we made */
 	_Atomic uint64_t used, dirty_bytes;	/* as accounted */

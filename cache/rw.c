@@ -62,19 +62,40 @@ bfile_size(struct bfile *b)
 	return st.st_size;
 }
 
+static int64_t
+ns_of(const struct timespec *t)
+{
+	return t->tv_sec * NSEC_PER_SEC + t->tv_nsec;
+}
+
+int
+bfile_stat(struct bfile *b, struct bfile_stat *ret)
+{
+	struct stat st;
+	int err = sys.fstat(b->fd, &st);
+
+	if (err)
+		return err;
+	ret->size = st.st_size;
+	ret->mtime = ns_of(&st.st_mtim);
+	ret->ctime = ns_of(&st.st_ctim);
+	return 0;
+}
+
 int64_t
 bfile_mtime(struct bfile *b)
 {
 	struct stat st;
 	int64_t t;
 
-	if (atomic_load(&b->open_all) && sys.fstat(b->fd, &st) == 0)
-		return st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec;
+	if ((atomic_load(&b->open_all) || atomic_load(&b->unseen)) &&
+	    sys.fstat(b->fd, &st) == 0)
+		return ns_of(&st.st_mtim);
 	lock_take(&b->lock);
 	t = b->mtime;
 	lock_drop(&b->lock);
 	if (t == 0 && sys.fstat(b->fd, &st) == 0)
-		t = st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec;
+		t = ns_of(&st.st_mtim);
 	return t;
 }
 
@@ -556,6 +577,57 @@ bfile_wrote(struct bfile *b, uint64_t off, uint64_t len)
 	return err;
 }
 
+/* --- writes that nobody tells of --- */
+
+int
+bfile_unseen_begin(struct bfile *b)
+{
+	bool recorded = atomic_load(&b->open_all) &&
+	    atomic_load(&b->close_seq) == 0 &&
+	    !(b->base && atomic_load(&b->synced));
+	int err;
+
+	lock_take(&b->lock);
+	err = dset_reserve(&b->dirty, 2);	/* for the end */
+	lock_drop(&b->lock);
+	if (!err && !recorded)
+		err = bfile_wrote(b, 0, UINT64_MAX);
+	if (!err)
+		atomic_store(&b->unseen, true);
+	return err;
+}
+
+void
+bfile_unseen_end(struct bfile *b)
+{
+	struct stat st;
+
+	(void)bfile_size(b);
+	lock_take(&b->lock);
+	map_settle(b);
+	if (sys.fstat(b->fd, &st) == 0)
+		b->mtime = ns_of(&st.st_mtim);
+	/* as the index has had it all along */
+	b->dirty.n = 0;
+	dset_add(&b->dirty, 0, INF, 0);
+	atomic_store(&b->unseen, false);
+	atomic_fetch_add(&b->gen, 1);
+	map_update(b);
+	lock_drop(&b->lock);
+	map_account(b);
+}
+
+int
+bfile_is_final(struct bfile *b)
+{
+	bool given;
+
+	lock_take(&b->lock);
+	given = b->reg_fd >= 0;
+	lock_drop(&b->lock);
+	return given ? bfile_lease(b, F_RDLCK) : 0;
+}
+
 /* [from, ∞) is dirty now, after a change of size that was made already. */
 static int
 resized(struct bfile *b, uint64_t from)
@@ -685,7 +757,7 @@ bfile_sync(struct bfile *b)
 	    b->base || !atomic_load(&b->open_all));
 	if (gen != atomic_load(&b->gen) && b->base)
 		err = 1;	/* written meanwhile: not synced */
-	else if (b->sync_gen != gen || !was)
+	else if (b->sync_gen != gen || !was || atomic_load(&b->unseen))
 		err = sq_write(b->c->index, sync_tx, &r);
 	lock_take(&b->lock);
 	if (err)
@@ -703,7 +775,8 @@ bfile_is_synced(struct bfile *b)
 	bool r;
 
 	lock_take(&b->lock);
-	r = b->dirty.n == 0 || b->sync_gen == atomic_load(&b->gen);
+	r = b->dirty.n == 0 || (b->sync_gen == atomic_load(&b->gen) &&
+	    !atomic_load(&b->unseen));
 	lock_drop(&b->lock);
 	return r;
 }

@@ -26,6 +26,7 @@
 #define FEED_BUSY	0x40000000u
 #define FEED_LOST	0x80000000u
 #define LANDED_KEEP	(60 * NSEC_PER_SEC)
+#define CTIME_STEP	(20 * NSEC_PER_MSEC)	/* the coarsest clock's */
 
 static int64_t
 ctime_of(const struct bfile *b)
@@ -97,11 +98,24 @@ copy_range(int from, int to, uint64_t off, uint64_t end)
 	return 0;
 }
 
+/* Was it written while it was copied?  A clone is of one moment, and nobody
+ * asks.  Writes that we do not see show in ctime, once that is so old that it
+ * must have moved. */
+static bool
+copy_is_torn(const struct bfile *b, const struct upload_view *v, int64_t began)
+{
+	if (atomic_load(&b->gen) != v->gen)
+		return true;
+	return atomic_load(&b->unseen) && (ctime_of(b) != v->ctime ||
+	    began - v->ctime < CTIME_STEP);
+}
+
 /* A private file with the intervals' bytes; reflink where the disk can. */
 static int
 make_copy(struct bfile *b, struct upload_view *v)
 {
 	char *dir = slot_path(b->c, 0);
+	int64_t began = clock_real();
 	unsigned i;
 	int fd, err = 0;
 
@@ -112,11 +126,12 @@ make_copy(struct bfile *b, struct upload_view *v)
 	free(dir);
 	if (fd < 0)
 		return fd;
-	if (ioctl(fd, FICLONE, b->fd) != 0)
+	if (ioctl(fd, FICLONE, b->fd) != 0) {
 		for (i = 0; !err && i < v->n; i++)
 			err = copy_range(b->fd, fd, v->v[i].off, v->v[i].end);
-	if (!err && atomic_load(&b->gen) != v->gen)
-		err = -EBUSY;
+		if (!err && copy_is_torn(b, v, began))
+			err = -EBUSY;
+	}
 	if (err == -ENODATA)
 		err = -EBUSY;
 	if (err) {
@@ -350,7 +365,8 @@ upload_end(struct upload_view *v)
 	if (was_written(v))
 		err = -ESTALE;
 	if (!err && !atomic_load(&b->gone)) {
-		settle_chunks(v);
+		if (!atomic_load(&b->unseen))
+			settle_chunks(v);
 		err = freeze(b, v->seq);
 		if (!err && map_save(b->c, &b, 1, false))
 			atomic_store(&b->need_save, true);
@@ -375,6 +391,11 @@ bfile_closed(struct sqc *q, struct bfile *b, uint64_t seq)
 	struct sqs *s;
 	int err;
 
+	/* while it is written unseen it stays unclosed for a crash to find */
+	if (atomic_load(&b->unseen)) {
+		atomic_store(&b->close_seq, seq);
+		return 0;
+	}
 	s = sq_prep(q, "UPDATE c_file SET size=?3, allseq=CASE WHEN allseq IN"
 	    " (SELECT seq FROM c_frozen WHERE ino=?1) THEN allseq ELSE ?2 END"
 	    " WHERE ino=?1");
@@ -523,7 +544,10 @@ apply_landed(struct cache *c, const struct landed *l)
 	map_settle(b);
 	/* what is fetched by now may be older than what is clean then */
 	atomic_store(&b->clean_gen, atomic_fetch_add(&c->next_clean, 1));
-	dset_drop_seq(&b->dirty, l->seq);
+	if (atomic_load(&b->unseen))
+		dset_reopen(&b->dirty, l->seq);
+	else
+		dset_drop_seq(&b->dirty, l->seq);
 	b->base = true;
 	for (i = 0; i < b->nfrozen && b->frozen[i] != l->seq; i++)
 		;

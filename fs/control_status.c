@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "fs/control_impl.h"
+#include "fs/pass.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
 #include "fs/upload.h"
@@ -155,11 +156,13 @@ head(struct fs *f)
 	if (state != FS_WRITABLE)
 		why = f->why_read_only;
 	lock_drop(&f->why_lock);
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:I}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:I, "
+	    "s:s}",
 	    "name", f->name, "uuid", f->uuid, "url", f->opt.url, "dir",
 	    f->opt.dir, "pid", (int)getpid(), "state_dir", f->state_dir,
 	    "write_state", write_state_name(state), "why", why.text,
-	    "uptime", I(age(f->started)), "peak_memory", I(peak_memory()));
+	    "uptime", I(age(f->started)), "peak_memory", I(peak_memory()),
+	    "passthrough", pass_state(f));
 }
 
 int

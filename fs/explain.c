@@ -10,6 +10,7 @@
 
 #include "cache/backing.h"
 #include "fs/control_impl.h"
+#include "fs/pass.h"
 #include "fs/pin_text.h"
 #include "meta/journal.h"
 
@@ -121,6 +122,7 @@ set_cache(struct explain *e)
 		mode = "large, nothing here";
 	}
 	json_object_set_new(r, "mode", json_string(mode));
+	json_object_set_new(r, "io", json_string(pass_path(f, e->a.ino, b)));
 	json_object_set_new(r, "dirty", json_boolean(dirty));
 	json_object_set_new(r, "cached_percent", json_integer(percent));
 	json_object_set_new(r, "cached_bytes", json_integer(

@@ -55,6 +55,7 @@ struct fs {
 	struct fill		*fill;
 	struct pins		*pins;
 	struct control		*control;
+	struct pass_dev		*pass;		/* fs/pass.h; NULL: none */
 	struct fuse_front	*front;		/* invalidations go here */
 	_Atomic int		 write_state;	/* enum fs_write_state */
 	struct lock		 why_lock;

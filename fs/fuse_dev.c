@@ -12,12 +12,24 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <linux/fuse.h>
+#include <linux/magic.h>
 
 #include "fs/fuse_front.h"
 
+#ifndef FUSE_PASSTHROUGH	/* headers before Linux 6.9 */
+#define FUSE_PASSTHROUGH	(1ULL << 37)
+#define FOPEN_PASSTHROUGH	(1u << 7)
+struct fuse_backing_map { int32_t fd; uint32_t flags; uint64_t padding; };
+#define FUSE_DEV_IOC_BACKING_OPEN	_IOW(229, 1, struct fuse_backing_map)
+#define FUSE_DEV_IOC_BACKING_CLOSE	_IOW(229, 2, uint32_t)
+#endif
+
 static _Thread_local bool asks_clear;
+static _Thread_local int answer_id;
 
 /* --- requests --- */
 
@@ -96,13 +108,41 @@ static void
 amend_init(struct fuse_dev *d, struct iovec *iov)
 {
 	struct fuse_init_out *out = iov->iov_base;
-	uint64_t want = atomic_load(&d->offered) & FUSE_HANDLE_KILLPRIV_V2;
+	uint64_t offered = atomic_load(&d->offered);
+	uint64_t want = offered & FUSE_HANDLE_KILLPRIV_V2;
+	uint32_t depth = d->depth;
 
 	if (iov->iov_len < offsetof(struct fuse_init_out, max_background) ||
 	    out->major != FUSE_KERNEL_VERSION)
 		return;
+	if (iov->iov_len >= sizeof *out && (offered & FUSE_INIT_EXT) &&
+	    (offered & FUSE_PASSTHROUGH)) {
+		want |= FUSE_INIT_EXT | FUSE_PASSTHROUGH;
+		out->flags2 |= (uint32_t)(FUSE_PASSTHROUGH >> 32);
+		/* max_stack_depth, which older headers have no name for */
+		memcpy((char *)&out->flags2 + sizeof out->flags2, &depth,
+		    sizeof depth);
+	}
 	out->flags |= (uint32_t)want;
 	atomic_store(&d->agreed, want);
+}
+
+/* The reply to OPEN or CREATE, whose last part is struct fuse_open_out: its
+ * last word, the older padding, is the backing id. */
+static void
+amend_open(struct iovec *iov)
+{
+	struct fuse_open_out out;
+	int32_t id = answer_id;
+	char *end = (char *)iov->iov_base + iov->iov_len;
+
+	if (iov->iov_len < sizeof out)
+		return;
+	memcpy(&out, end - sizeof out, sizeof out);
+	out.open_flags |= FOPEN_PASSTHROUGH;
+	out.open_flags &= ~(uint32_t)FOPEN_KEEP_CACHE;
+	memcpy((char *)&out + sizeof out - sizeof id, &id, sizeof id);
+	memcpy(end - sizeof out, &out, sizeof out);
 }
 
 static ssize_t
@@ -116,7 +156,10 @@ dev_writev(int fd, struct iovec *iov, int count, void *arg)
 	    iov[0].iov_len == sizeof *h) {
 		amend_init(&fr->dev, &iov[1]);
 		atomic_store(&fr->dev.init_unique, 0);
+	} else if (answer_id > 0 && h->error == 0 && count > 1) {
+		amend_open(&iov[1]);
 	}
+	answer_id = 0;
 	return writev(fd, iov, count);
 }
 
@@ -128,17 +171,60 @@ dev_splice_send(int in, off_t *off_in, int out, off_t *off_out, size_t n,
 	return splice(in, off_in, out, off_out, n, flags);
 }
 
+/* --- backing files --- */
+
+static int
+backing_open(void *arg, int fd)
+{
+	struct fuse_dev *d = arg;
+	struct fuse_backing_map map = { .fd = fd };
+	int id = ioctl(d->fd, FUSE_DEV_IOC_BACKING_OPEN, &map);
+
+	return id < 0 ? -errno : id;
+}
+
+static void
+backing_close(void *arg, int id)
+{
+	struct fuse_dev *d = arg;
+	uint32_t n = (uint32_t)id;
+
+	(void)ioctl(d->fd, FUSE_DEV_IOC_BACKING_CLOSE, &n);
+}
+
 int
-fuse_dev_hook(struct fuse_session *se)
+fuse_dev_hook(struct fuse_dev *d, struct fuse_session *se,
+    const char *cache_dir)
 {
 	static const struct fuse_custom_io io = { .read = dev_read,
 	    .writev = dev_writev, .splice_send = dev_splice_send };
-	int fd = fuse_session_fd(se), err;
+	struct statfs st;
+	int err;
 
-	if (fd < 0)
+	d->fd = fuse_session_fd(se);
+	if (d->fd < 0)
 		return -EBADF;
-	err = fuse_session_custom_io(se, &io, fd);
+	/* each level that a backing file needs is one less for an overlay
+	 * over the mount */
+	d->depth = statfs(cache_dir, &st) == 0 &&
+	    st.f_type == OVERLAYFS_SUPER_MAGIC ? 2 : 1;
+	d->pass.arg = d;
+	d->pass.open = backing_open;
+	d->pass.close = backing_close;
+	err = fuse_session_custom_io(se, &io, d->fd);
 	return err > 0 ? -err : err;
+}
+
+bool
+fuse_dev_passes(const struct fuse_dev *d)
+{
+	return (atomic_load(&d->agreed) & FUSE_PASSTHROUGH) != 0;
+}
+
+void
+fuse_dev_answer_passed(int id)
+{
+	answer_id = id;
 }
 
 bool

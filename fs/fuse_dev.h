@@ -9,6 +9,8 @@
  *   write, truncate and chown.  Without it the kernel asks before every
  *   write(2) whether the file has capabilities, an upcall more for each; with
  *   it at the first one, then it remembers that there are none.
+ *   PASSTHROUGH: OPEN and CREATE may be answered with a backing id (F1); the
+ *   kernel offers it from 6.9 on.
  * Where the kernel does not offer it, or the library has no custom I/O, all
  * works as without.
  */
@@ -19,17 +21,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/pass.h"
+
 struct fuse_session;
 
 struct fuse_dev {
+	int			fd;		/* the session's */
+	unsigned		depth;		/* of stacked filesystems */
+	struct pass_dev		pass;
 	_Atomic uint64_t	init_unique;	/* of INIT; 0: none seen */
 	_Atomic uint64_t	offered;	/* the kernel's INIT flags */
 	_Atomic uint64_t	agreed;		/* of those, in our reply */
 };
 
-/* After fuse_session_mount, before the loop; se's user data is the fuse_front
- * whose dev is zeroed and outlives se.  0; -errno: the session is as it was. */
-int	fuse_dev_hook(struct fuse_session *se);
+/* After fuse_session_mount, before the loop; d is zeroed, outlives se, and is
+ * that of the fuse_front in se's user data.  cache_dir: where backing files
+ * are.  0; -errno: the session is as it was. */
+int	fuse_dev_hook(struct fuse_dev *d, struct fuse_session *se,
+	    const char *cache_dir);
+
+/* After INIT: passthrough was agreed on; then &d->pass works. */
+bool	fuse_dev_passes(const struct fuse_dev *d);
+/* The next OPEN or CREATE that this thread answers is passed with this id;
+ * 0: is not. */
+void	fuse_dev_answer_passed(int id);
 
 /* Does the daemon clear set-id bits (KILLPRIV_V2)? */
 bool	fuse_dev_clears_ids(const struct fuse_dev *d);

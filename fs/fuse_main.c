@@ -139,14 +139,16 @@ announce(void *arg)
 
 	if (stat(r->dir, &st) == 0)
 		raise_read_ahead(st.st_dev);
+	if (fuse_dev_passes(&r->fr->dev))
+		r->fr->fs->pass = &r->fr->dev.pass;
 	if (r->fd >= 0) {
 		if (write(r->fd, &zero, 1) != 1)
 			log_warn("nobody waits for the mount", "dir=%s",
 			    LOG_Q(r->dir));
 		close(r->fd);
 	}
-	log_info("mounted", "dir=%s name=%s", LOG_Q(r->dir),
-	    r->fr->fs->name);
+	log_info("mounted", "dir=%s name=%s passthrough=%s", LOG_Q(r->dir),
+	    r->fr->fs->name, LOG_Q(pass_state(r->fr->fs)));
 	return NULL;
 }
 
@@ -304,7 +306,8 @@ mount_session(struct fuse_front *fr, const struct fs_options *o,
 		err = why_set(why, -EBUSY, "cannot mount at '%s': is it an "
 		    "empty directory of yours, is /dev/fuse there, and is "
 		    "fusermount3 (package fuse3) installed?", o->dir);
-	if (err == 0 && (unhooked = fuse_dev_hook(fr->se)) != 0)
+	if (err == 0 && (unhooked = fuse_dev_hook(&fr->dev, fr->se,
+	    fr->fs->cache_dir)) != 0)
 		log_info("the FUSE device is left to the library", "err=%d",
 		    unhooked);
 	buf_done(&text);

@@ -15,6 +15,7 @@ struct handle {
 	struct vnode	*v;
 	int		 flags;		/* O_* */
 	bool		 writes;
+	bool		 passed;	/* fs/pass.h */
 	/* read-ahead, under v->lock: where the last read ended, the window */
 	uint64_t	 next_off;
 	uint64_t	 window;

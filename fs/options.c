@@ -50,8 +50,15 @@
 	    "While a store is known to be down, reads of what is not on this " \
 	    "host fail at once, or wait for it.") \
 	X(passthrough, "auto|off", "auto", set_passthrough, \
-	    "Whether the kernel may be handed the backing files of whole " \
-	    "files where it can do that.") \
+	    "Whether the kernel is handed the cache's files, to read, write " \
+	    "and map them itself at the speed of the disk: files that are " \
+	    "wholly on this host, and new or emptied ones while they are " \
+	    "written. It needs Linux 6.9 and a daemon with CAP_SYS_ADMIN; " \
+	    "status and explain say what is so. What such a file grows by " \
+	    "is accounted for four times a second, so the cache may pass " \
+	    "its size by what is written meanwhile; when three quarters of " \
+	    "it are taken by what may not be dropped, new files are " \
+	    "written through the daemon.") \
 	X(takeover, NULL, NULL, set_takeover, \
 	    "Take the namespace from a host that has it mounted: that host " \
 	    "is fenced, keeps what it has not stored, and answers EROFS.") \

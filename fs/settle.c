@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/content.h"
+#include "fs/pass.h"
 #include "fs/ship.h"
 #include "fs/upload.h"
 #include "meta/journal.h"
@@ -17,6 +18,7 @@
 #define ENOUGH		24		/* not waited for more */
 #define QUEUE_MAX	256		/* beyond, the closer settles itself */
 #define PAUSE		(1 * NSEC_PER_SEC)	/* after a failure */
+#define FINAL_TRIES	6
 
 struct queued { struct queued *next; struct vnode *v; };
 
@@ -40,6 +42,7 @@ struct settle {
 	struct op	 op;
 	struct buf	 bytes;
 	bool		 small;
+	int64_t		 ctime;		/* of the backing file, as seen */
 	uint64_t	 seq;
 };
 
@@ -79,6 +82,44 @@ fill_op(struct settle *s, uint64_t size)
 		s->op.flags = EXT_WHOLE;
 }
 
+static int64_t
+ctime_of(struct bfile *b)
+{
+	struct bfile_stat st;
+
+	return bfile_stat(b, &st) == 0 ? st.ctime : 0;
+}
+
+/* Who closed it may be about to let go of what the kernel was handed; a
+ * mapping stays (C2): then it is kept as a file. */
+static bool
+is_final(struct bfile *b)
+{
+	int i;
+
+	for (i = 0; i < FINAL_TRIES; i++) {
+		if (bfile_is_final(b) == 0)
+			return true;
+		(void)clock_sleep(NSEC_PER_MSEC / 2);
+	}
+	return false;
+}
+
+/* What was written unseen up to s->ctime is settled. */
+static void
+keep(struct settle *s)
+{
+	struct vnode *v = s->v;
+	int64_t before = ctime_of(s->b), after;
+
+	(void)bfile_keep(s->b);
+	after = ctime_of(s->b);
+	lock_take(&v->lock);
+	v->seen_ctime = before == after && pass_is_old(s->ctime) ?
+	    s->ctime : 0;
+	lock_drop(&v->lock);
+}
+
 /* 1: s is ready for its transaction; 0: there is nothing to settle. */
 static int
 prepare(struct fs *f, struct vnode *v, struct settle *s)
@@ -88,13 +129,16 @@ prepare(struct fs *f, struct vnode *v, struct settle *s)
 	int err;
 
 	*s = (struct settle){ .f = f, .v = v };
+	pass_look(v);
 	if (!v->dirty || v->unlinked)
 		return 0;
 	s->b = vnode_backing(v);
 	if (s->b == NULL)
 		return 0;
+	s->ctime = ctime_of(s->b);
 	size = bfile_size(s->b);
-	s->small = size <= META_SMALL_MAX && bfile_has(s->b, 0, size) == 1;
+	s->small = size <= META_SMALL_MAX && v->pass_id == 0 &&
+	    bfile_has(s->b, 0, size) == 1 && is_final(s->b);
 	fill_op(s, size);
 	if (s->small && size > 0) {
 		p = buf_grow(&s->bytes, size);
@@ -137,7 +181,7 @@ finish(struct settle *s, int err)
 		vnode_set_backing(v, NULL);
 		ship_kick(s->f);
 	} else {
-		(void)bfile_keep(s->b);
+		keep(s);
 		upload_kick(s->f);
 	}
 	return 0;
@@ -212,6 +256,13 @@ let_go(struct fs *f, struct vnode *v, int err)
 	return false;
 }
 
+/* Its last close, of writers or of what was passed, settles it. */
+static bool
+is_open(const struct vnode *v)
+{
+	return v->writers > 0 || v->pass_id != 0;
+}
+
 /* Settles the n vnodes of the list; false: some are to be tried again. */
 static bool
 settle_group(struct fs *f, struct queued *list)
@@ -227,12 +278,12 @@ settle_group(struct fs *f, struct queued *list)
 	for (; (q = list) != NULL; free(q)) {
 		list = q->next;
 		vnode_enter(q->v);
-		err = q->v->writers > 0 ? 0 : prepare(f, q->v, &s[g.n]);
+		err = is_open(q->v) ? 0 : prepare(f, q->v, &s[g.n]);
 		if (err == 1) {
 			g.n++;
 			continue;
 		}
-		if (q->v->writers == 0)
+		if (!is_open(q->v))
 			settle_done(&s[g.n]);
 		if (err == 0)
 			idle[nidle++] = q->v;
@@ -341,7 +392,7 @@ settle_later(struct fs *f, struct vnode *v)
 		return;
 	}
 	vnode_enter(v);
-	if (v->writers == 0 && settle_now(f, v, false) != 0)
+	if (!is_open(v) && settle_now(f, v, false) != 0)
 		log_error("a closed file could not be journalled; its bytes "
 		    "are kept for the next mount", "ino=%llu",
 		    (unsigned long long)v->ino);

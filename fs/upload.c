@@ -19,6 +19,7 @@
 #include "cache/backing.h"
 #include "fs/content.h"
 #include "fs/io.h"
+#include "fs/pass.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
 #include "meta/journal.h"
@@ -29,6 +30,7 @@
 #define BUSY_MAX	256
 #define TICK		(5 * NSEC_PER_SEC)
 #define PAUSE		(1 * NSEC_PER_SEC)
+#define PASS_TICK	(NSEC_PER_SEC / 4)
 #define UPLOAD_TIME	(3600 * NSEC_PER_SEC)	/* of one object, retries in */
 
 struct upload {
@@ -414,12 +416,16 @@ manager(void *arg)
 	while (!u->stop) {
 		int64_t until = clock_mono() + (u->waiting > 0 ? PAUSE : TICK);
 
+		if (f->pass != NULL && atomic_load(&f->pass->writers) > 0)
+			until = clock_mono() + PASS_TICK;
+
 		if (!u->kicked)
 			(void)cond_wait_until(&u->cond, &u->lock, until);
 		u->kicked = false;
 		if (u->stop)
 			break;
 		lock_drop(&u->lock);
+		pass_tick(f);
 		if (clock_mono() >= tick) {
 			io_tick(f);
 			tick = clock_mono() + TICK;

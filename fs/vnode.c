@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "fs/pass.h"
+
 #define TABLE_SIZE	4096	/* a power of two */
 #define GONE_MAX	1024
 
@@ -315,6 +317,7 @@ vnode_overlay(struct fs *f, struct attr *a, uint64_t since)
 	if (v == NULL)
 		return is_since(f, a->ino, since);
 	lock_take(&v->lock);
+	pass_look_locked(v);
 	if (v->loaded && v->dirty && v->b != NULL) {
 		a->size = bfile_size(v->b);
 		if (!v->mtime_set) {

@@ -43,6 +43,9 @@ struct vnode {
 	bool		 truncated;	/* over stored content: L11 */
 	bool		 mtime_set;	/* attr.mtime is an explicit one */
 	bool		 queued;	/* under the settler's lock */
+	int		 pass_id; /* its opens are passed, with this id; or 0 */
+	bool		 unseen;	/* passed to writers (fs/pass.h) */
+	int64_t		 seen_ctime;	/* what of it was noted; 0: look */
 	int64_t		 dirty_since;	/* clock_mono */
 	int64_t		 wrote;		/* clock_real of the last write; 0 */
 	struct attr	 attr;		/* as of the last op; size of live */

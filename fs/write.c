@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "fs/content.h"
 #include "fs/io.h"
+#include "fs/pass.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
 #include "fs/upload.h"
@@ -201,6 +202,8 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 		err = truncate_entered(f, h->v, 0);
 	if (err == 0 && (flags & O_TRUNC) && !h->writes && h->v->writers == 0)
 		err = settle_now(f, h->v, false); /* no last writer will */
+	if (err == 0)
+		err = pass_open(f, h, (flags & O_TRUNC) != 0);
 	if (err == 0) {
 		h->v->opens++;
 		if (h->writes) {
@@ -239,9 +242,10 @@ create_tx(struct sqc *c, void *arg)
 }
 
 static void
-created(struct vnode *v, const struct op *op, struct bfile *b,
+created(struct fs *f, struct handle *h, const struct op *op, struct bfile *b,
     struct attr *ret)
 {
+	struct vnode *v = h->v;
 	struct attr a = { .ino = op->ino, .mode = op->mode, .uid = op->uid,
 	    .gid = op->gid, .nlink = 1, .atime = op->mtime,
 	    .mtime = op->mtime, .ctime = op->mtime };
@@ -252,6 +256,10 @@ created(struct vnode *v, const struct op *op, struct bfile *b,
 	lock_take(&v->lock);
 	v->attr = a;
 	v->loaded = true;
+	lock_drop(&v->lock);
+	if (pass_open(f, h, true) != 0)
+		h->passed = false;	/* then it is not */
+	lock_take(&v->lock);
 	v->opens++;
 	v->writers++;
 	lock_drop(&v->lock);
@@ -288,7 +296,7 @@ io_create(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
 		err = sq_write(meta_sq(f->meta), create_tx, &cr);
 	if (err != 0)
 		goto fail;
-	created(h->v, &cr.op, cr.b, retattr);
+	created(f, h, &cr.op, cr.b, retattr);
 	ship_kick(f);
 	*ret = h;
 	return 0;
@@ -317,18 +325,20 @@ io_release(struct fs *f, struct handle *h)
 		v->writers--;
 		if (v->b != NULL)
 			bfile_writers(v->b, -1);
-		/* A new file without a byte has said all with its create. */
-		if (v->writers == 0 && !v->dirty && v->b != NULL &&
-		    bfile_is_dirty(v->b) && bfile_size(v->b) == 0 &&
-		    v->attr.size == 0)
-			settle_drop(f, v);
 	}
+	pass_close(f, h);
+	later = v->writers == 0 && v->pass_id == 0;
+	/* A new file without a byte has said all with its create. */
+	if (later && !v->dirty && v->b != NULL && bfile_is_dirty(v->b) &&
+	    bfile_size(v->b) == 0 && v->attr.size == 0)
+		settle_drop(f, v);
 	if (v->opens == 0 && v->unlinked)
 		settle_drop(f, v);
-	later = v->writers == 0 && v->dirty && !v->unlinked;
+	later = later && v->dirty && !v->unlinked;
 	/* what comes after it in the log must not wait in front of it (L3) */
-	if (later && v->b != NULL && bfile_size(v->b) > META_SMALL_MAX)
-		later = settle_now(f, v, false) != 0;
+	if (v->writers == 0 && v->dirty && !v->unlinked && v->b != NULL &&
+	    bfile_size(v->b) > META_SMALL_MAX)
+		later = settle_now(f, v, false) != 0 && v->pass_id == 0;
 	vnode_leave(v);
 	free(h);
 	if (later)
@@ -346,7 +356,8 @@ io_fsync(struct fs *f, struct handle *h, bool data_only)
 	bool small = false;
 
 	vnode_enter(v);
-	if (v->dirty && !v->unlinked && v->b != NULL &&
+	/* a passed one keeps its backing file: it is synced itself (F3) */
+	if (v->dirty && !v->unlinked && v->b != NULL && v->pass_id == 0 &&
 	    bfile_size(v->b) <= META_SMALL_MAX) {
 		err = settle_now(f, v, true);
 		small = err == 0 && v->b == NULL;
@@ -463,6 +474,10 @@ io_times_set(struct fs *f, uint64_t ino, int64_t mtime)
 		return;
 	lock_take(&v->lock);
 	if (v->loaded) {
+		pass_look_locked(v);
+		if (pass_set_mtime(v, mtime) != 0)
+			log_warn("a backing file's time was not set",
+			    "ino=%llu", (unsigned long long)ino);
 		v->attr.mtime = mtime;
 		v->mtime_set = true;
 	}
@@ -501,6 +516,7 @@ journal_one(void *arg, struct vnode *v)
 	int err = 0;
 
 	lock_take(&v->lock);
+	pass_look_locked(v);
 	due = v->dirty && !v->unlinked && v->dirty_since < j->older;
 	lock_drop(&v->lock);
 	if (!due || !is_below(j->f, v->ino, j->top))

@@ -49,6 +49,7 @@ show(const char *path, const json_t *r)
 		    a), out_size((uint64_t)get_int(r, "size"), b),
 		    get_bool(r, "dirty") ? ", not all of it stored yet" : "",
 		    get_bool(r, "pinned") ? ", pinned" : "");
+		printf("  read and written by the %s\n", get_str(r, "io"));
 		show_extents(r);
 	}
 	if (*get_str(r, "local_path") != '\0')

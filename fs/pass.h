@@ -1,0 +1,61 @@
+/*
+ * pass: passthrough, as all but the FUSE front see it: whose reads, writes and
+ * mappings go from the kernel straight to the backing file.
+ *
+ * F1  The opens of a node are all of one kind.  The first one decides: it is
+ *     passed when the file is new or truncated to nothing and is to be
+ *     written, or is wholly and soundly here and is to be read.  Later ones
+ *     follow it; when all are closed the next first one decides again.
+ * C3  A passed open that may write makes the file `unseen` (cache/backing.h)
+ *     before it is answered, until the last such is closed: all of it is then
+ *     dirty, and what was written shows in the backing file's own size and
+ *     times alone (F3), which pass_look notes as if by write(2).
+ * F6  None is passed to write when the cache is near its limit.  What those
+ *     that were passed before write beyond it is the overshoot that the manual
+ *     states; pass_tick makes room for it by evicting.
+ * While a node is passed its backing file is not exchanged for a row or
+ * another (settle.c); bytes that a mapping may still change after the last
+ * close are found out by a lease (C2).
+ */
+#ifndef FS_PASS_H
+#define FS_PASS_H
+
+#include <stdatomic.h>
+
+#include "fs/io.h"
+
+/* The kernel's side, by the FUSE front; NULL in struct fs: there is none.
+ * open: an id > 0 for a descriptor that is O_RDONLY (C2); -errno. */
+struct pass_dev {
+	void		*arg;
+	int		(*open)(void *arg, int fd);
+	void		(*close)(void *arg, int id);
+	_Atomic bool	 refused;	/* the kernel would not */
+	_Atomic unsigned writers;	/* files being written unseen */
+};
+
+/* In the gate of h->v, before h is counted among its opens: sets h->passed;
+ * the open is then answered with h->v->pass_id.  fresh: new, or truncated to
+ * nothing.  -errno: the open is to fail. */
+int	pass_open(struct fs *f, struct handle *h, bool fresh);
+/* In the gate, after h is counted no more. */
+void	pass_close(struct fs *f, struct handle *h);
+
+/* Notes what was written unseen.  The second: v->lock is held. */
+void	pass_look(struct vnode *v);
+void	pass_look_locked(struct vnode *v);
+/* A change from now on would move a ctime that is this. */
+bool	pass_is_old(int64_t ctime);
+/* In the gate, around a change of ours to the backing file's times. */
+int	pass_set_mtime(struct vnode *v, int64_t mtime);
+
+/* Now and then: the accounts of what is written unseen, and room for it. */
+void	pass_tick(struct fs *f);
+
+/* For status: "on", or why not. */
+const char *pass_state(struct fs *f);
+/* For explain: how ino, with b its backing file or NULL, is read and written
+ * now, or would be if it were opened now; and why not passed. */
+const char *pass_path(struct fs *f, uint64_t ino, struct bfile *b);
+
+#endif

@@ -1,0 +1,284 @@
+"""The cases of pass.sh: pass.py CASE DIR passed|off, on a mount."""
+import errno
+import fcntl
+import json
+import mmap
+import os
+import subprocess
+import sys
+import time
+
+MIB = 1 << 20
+how = sys.argv[3]
+
+def explain(path):
+	out = subprocess.run([os.environ["GNSFS_BIN"], "explain", "--json",
+	    path], capture_output=True, check=True).stdout
+	o = json.loads(out)
+	return o[0] if isinstance(o, list) else o
+
+def passed(path, yes=True):
+	"""Is it passed now?  With passthrough=off nothing ever is."""
+	io = explain(path)["io"]
+	assert io.startswith("kernel: ") == (yes and how == "passed"), io
+
+def put(path, data):
+	with open(path, "wb") as f:
+		f.write(data)
+
+def get(path):
+	with open(path, "rb") as f:
+		return f.read()
+
+def settled(path):
+	"""Waits until a closed file's bytes are stored."""
+	end = time.monotonic() + 20
+	while os.getxattr(path, "user.gnsfs.dirty") != b"0":
+		assert time.monotonic() < end, path
+		time.sleep(0.1)
+
+def growing():
+	# F3: others see the size while it is written, and so does SEEK_END
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	passed("f")
+	for i in range(1, 6):
+		os.write(fd, os.urandom(300000))
+		assert os.stat("f").st_size == i * 300000
+		assert os.lseek(fd, 0, os.SEEK_END) == i * 300000
+		assert [e.stat().st_size for e in os.scandir(".")] == \
+		    [i * 300000]
+	assert os.pread(fd, 10, 1500000) == b""
+	t = os.stat("f").st_mtime
+	os.close(fd)
+	assert abs(os.stat("f").st_mtime - t) < 0.1
+	assert os.stat("f").st_size == 1500000
+
+def times():
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	born = os.fstat(fd).st_mtime_ns
+	os.write(fd, b"x" * 100000)
+	assert os.fstat(fd).st_mtime_ns >= born
+	os.utime("f", ns=(10**9, 2 * 10**9 + 3))	# as cp -p does
+	assert os.fstat(fd).st_mtime_ns == 2 * 10**9 + 3
+	os.close(fd)
+	assert os.stat("f").st_mtime_ns == 2 * 10**9 + 3
+	settled("f")
+	assert os.stat("f").st_mtime_ns == 2 * 10**9 + 3
+	fd = os.open("g", os.O_WRONLY | os.O_CREAT)
+	os.write(fd, b"x")
+	os.utime("g", ns=(1, 2 ** 33 * 10**9))
+	os.write(fd, b"y")			# a write is newer than that
+	assert os.fstat(fd).st_mtime_ns < 2 ** 33 * 10**9
+	t = os.fstat(fd).st_mtime_ns
+	os.close(fd)
+	assert os.stat("g").st_mtime_ns == t
+	settled("g")
+	assert os.stat("g").st_mtime_ns == t
+	put("p", b"y" * 200000)
+	os.utime("p", ns=(5, 7))
+	subprocess.run(["cp", "-p", "p", "q"], check=True)
+	assert os.stat("q").st_mtime_ns == 7
+
+def append():
+	a = os.open("f", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+	b = os.open("f", os.O_WRONLY | os.O_APPEND)
+	passed("f")
+	for _ in range(200):
+		os.write(a, b"a" * 1000)
+		os.write(b, b"b" * 1000)
+	os.close(a)
+	os.close(b)
+	assert get("f") == (b"a" * 1000 + b"b" * 1000) * 200
+
+def truncate():
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"x" * MIB)
+	os.ftruncate(fd, 10)
+	assert os.stat("f").st_size == 10
+	os.truncate("f", 3 * MIB)
+	assert os.fstat(fd).st_size == 3 * MIB
+	os.pwrite(fd, b"end", 3 * MIB)
+	assert os.pread(fd, 20, 0) == b"x" * 10 + bytes(10)
+	os.close(fd)
+	assert get("f") == b"x" * 10 + bytes(3 * MIB - 10) + b"end"
+
+def holes():
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	os.pwrite(fd, b"x" * 4096, 8 * MIB)
+	assert os.lseek(fd, 0, os.SEEK_DATA) == 8 * MIB
+	assert os.lseek(fd, 0, os.SEEK_HOLE) == 0
+	os.posix_fallocate(fd, 0, 9 * MIB)
+	assert os.fstat(fd).st_size == 9 * MIB
+	os.close(fd)
+	want = bytearray(9 * MIB)
+	want[8 * MIB:8 * MIB + 4096] = b"x" * 4096
+	assert get("f") == want
+
+def copy():
+	data = os.urandom(2 * MIB + 17)
+	put("f", data)
+	a = os.open("f", os.O_RDONLY)
+	b = os.open("g", os.O_RDWR | os.O_CREAT)
+	n = 0
+	while n < len(data):
+		n += os.copy_file_range(a, b, len(data) - n)
+	os.pwrite(b, b"!", 0)
+	assert os.pread(b, len(data), 0) == b"!" + data[1:]
+	os.close(a)
+	os.close(b)
+	assert get("g") == b"!" + data[1:]
+
+def joined():
+	# F1: whoever opens it while it is passed sees the same bytes
+	w = os.open("f", os.O_WRONLY | os.O_CREAT)
+	r = os.open("f", os.O_RDONLY)
+	x = os.open("f", os.O_RDWR)
+	os.write(w, b"one" * 100000)
+	assert os.pread(r, 6, 0) == b"oneone"
+	os.pwrite(x, b"TWO", 3)
+	assert os.pread(r, 9, 0) == b"oneTWOone"
+	os.close(w)
+	passed("f")
+	os.pwrite(x, b"six", 0)
+	os.close(x)
+	passed("f")
+	assert os.pread(r, 6, 0) == b"sixTWO"
+	# the writers are gone, a reader stays: it is stored all the same
+	subprocess.run([os.environ["GNSFS_BIN"], "sync", "."], check=True,
+	    capture_output=True)
+	y = os.open("f", os.O_WRONLY)		# C3
+	os.pwrite(y, b"ten", 3)
+	os.close(y)
+	assert os.pread(r, 6, 0) == b"sixten"
+	os.close(r)
+	passed("f", False)
+	assert get("f") == b"sixten" + (b"one" * 100000)[6:]
+
+def trunc_again():
+	for n in (5000, 300000, 70000, 1):
+		for data in (os.urandom(n), os.urandom(n // 2 + 1)):
+			put("f", data)
+			assert get("f") == data
+			settled("f")
+			assert get("f") == data
+
+def unlinked():
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"before")
+	os.unlink("f")
+	os.write(fd, b"after" * 100000)
+	assert os.fstat(fd).st_size == 500006
+	assert os.fstat(fd).st_nlink == 0
+	assert os.pread(fd, 11, 0) == b"beforeafter"
+	put("f", b"another")
+	os.close(fd)
+	assert get("f") == b"another"
+
+def readers():
+	# what is read while it is uploaded and after is the same
+	data = os.urandom(4 * MIB)
+	put("f", data)
+	for _ in range(20):
+		fd = os.open("f", os.O_RDONLY)
+		passed("f")
+		assert os.pread(fd, len(data), 0) == data
+		m = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+		os.close(fd)
+		assert m[:] == data
+		m.close()
+		time.sleep(0.02)
+	settled("f")
+	assert get("f") == data
+
+def reopened():
+	# C3: a file with content, opened to be changed, passed or not
+	data = bytearray(os.urandom(3 * MIB))
+	put("f", data)
+	settled("f")
+	fd = os.open("f", os.O_RDWR)
+	assert os.pread(fd, 100, 0) == data[:100]
+	os.pwrite(fd, b"new", MIB)
+	data[MIB:MIB + 3] = b"new"
+	os.close(fd)
+	assert get("f") == data
+	settled("f")
+	r = os.open("f", os.O_RDONLY)		# passed, to be read
+	passed("f")
+	fd = os.open("f", os.O_RDWR)		# joins it
+	os.pwrite(fd, b"newer", 2 * MIB)
+	data[2 * MIB:2 * MIB + 5] = b"newer"
+	assert os.pread(r, len(data), 0) == data
+	os.close(fd)
+	os.close(r)
+	settled("f")
+	assert get("f") == data
+
+def direct():
+	data = os.urandom(4 * MIB)
+	put("f", data)
+	fd = os.open("f", os.O_RDONLY | os.O_DIRECT)
+	buf = mmap.mmap(-1, MIB)
+	assert os.preadv(fd, [buf], MIB) == MIB and buf[:] == \
+	    data[MIB:2 * MIB]
+	os.close(fd)
+	fd = os.open("g", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+	assert os.pwritev(fd, [buf], 0) == MIB
+	os.close(fd)
+	assert get("g") == data[MIB:2 * MIB]
+
+def locks():
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	fcntl.lockf(fd, fcntl.LOCK_EX)
+	other = subprocess.run([sys.executable, "-c", "import fcntl, os\n"
+	    "fcntl.lockf(os.open('f', os.O_RDWR), fcntl.LOCK_EX |"
+	    " fcntl.LOCK_NB)"], capture_output=True)
+	assert other.returncode != 0 and b"BlockingIOError" in other.stderr
+	os.close(fd)
+
+def mapped():
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	os.ftruncate(fd, MIB)
+	m = mmap.mmap(fd, MIB)
+	m[100:103] = b"abc"
+	assert os.pread(fd, 3, 100) == b"abc"
+	os.pwrite(fd, b"def", 200)
+	assert m[200:203] == b"def"
+	m.flush()
+	m.close()
+	os.close(fd)
+	want = bytearray(MIB)
+	want[100:103], want[200:203] = b"abc", b"def"
+	assert get("f") == want
+
+def late(name, size):
+	# C2: a store through a mapping after the close, and after a settling
+	fd = os.open(name, os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"a" * size)
+	m = mmap.mmap(fd, size)
+	m[0:1] = b"b"
+	os.close(fd)
+	time.sleep(1.5)
+	m[1:2] = b"c"
+	m.flush()
+	m.close()
+	settled(name)
+	assert get(name) == b"bc" + b"a" * (size - 2)
+
+def mapped_late():
+	late("f", 3 * MIB)
+
+def mapped_small():
+	late("f", 5000)
+
+def fsynced():
+	for n in (10, 5000, 400000):
+		fd = os.open("f%d" % n, os.O_RDWR | os.O_CREAT)
+		data = os.urandom(n)
+		for i in range(5):
+			os.pwrite(fd, data, i * n)
+			os.fsync(fd)
+		os.close(fd)
+		assert get("f%d" % n) == data * 5
+
+os.chdir(sys.argv[2])
+globals()[sys.argv[1]]()

@@ -1,0 +1,123 @@
+# pass.sh: passthrough (fs/pass.h): what the kernel does with a backing file
+# itself is what it would be through the daemon: sizes and times while a file
+# is written (F3), opens that join (F1), mappings that outlive their close
+# (C2), files with content opened for writing (C3), small caches (F6), kill -9
+# (F2); test/mounted/pass.py has the cases.  Then the same with
+# passthrough=off, and that what is stored is the same.
+# timeout: 240
+
+. "$(dirname "$0")/../lib.sh"
+begin
+url=$(store_url file home)
+m=$T/m
+format_home "$url"
+GNSFS_BIN=$GNSFS
+export GNSFS_BIN
+
+# counter NAME [DIR]
+counter()
+{
+	"$GNSFS" status --json "${2:-$m}" >"$T/status"
+	json "$T/status" "j['counters']['$1']"
+}
+
+# cases DIR TEST...: each in a folder of its own below DIR.
+cases()
+{
+	_dir=$1
+	shift
+	for _case in "$@"; do
+		mkdir -p "$_dir/$_case"
+		check "$_case ($how)" timeout 60 python3 \
+		    "$TOP/test/mounted/pass.py" "$_case" "$_dir/$_case" "$how"
+	done
+}
+
+all="growing times append truncate holes copy joined trunc_again unlinked
+    readers reopened direct locks mapped mapped_late mapped_small fsynced"
+
+how=passed
+start_mount "$url" "$m" lag=200ms
+"$GNSFS" status --json "$m" >"$T/status"
+state=$(json "$T/status" 'j["passthrough"]')
+old_kernel=$(uname -r | awk -F. '{ print ($1 < 6 || ($1 == 6 && $2 < 9)) }')
+if [ "$old_kernel" = 1 ]; then
+	skip "passthrough is on" "this kernel has none"
+	how="off"
+else
+	check_eq "passthrough is on" on "$state"
+fi
+mkdir "$m/a"
+# shellcheck disable=SC2086 # one word a case
+cases "$m/a" $all
+
+if [ "$how" = passed ]; then
+	before=$(counter fuse_requests)
+	head -c 67108864 /dev/urandom >"$m/big"
+	after=$(counter fuse_requests)
+	check "64 MiB are written without the daemon: $((after - before))" \
+	    test $((after - before)) -lt 50
+	cat "$m/big" >"$T/big"
+	check "and are what was read" cmp "$m/big" "$T/big"
+fi
+
+# What stays open while it is synced, and after.
+exec 7>"$m/open"
+head -c 3000000 /dev/urandom >&7
+check "sync with an open file" "$GNSFS" sync "$m"
+head -c 100000 /dev/zero >&7
+sums "$m" >"$T/sums"
+exec 7>&-
+stop_mount "$m"
+start_mount "$url" "$T/again" lag=200ms
+sums "$T/again" >"$T/sums.again"
+check "another mount has the same bytes" diff "$T/sums" "$T/sums.again"
+stop_mount "$T/again"
+
+# kill -9 while files are open and written: what was written is there (F2).
+start_mount "$url" "$m" lag=200ms
+mkdir "$m/k"
+exec 7>"$m/k/large" 8>"$m/k/small" 9>"$m/k/synced"
+head -c 5000000 /dev/urandom >"$T/large"
+head -c 5000 /dev/urandom >"$T/small"
+cat "$T/large" >&7
+cat "$T/small" >&8
+cat "$T/large" >&9
+check "sync before the kill" "$GNSFS" sync "$m"
+cat "$T/small" >&9
+cat "$T/large" "$T/small" >"$T/synced"
+kill_mount "$m"
+exec 7>&- 8>&- 9>&-
+start_mount "$url" "$m" lag=200ms
+for name in large small synced; do
+	check "after kill -9 $name is whole" cmp "$m/k/$name" "$T/$name"
+done
+check "fsck" "$GNSFS" fsck "$m"
+sums "$m" >"$T/sums"
+stop_mount "$m"
+start_mount "$url" "$T/third" lag=200ms
+sums "$T/third" >"$T/sums.again"
+check "and stored so" diff "$T/sums" "$T/sums.again"
+stop_mount "$T/third"
+
+# Near the limit of the cache nothing new is written unseen (F6).
+how="off"
+start_mount "$url" "$T/tight" lag=200ms,cache_size=200M
+head -c 10000000 /dev/urandom >"$T/tight/x"
+check_eq "a small cache passes no new file" 0 \
+    "$(counter opens_passed "$T/tight")"
+stop_mount "$T/tight"
+
+start_mount "$url" "$m" lag=200ms,passthrough=off
+mkdir "$m/b"
+# shellcheck disable=SC2086 # one word a case
+cases "$m/b" $all
+check_eq "and passed none" 0 "$(counter opens_passed)"
+sums "$m" >"$T/sums"
+stop_mount "$m"
+start_mount "$url" "$T/last" lag=200ms
+sums "$T/last" >"$T/sums.again"
+check "the last mount has the same bytes" diff "$T/sums" "$T/sums.again"
+check "fsck of it" "$GNSFS" fsck "$T/last"
+stop_mount "$T/last"
+finish
