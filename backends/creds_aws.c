@@ -1,40 +1,32 @@
-/* creds_aws: see creds_aws.h. */
+/*
+ * creds_aws: see creds_aws.h.  Here is the order in which the sources are
+ * looked at, and the cache of what they gave.
+ *
+ * A source is looked for once, when the store is opened; what it gives is
+ * fetched when first needed, and its files and variables are read anew each
+ * time.  In the token cache credentials are one text, "ID\nSECRET\nTOKEN".
+ */
 #include "backends/creds_aws.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/clock.h"
-#include "base/lock.h"
-#include "base/log.h"
-#include "base/sys.h"
+#include "backends/creds_aws_impl.h"
 
-#define FILE_MAX	((size_t)1 << 20)
-#define RENEW_EARLY	(300 * NSEC_PER_SEC)
-#define ASK_AGAIN	(5 * NSEC_PER_SEC)
+enum { CHAIN_MAX = 5 };		/* roles that one is had by */
 
-struct source {
-	const char	*name;
-	/* New credentials.  0; -ENOENT: it has none here; else as
-	 * creds_aws_open.  profile: the one named by the caller, or NULL. */
-	int		(*fetch)(const char *profile, struct aws_creds *ret,
-			    struct why *why);
-};
+const char *
+aws_env(const char *name)
+{
+	const char *s = getenv(name);
 
-struct creds_aws {
-	struct lock	 lock;		/* now, asked */
-	const struct source *source;
-	char		*profile;	/* or NULL */
-	struct aws_creds now;
-	int64_t		 asked;		/* clock_mono of the last fetch */
-};
+	return s != NULL && *s != '\0' ? s : NULL;
+}
 
-static void
-wipe(char **p)
+void
+aws_wipe(char **p)
 {
 	if (*p != NULL) {
 		explicit_bzero(*p, strlen(*p));
@@ -44,357 +36,378 @@ wipe(char **p)
 }
 
 void
+aws_wipe_buf(struct buf *b)
+{
+	if (b->p != NULL)
+		explicit_bzero(b->p, b->cap);
+	buf_done(b);
+}
+
+void
 aws_creds_done(struct aws_creds *c)
 {
 	if (c == NULL)
 		return;
-	wipe(&c->id);
-	wipe(&c->secret);
-	wipe(&c->token);
-	c->expires = 0;
-}
-
-static int
-creds_copy(const struct aws_creds *from, struct aws_creds *ret)
-{
-	struct aws_creds c = { .expires = from->expires };
-
-	c.id = strdup(from->id);
-	c.secret = strdup(from->secret);
-	if (from->token != NULL)
-		c.token = strdup(from->token);
-	if (c.id == NULL || c.secret == NULL ||
-	    (from->token != NULL && c.token == NULL)) {
-		aws_creds_done(&c);
-		return -ENOMEM;
-	}
-	*ret = c;
-	return 0;
-}
-
-/* --- environment --- */
-
-static const char *
-env(const char *name)
-{
-	const char *s = getenv(name);
-
-	return s != NULL && *s != '\0' ? s : NULL;
-}
-
-static int
-env_fetch(const char *profile, struct aws_creds *ret, struct why *why)
-{
-	struct aws_creds c = { 0 };
-
-	if (profile != NULL || env("AWS_ACCESS_KEY_ID") == NULL ||
-	    env("AWS_SECRET_ACCESS_KEY") == NULL)
-		return -ENOENT;
-	c.id = (char *)env("AWS_ACCESS_KEY_ID");
-	c.secret = (char *)env("AWS_SECRET_ACCESS_KEY");
-	c.token = (char *)env("AWS_SESSION_TOKEN");
-	return creds_copy(&c, ret);
-}
-
-/* --- files --- */
-
-static char *
-trim(char *s)
-{
-	char *end;
-
-	while (*s == ' ' || *s == '\t')
-		s++;
-	end = s + strlen(s);
-	while (end > s && (unsigned char)end[-1] <= ' ')
-		*--end = '\0';
-	return s;
+	aws_wipe(&c->id);
+	aws_wipe(&c->secret);
+	aws_wipe(&c->token);
 }
 
 int
-creds_aws_parse(const char *text, int (*each)(void *arg, const char *section,
-    const char *key, const char *value), void *arg, unsigned *retline)
+aws_env_creds(struct aws_creds *ret)
 {
-	char *copy = strdup(text), *next, *line, *p, *eq;
-	const char *section = "";
-	unsigned n = 0;
-	int err = 0;
+	const char *id = aws_env("AWS_ACCESS_KEY_ID");
+	const char *secret = aws_env("AWS_SECRET_ACCESS_KEY");
+
+	if (id == NULL || secret == NULL)
+		return -ENOENT;
+	return aws_creds_take(id, secret, aws_env("AWS_SESSION_TOKEN"), ret);
+}
+
+/* --- roles by profiles --- */
+
+/* What p gets its role's first keys from, where that is no profile. */
+static int
+fetch_source(struct creds_aws *c, const struct aws_profile *p,
+    const struct token_call *call, struct aws_fetched *ret, struct why *why)
+{
+	const char *source = p->credential_source;
+	int err;
+
+	if (strcmp(source, "Ec2InstanceMetadata") == 0)
+		return aws_machine_fetch(c, call, ret, why);
+	if (strcmp(source, "EcsContainer") == 0)
+		err = aws_container_fetch(c, call, ret, why);
+	else if (strcmp(source, "Environment") == 0)
+		err = aws_env_creds(&ret->creds);
+	else
+		return why_set(why, -EINVAL, "credential_source = %.60s: it "
+		    "is Environment, Ec2InstanceMetadata or EcsContainer",
+		    source);
+	return err != -ENOENT ? err : why_set(why, -EACCES, "no AWS "
+	    "credentials: credential_source = %s, and nothing of that is in "
+	    "the environment", source);
+}
+
+/* The credentials of a profile, by at most `left` roles.  -ENOENT: it says
+ * nothing of any. */
+static int
+fetch_profile(struct creds_aws *c, const char *name, unsigned left,
+    const struct token_call *call, struct aws_fetched *ret, struct why *why)
+{
+	struct aws_profile p = { 0 };
+	struct aws_fetched keys = { 0 };
+	bool own;
+	int err;
+
+	err = aws_profile_load(name, &p, why);
+	if (err != 0)
+		return err;
+	/* A profile may name itself: its own keys are for its role. */
+	own = p.source != NULL && strcmp(p.source, name) == 0;
+	if (p.role == NULL || (p.source == NULL &&
+	    p.credential_source == NULL && p.web_file == NULL)) {
+		err = aws_profile_creds(&p, &ret->creds);
+		ret->life = 0;
+	} else if (p.source == NULL && p.credential_source == NULL) {
+		err = aws_web_fetch(c, &p, call, ret, why);
+	} else if (left == 0) {
+		err = why_set(why, -EINVAL, "the AWS profile '%s': one role "
+		    "after another, without an end", name);
+	} else {
+		err = own ? aws_profile_creds(&p, &keys.creds) :
+		    p.source != NULL ? fetch_profile(c, p.source, left - 1,
+		    call, &keys, why) : fetch_source(c, &p, call, &keys, why);
+		if (err == -ENOENT)
+			err = why_set(why, -EINVAL, "the AWS profile '%s' has "
+			    "source_profile = %s, which has no keys", name,
+			    p.source);
+		if (err == 0)
+			err = aws_role_fetch(c, &p, &keys.creds, call, ret,
+			    why);
+	}
+	aws_creds_done(&keys.creds);
+	aws_profile_done(&p);
+	return err;
+}
+
+/* --- fetching, for the token cache --- */
+
+static int
+into_token(struct aws_fetched *f, struct token *ret)
+{
+	int n = asprintf(&ret->text, "%s\n%s\n%s", f->creds.id,
+	    f->creds.secret, f->creds.token != NULL ? f->creds.token : "");
+
+	if (n < 0) {
+		ret->text = NULL;
+		return -ENOMEM;
+	}
+	ret->life = f->life;
+	return 0;
+}
+
+static int
+out_of_text(const char *text, struct aws_creds *ret)
+{
+	char *copy = strdup(text), *p = copy, *id, *secret;
+	int err;
 
 	if (copy == NULL)
 		return -ENOMEM;
-	for (next = copy; err == 0 && next != NULL; ) {
-		line = strsep(&next, "\n");
-		n++;
-		p = trim(line);
-		if (*p == '\0' || *p == '#' || *p == ';')
-			continue;
-		if (*p == '[') {
-			eq = strchr(p, ']');
-			if (eq == NULL) {
-				err = -EINVAL;
-				break;
-			}
-			*eq = '\0';
-			section = trim(p + 1);
-			continue;
-		}
-		if (*line == ' ' || *line == '\t')
-			continue;	/* nested, as of `s3 =` */
-		eq = strchr(p, '=');
-		if (eq == NULL) {
-			err = -EINVAL;
-			break;
-		}
-		*eq = '\0';
-		err = each(arg, section, trim(p), trim(eq + 1));
-	}
-	*retline = n;
+	id = strsep(&p, "\n");
+	secret = strsep(&p, "\n");
+	err = aws_creds_take(id, secret, p != NULL && *p != '\0' ? p : NULL,
+	    ret);
 	explicit_bzero(copy, strlen(text));
 	free(copy);
 	return err;
 }
 
-/* What one profile says, over both files. */
-struct profile {
-	const char	*name;
-	bool		 is_config;	/* sections are "profile NAME" there */
-	bool		 found;
-	char		*id, *secret, *token, *region;
-	char		 other[64]; /* a way to credentials we do not know */
-};
-
-static void
-profile_done(struct profile *p)
+static int
+end_fetch(int err, struct aws_fetched *f, struct token *ret)
 {
-	wipe(&p->id);
-	wipe(&p->secret);
-	wipe(&p->token);
-	wipe(&p->region);
-}
-
-static bool
-profile_is(const struct profile *p, const char *section)
-{
-	if (p->is_config && strcmp(section, "default") != 0) {
-		if (strncmp(section, "profile", 7) != 0 ||
-		    (section[7] != ' ' && section[7] != '\t'))
-			return false;
-		for (section += 7; *section == ' ' || *section == '\t'; )
-			section++;
-	}
-	return strcmp(section, p->name) == 0;
+	if (err == 0)
+		err = into_token(f, ret);
+	aws_creds_done(&f->creds);
+	return err;
 }
 
 static int
-profile_each(void *arg, const char *section, const char *key,
-    const char *value)
+token_profile(void *arg, const struct token_call *call, struct token *ret,
+    struct why *why)
 {
-	static const char *const others[] = { "role_arn", "credential_process",
-	    "sso_session", "sso_start_url", "web_identity_token_file" };
-	struct profile *p = arg;
-	char **to = NULL;
-	size_t i;
-
-	if (!profile_is(p, section))
-		return 0;
-	p->found = true;
-	if (strcmp(key, "aws_access_key_id") == 0)
-		to = &p->id;
-	else if (strcmp(key, "aws_secret_access_key") == 0)
-		to = &p->secret;
-	else if (strcmp(key, "aws_session_token") == 0)
-		to = &p->token;
-	else if (strcmp(key, "region") == 0)
-		to = &p->region;
-	for (i = 0; i < sizeof others / sizeof others[0]; i++) {
-		if (strcmp(key, others[i]) == 0)
-			snprintf(p->other, sizeof p->other, "%s", key);
-	}
-	/* What the credentials file says comes first. */
-	if (to == NULL || *to != NULL || *value == '\0')
-		return 0;
-	*to = strdup(value);
-	return *to != NULL ? 0 : -ENOMEM;
-}
-
-/* Reads the whole of a small file into b.  0, -ENOENT or -errno. */
-static int
-file_read(const char *path, struct buf *b)
-{
-	char part[4096];
-	off_t off = 0;
-	ssize_t n;
-	int fd;
-
-	b->max = FILE_MAX;
-	fd = sys.open(path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return fd;
-	while ((n = sys.pread(fd, part, sizeof part, off)) > 0) {
-		buf_put(b, part, (size_t)n);
-		off += n;
-		if (buf_err(b) != 0)
-			break;
-	}
-	explicit_bzero(part, sizeof part);
-	sys.close(fd);
-	return n < 0 ? (int)n : buf_err(b);
-}
-
-/* The path of one of the two files. */
-static void
-file_path(const char *var, const char *name, struct buf *ret)
-{
-	const char *s = env(var);
-
-	if (s == NULL || s[0] == '~') {
-		buf_printf(ret, "%s", env("HOME") != NULL ? env("HOME") : "");
-		if (s != NULL)
-			buf_puts(ret, s + 1);
-		else
-			buf_printf(ret, "/.aws/%s", name);
-	} else {
-		buf_puts(ret, s);
-	}
-}
-
-static int
-profile_file(struct profile *p, const char *path, struct why *why)
-{
-	struct buf b = BUF_INIT;
-	unsigned line = 0;
+	struct creds_aws *c = arg;
+	struct aws_fetched f = { 0 };
+	const char *name = aws_profile_name(c->profile);
 	int err;
 
-	err = file_read(path, &b);
-	if (err == -ENOENT || err == -ENOTDIR)
-		err = 0;
-	else if (err != 0)
-		why_set(why, err, "'%s' cannot be read: %s", path,
-		    strerror(-err));
-	else if ((err = creds_aws_parse(buf_cstr(&b), profile_each, p,
-	    &line)) == -EINVAL)
-		why_set(why, err, "'%s' makes no sense at line %u: a "
-		    "[section] or `key = value` is expected", path, line);
-	if (b.p != NULL)
-		explicit_bzero(b.p, b.len);
+	err = fetch_profile(c, name, CHAIN_MAX, call, &f, why);
+	if (err == -ENOENT)
+		err = why_set(why, -EINVAL, "the AWS profile '%s' has no "
+		    "credentials any more", name);
+	return end_fetch(err, &f, ret);
+}
+
+static int
+token_web(void *arg, const struct token_call *call, struct token *ret,
+    struct why *why)
+{
+	struct aws_fetched f = { 0 };
+
+	return end_fetch(aws_web_fetch(arg, NULL, call, &f, why), &f, ret);
+}
+
+static int
+token_container(void *arg, const struct token_call *call, struct token *ret,
+    struct why *why)
+{
+	struct aws_fetched f = { 0 };
+
+	return end_fetch(aws_container_fetch(arg, call, &f, why), &f, ret);
+}
+
+static int
+token_machine(void *arg, const struct token_call *call, struct token *ret,
+    struct why *why)
+{
+	struct aws_fetched f = { 0 };
+
+	return end_fetch(aws_machine_fetch(arg, call, &f, why), &f, ret);
+}
+
+/* --- where they are looked for --- */
+
+/* Opens the cache of a source.  0, -EINVAL, -ENOMEM. */
+static int
+use(struct creds_aws *c, const char *source, token_fetch *fetch,
+    const struct creds_aws_opts *o, struct why *why)
+{
+	struct http_opts near = { .ca = o->ca, .no_proxy = true };
+	int err;
+
+	c->source = source;
+	err = http_new(&near, &c->near, why);
+	return err != 0 ? err : token_cache_open(source, fetch, c,
+	    &c->tokens);
+}
+
+/* The same for one that asks STS. */
+static int
+use_sts(struct creds_aws *c, const char *source, token_fetch *fetch,
+    const struct creds_aws_opts *o, struct why *why)
+{
+	struct http_opts sts = { .ca = o->ca };
+	int err;
+
+	err = aws_sts_url(c, &c->sts_url, why);
+	if (err != 0)
+		return err;
+	/* Plain http is to this machine. */
+	sts.no_proxy = strncmp(c->sts_url, "http://", 7) == 0;
+	err = http_new(&sts, &c->sts, why);
+	return err != 0 ? err : use(c, source, fetch, o, why);
+}
+
+/* Does the profile say that it has them in a way that makes no sense? */
+static int
+check_profile(const char *name, const struct aws_profile *p, struct why *why)
+{
+	if (p->duration != NULL &&
+	    p->duration[strspn(p->duration, "0123456789")] != '\0')
+		return why_set(why, -EINVAL, "the AWS profile '%s' has "
+		    "duration_seconds = %.40s", name, p->duration);
+	if (p->web_file != NULL && p->role == NULL)
+		return why_set(why, -EINVAL, "the AWS profile '%s' has a "
+		    "web_identity_token_file and no role_arn", name);
+	if (p->role != NULL && p->source == NULL && p->web_file == NULL &&
+	    p->credential_source == NULL && p->id == NULL)
+		return why_set(why, -EINVAL, "the AWS profile '%s' has a "
+		    "role_arn, and neither source_profile nor "
+		    "credential_source nor web_identity_token_file", name);
+	return 0;
+}
+
+/* By the profile.  -ENOENT: it has none. */
+static int
+find_profile(struct creds_aws *c, const struct creds_aws_opts *o,
+    const struct aws_profile *p, bool role, struct why *why)
+{
+	const char *name = aws_profile_name(o->profile);
+	bool chain = p->role != NULL && (p->source != NULL ||
+	    p->credential_source != NULL);
+
+	if (role)
+		return chain ? use_sts(c, "a role of the AWS profile",
+		    token_profile, o, why) : -ENOENT;
+	if (p->role != NULL && p->web_file != NULL)
+		return use_sts(c, "the AWS profile's web identity",
+		    token_profile, o, why);
+	if (p->id != NULL && p->secret != NULL)
+		return use(c, "the AWS profile", token_profile, o, why);
+	if (p->other != NULL)
+		return why_set(why, -EINVAL, "the AWS profile '%s' gets its "
+		    "credentials by %s, which is not supported: put "
+		    "aws_access_key_id and aws_secret_access_key there, or "
+		    "set them in the environment", name, p->other);
+	return -ENOENT;
+}
+
+static int
+find_web(struct creds_aws *c, const struct creds_aws_opts *o, struct why *why)
+{
+	if (o->profile != NULL ||
+	    aws_env("AWS_WEB_IDENTITY_TOKEN_FILE") == NULL)
+		return -ENOENT;
+	if (aws_env("AWS_ROLE_ARN") == NULL)
+		return why_set(why, -EINVAL, "AWS_WEB_IDENTITY_TOKEN_FILE is "
+		    "set and AWS_ROLE_ARN is not: it takes both");
+	return use_sts(c, "the web identity", token_web, o, why);
+}
+
+static int
+find_container(struct creds_aws *c, const struct creds_aws_opts *o,
+    struct why *why)
+{
+	int err = aws_container_url(NULL, why);
+
+	return err != 0 ? err : use(c, "the container's role",
+	    token_container, o, why);
+}
+
+/* Where they were looked for, for messages. */
+static int
+set_looked(struct creds_aws *c, const struct creds_aws_opts *o)
+{
+	struct buf b = BUF_INIT;
+	int err;
+
+	if (o->profile == NULL)
+		buf_puts(&b, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in "
+		    "the environment, AWS_WEB_IDENTITY_TOKEN_FILE, ");
+	buf_printf(&b, "profile '%.60s' in ", aws_profile_name(o->profile));
+	aws_profile_paths(&b);
+	buf_puts(&b, ", AWS_CONTAINER_CREDENTIALS_*");
+	buf_cstr(&b);
+	err = buf_err(&b);
+	if (err == 0)
+		c->looked = buf_take(&b, NULL);
 	buf_done(&b);
 	return err;
 }
 
-static const char *
-profile_name(const char *profile)
-{
-	if (profile != NULL)
-		return profile;
-	return env("AWS_PROFILE") != NULL ? env("AWS_PROFILE") : "default";
-}
-
 static int
-profile_load(const char *profile, struct profile *ret, struct why *why)
+find(struct creds_aws *c, const struct creds_aws_opts *o,
+    const struct aws_profile *p, struct why *why)
 {
-	struct buf path = BUF_INIT;
-	struct profile p = { .name = profile_name(profile) };
+	bool named = o->profile != NULL || aws_env("AWS_PROFILE") != NULL;
 	int err;
 
-	file_path("AWS_SHARED_CREDENTIALS_FILE", "credentials", &path);
-	err = profile_file(&p, buf_cstr(&path), why);
-	if (err == 0) {
-		p.is_config = true;
-		buf_reset(&path);
-		file_path("AWS_CONFIG_FILE", "config", &path);
-		err = profile_file(&p, buf_cstr(&path), why);
+	err = check_profile(aws_profile_name(o->profile), p, why);
+	if (err == 0)
+		err = find_profile(c, o, p, true, why);
+	if (err == -ENOENT)
+		err = find_web(c, o, why);
+	if (err == -ENOENT)
+		err = find_profile(c, o, p, false, why);
+	/* A profile that was named and is not there is a mistake. */
+	if (err == -ENOENT && (!named || p->found)) {
+		err = find_container(c, o, why);
+		/* A stand-in for the service, for tests on loopback. */
+		if (err == -ENOENT && !aws_machine_is_disabled() &&
+		    (!o->loopback || aws_machine_is_named()))
+			err = use(c, "the instance's role", token_machine, o,
+			    why);
 	}
-	buf_done(&path);
-	if (err != 0)
-		profile_done(&p);
-	else
-		*ret = p;
+	if (err == -ENOENT)
+		err = why_set(why, -EACCES, "no AWS credentials: looked at "
+		    "%s", c->looked);
 	return err;
-}
-
-static int
-file_fetch(const char *profile, struct aws_creds *ret, struct why *why)
-{
-	struct profile p = { 0 };
-	struct aws_creds c = { 0 };
-	int err;
-
-	err = profile_load(profile, &p, why);
-	if (err != 0)
-		return err == -ENOMEM ? err : why_set(why, -EINVAL,
-		    "the AWS credentials cannot be read");
-	if (p.id != NULL && p.secret != NULL) {
-		c.id = p.id;
-		c.secret = p.secret;
-		c.token = p.token;
-		err = creds_copy(&c, ret);
-	} else if (p.other[0] != '\0') {
-		err = why_set(why, -EINVAL, "the AWS profile '%s' gets its "
-		    "credentials by %s, which is not supported: put "
-		    "aws_access_key_id and aws_secret_access_key there, or "
-		    "set them in the environment", p.name, p.other);
-	} else {
-		err = -ENOENT;
-	}
-	profile_done(&p);
-	return err;
-}
-
-/* --- all of it --- */
-
-/* In the order in which they are asked. */
-static const struct source sources[] = {
-	{ "environment",	env_fetch },
-	{ "files",		file_fetch },
-};
-
-static int
-say_none(const char *profile, struct why *why)
-{
-	struct buf c = BUF_INIT, f = BUF_INIT;
-
-	file_path("AWS_SHARED_CREDENTIALS_FILE", "credentials", &c);
-	file_path("AWS_CONFIG_FILE", "config", &f);
-	why_set(why, -EACCES, "no AWS credentials: looked at %sprofile '%s' "
-	    "in %s and in %s", profile == NULL ? "AWS_ACCESS_KEY_ID and "
-	    "AWS_SECRET_ACCESS_KEY in the environment, then at " : "",
-	    profile_name(profile), buf_cstr(&c), buf_cstr(&f));
-	buf_done(&c);
-	buf_done(&f);
-	return -EACCES;
 }
 
 int
-creds_aws_open(const char *profile, struct creds_aws **ret, struct why *why)
+creds_aws_open(const struct creds_aws_opts *o, struct creds_aws **ret,
+    struct why *why)
 {
-	struct aws_creds got = { 0 };
-	struct creds_aws *c;
-	size_t i;
+	struct aws_profile p = { 0 };
+	struct creds_aws *c = calloc(1, sizeof *c);
 	int err = -ENOENT;
 
-	for (i = 0; i < sizeof sources / sizeof sources[0]; i++) {
-		err = sources[i].fetch(profile, &got, why);
-		if (err != -ENOENT)
-			break;
-	}
-	if (err == -ENOENT)
-		return say_none(profile, why);
-	if (err != 0)
-		return err;
-	c = calloc(1, sizeof *c);
-	if (c != NULL && profile != NULL)
-		c->profile = strdup(profile);
-	if (c == NULL || (profile != NULL && c->profile == NULL)) {
+	if (c == NULL)
+		return -ENOMEM;
+	if (o->profile != NULL && (c->profile = strdup(o->profile)) == NULL) {
 		free(c);
-		aws_creds_done(&got);
 		return -ENOMEM;
 	}
-	lock_init(&c->lock, RANK_STORE, "creds");
-	c->source = &sources[i];
-	c->now = got;
-	c->asked = clock_mono();
-	*ret = c;
-	return 0;
+	c->source = "the environment";
+	c->region = creds_aws_region(o->profile);
+	if (c->region == NULL && o->region != NULL)
+		c->region = strdup(o->region);
+	if (c->region != NULL && c->region[strspn(c->region,
+	    "abcdefghijklmnopqrstuvwxyz0123456789-")] != '\0') {
+		free(c->region);	/* no part of a host's name */
+		c->region = NULL;
+	}
+	if (o->profile == NULL)
+		err = aws_env_creds(&c->now);
+	if (err == -EINVAL)
+		why_set(why, err, "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+		    "or AWS_SESSION_TOKEN has a blank or a control character "
+		    "in it");
+	if (err == -ENOENT) {
+		err = set_looked(c, o);
+		if (err == 0)
+			err = aws_profile_load(aws_profile_name(o->profile),
+			    &p, why);
+		if (err == 0)
+			err = find(c, o, &p, why);
+		aws_profile_done(&p);
+	}
+	if (err != 0)
+		creds_aws_close(c);
+	else
+		*ret = c;
+	return err;
 }
 
 void
@@ -402,95 +415,53 @@ creds_aws_close(struct creds_aws *c)
 {
 	if (c == NULL)
 		return;
-	lock_done(&c->lock);
+	token_cache_close(c->tokens);
+	http_free(c->sts);
+	http_free(c->near);
 	aws_creds_done(&c->now);
 	free(c->profile);
+	free(c->region);
+	free(c->sts_url);
+	free(c->looked);
 	free(c);
 }
 
-/* Fetches anew; one thread at a time does, without the lock. */
-static void
-renew(struct creds_aws *c)
+const char *
+creds_aws_source(const struct creds_aws *c)
 {
-	struct aws_creds got = { 0 }, old;
-	struct why why = { "" };
-	int err;
-
-	err = c->source->fetch(c->profile, &got, &why);
-	if (err != 0) {
-		log_warn("credentials not renewed", "source=%s why=%s",
-		    c->source->name, LOG_Q(why_text(&why, err)));
-		return;
-	}
-	lock_take(&c->lock);
-	old = c->now;
-	c->now = got;
-	lock_drop(&c->lock);
-	aws_creds_done(&old);
-}
-
-/* With the lock held: is it this thread's turn to ask the source? */
-static bool
-may_ask(struct creds_aws *c)
-{
-	int64_t t = clock_mono();
-
-	if (t - c->asked < ASK_AGAIN)
-		return false;
-	c->asked = t;
-	return true;
+	return c->source;
 }
 
 int
-creds_aws_get(struct creds_aws *c, struct aws_creds *ret)
+creds_aws_get(struct creds_aws *c, const struct token_call *call,
+    struct aws_creds *ret, struct why *why)
 {
-	bool ask;
+	char *text = NULL;
 	int err;
 
-	lock_take(&c->lock);
-	ask = c->now.expires != 0 &&
-	    clock_real() > c->now.expires - RENEW_EARLY && may_ask(c);
-	lock_drop(&c->lock);
-	if (ask)
-		renew(c);
-	lock_take(&c->lock);
-	err = creds_copy(&c->now, ret);
-	lock_drop(&c->lock);
+	if (c->tokens == NULL)
+		return aws_creds_take(c->now.id, c->now.secret, c->now.token,
+		    ret);
+	err = token_get(c->tokens, call, &text, why);
+	if (err == 0)
+		err = out_of_text(text, ret);
+	token_text_free(text);
 	return err;
 }
 
-bool
-creds_aws_refused(struct creds_aws *c, const char *id)
+int
+creds_aws_refused(struct creds_aws *c, const struct aws_creds *creds,
+    const struct token_call *call, struct why *why)
 {
-	bool ask, other;
+	struct aws_fetched f = { .creds = *creds };
+	struct token t = TOKEN_INIT;
+	int err;
 
-	lock_take(&c->lock);
-	ask = strcmp(c->now.id, id) == 0 && may_ask(c);
-	lock_drop(&c->lock);
-	if (ask)
-		renew(c);
-	lock_take(&c->lock);
-	other = strcmp(c->now.id, id) != 0;
-	lock_drop(&c->lock);
-	return other;
-}
-
-char *
-creds_aws_region(const char *profile)
-{
-	struct profile p = { 0 };
-	char *region = NULL;
-
-	if (profile == NULL && env("AWS_REGION") != NULL)
-		return strdup(env("AWS_REGION"));
-	if (profile == NULL && env("AWS_DEFAULT_REGION") != NULL)
-		return strdup(env("AWS_DEFAULT_REGION"));
-	if (profile_load(profile, &p, NULL) == 0) {
-		region = p.region;
-		p.region = NULL;
-		profile_done(&p);
-	}
-	if (region == NULL && env("AWS_REGION") != NULL)
-		region = strdup(env("AWS_REGION"));
-	return region;
+	if (c->tokens == NULL)
+		return -EACCES;
+	err = into_token(&f, &t);
+	if (err == 0)
+		err = token_refused(c->tokens, t.text, call, why);
+	token_done(&t);
+	return err;
 }

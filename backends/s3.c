@@ -388,10 +388,15 @@ find_server(struct s3 *s, const struct url *u, struct why *why)
 static int
 find_creds(struct s3 *s, const char *profile, struct why *why)
 {
+	struct creds_aws_opts o = { .profile = profile, .loopback =
+	    s->loopback, .region = s->aws ? s->region : NULL,
+	    .ca = getenv("AWS_CA_BUNDLE") };
 	struct why said = { "" };
 	int err;
 
-	err = creds_aws_open(profile, &s->creds, &said);
+	if (o.ca != NULL && o.ca[0] == '\0')
+		o.ca = NULL;
+	err = creds_aws_open(&o, &s->creds, &said);
 	if (err == -EACCES && s->loopback && profile == NULL)
 		return 0;	/* unsigned requests */
 	if (err != 0)

@@ -260,8 +260,10 @@ static bool
 is_stale(const struct s3_error *e)
 {
 	return strcmp(e->code, "ExpiredToken") == 0 ||
+	    strcmp(e->code, "ExpiredTokenException") == 0 ||
 	    strcmp(e->code, "InvalidAccessKeyId") == 0 ||
 	    strcmp(e->code, "InvalidToken") == 0 ||
+	    strcmp(e->code, "InvalidTokenId") == 0 ||
 	    strcmp(e->code, "TokenRefreshRequired") == 0;
 }
 
@@ -272,12 +274,49 @@ is_success(const struct s3_req *r)
 	    !(r->late_error && s3_error_is(&r->resp.body));
 }
 
+/* Nothing was sent: there is nobody to send it as. */
+static enum store_rc
+no_creds(struct s3 *s, struct store_call *c, int err)
+{
+	if (err == -ECANCELED)
+		return STORE_CANCELLED;
+	if (err == -ENOMEM)
+		return STORE_NOMEM;
+	why_prefix(call_why(c), err, "bucket '%s': no credentials by %s",
+	    s->bucket, creds_aws_source(s->creds));
+	return err == -EHOSTUNREACH ? STORE_UNREACHABLE : STORE_DENIED;
+}
+
+/* The answer is an error: OK where the request may be made again, with other
+ * credentials: refused ones did nothing. */
+static enum store_rc
+refused(struct s3 *s, struct store_call *c, struct s3_req *r,
+    const struct aws_creds *creds, bool first)
+{
+	struct token_call t = { .deadline = c != NULL ? c->deadline : 0,
+	    .cancel = c != NULL ? c->cancel : NULL };
+	int err = -EACCES;
+
+	s3_error_parse(&r->resp.body, &r->error);
+	if (first && s->creds != NULL && is_stale(&r->error))
+		err = creds_aws_refused(s->creds, creds, &t, call_why(c));
+	if (err == 0)
+		return STORE_OK;
+	if (err == -EACCES || err == -EINVAL)
+		return s3_error_rc(s, r, creds->id != NULL ? creds->id : "",
+		    call_why(c));
+	return no_creds(s, c, err);
+}
+
 enum store_rc
 s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
 {
+	struct token_call t = { .deadline = c != NULL ? c->deadline : 0,
+	    .cancel = c != NULL ? c->cancel : NULL };
 	struct aws_creds creds = { 0 };
 	char payload[SHA256_HEX];
-	unsigned nheaders, i;
+	bool first = true, again;
+	unsigned nheaders;
 	enum store_rc rc;
 	int err;
 
@@ -288,27 +327,23 @@ s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
 	if (err != 0)
 		return source_failed(c, err);
 	nheaders = r->headers.n;
-	/* Refused credentials did nothing, so with others it may go again. */
-	for (i = 0; i < 2; i++) {
-		if (s->creds != NULL && creds_aws_get(s->creds, &creds) != 0)
-			return STORE_NOMEM;
+	do {
+		err = s->creds == NULL ? 0 : creds_aws_get(s->creds, &t,
+		    &creds, call_why(c));
+		if (err != 0)
+			return no_creds(s, c, err);
 		http_headers_cut(&r->headers, nheaders);
 		rc = send_once(s, c, r, &creds, payload);
-		if (rc == STORE_OK && is_success(r))
+		again = false;
+		if (rc == STORE_OK && is_success(r)) {
 			atomic_store(&s->proven, true);
-		if (rc != STORE_OK || is_success(r))
-			break;
-		s3_error_parse(&r->resp.body, &r->error);
-		if (i == 0 && s->creds != NULL && is_stale(&r->error) &&
-		    creds_aws_refused(s->creds, creds.id)) {
-			aws_creds_done(&creds);
-			continue;
+		} else if (rc == STORE_OK) {
+			rc = refused(s, c, r, &creds, first);
+			again = rc == STORE_OK;
 		}
-		rc = s3_error_rc(s, r, creds.id != NULL ? creds.id : "",
-		    call_why(c));
-		break;
-	}
-	aws_creds_done(&creds);
+		first = false;
+		aws_creds_done(&creds);
+	} while (again);
 	return rc;
 }
 

@@ -173,7 +173,8 @@ token_job(void *arg)
 	/* Without any, the caller's call fails, and says so itself. */
 	if (err != 0 && have && !atomic_load(&t->closing))
 		log_warn("token not renewed, the old one is used on",
-		    "source=%s why=%s", t->name, LOG_Q(why_text(&why, err)));
+		    "source=%s why=%s", LOG_Q(t->name),
+		    LOG_Q(why_text(&why, err)));
 	token_done(&got);
 }
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "cache/small.h"
+#include "fs/io.h"
 #include "fs/stores.h"
 #include "meta/journal.h"
 
@@ -82,7 +83,7 @@ extents_of(struct sqc *c, uint64_t ino, uint64_t size, uint64_t off,
 }
 
 static struct extents *
-held_copy(const struct extents *h)
+extents_copy(const struct extents *h)
 {
 	struct gather g = { .fixed = BUF_INIT };
 	struct extents *x = NULL;
@@ -113,7 +114,7 @@ content_extents(struct fs *f, struct vnode *v, uint64_t off, uint64_t len,
 
 	lock_take(&v->lock);
 	if (v->held != NULL)
-		x = held_copy(v->held);
+		x = extents_copy(v->held);
 	lock_drop(&v->lock);
 	if (x != NULL) {
 		*ret = x;
@@ -183,12 +184,12 @@ content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 	struct store *store = NULL;
 	struct why why = { "" };
 	struct store_call call = { .why = &why, .tag = tag,
-	    .deadline = clock_mono() + f->opt.io_timeout };
+	    .deadline = io_until(f), .cancel = &f->stopping };
 	enum store_rc rc;
 	int err;
 
-	if (!f->opt.offline_wait && stores_is_down(f, e->store))
-		return -EIO;
+	if (stores_is_down(f, e->store))
+		return -EHOSTUNREACH;
 	err = stores_get(f, e->store, &store, &why);
 	if (err != 0) {
 		log_warn("store cannot be used", "store=%u why=%s", e->store,
@@ -211,7 +212,7 @@ content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 	case STORE_NOMEM:
 		return -ENOMEM;
 	default:
-		return -EIO;
+		return stores_is_down(f, e->store) ? -EHOSTUNREACH : -EIO;
 	}
 }
 
@@ -228,32 +229,53 @@ small_sink(void *arg, const void *p, size_t n)
 	return buf_err(s->out);
 }
 
-static int
-fetch_small(struct fs *f, struct vnode *v, const struct extent *e)
-{
-	struct small_sink s = { .out = &v->bytes, .max = e->len };
-	struct small_put put = { .id = { v->ino, e->object, e->ooff, e->len } };
-	int err;
+/* A small file's bytes on their way; all zero to begin with. */
+struct small_fetch {
+	struct extents	*x;		/* the one extent; NULL: none yet */
+	struct small_id	 id;
+	struct buf	 bytes;
+	bool		 have;
+};
 
-	err = content_fetch(f, e, e->ooff, e->len, "small", small_sink, &s);
-	if (err != 0)
-		return err;
-	if (v->bytes.len != e->len || (e->crc >= 0 && crc32c(0, v->bytes.p,
-	    v->bytes.len) != (uint32_t)e->crc)) {
-		log_error("a store's bytes are not what was stored",
-		    "ino=%llu object=%llx len=%zu", (unsigned long long)v->ino,
-		    (unsigned long long)e->object, v->bytes.len);
-		return -EIO;
-	}
-	counter_add(fill_bytes, (int64_t)e->len);
-	put.p = v->bytes.p;
-	if (cache_room(f->cache, e->len, false) == 0)
-		(void)small_put(f->cache, &put, 1);
-	return 0;
+static void
+small_fetch_done(struct small_fetch *s)
+{
+	free(s->x);
+	buf_done(&s->bytes);
+	*s = (struct small_fetch){ .x = NULL };
 }
 
 static int
-small_from_extents(struct fs *f, struct vnode *v, const struct extents *x)
+fetch_small(struct fs *f, struct small_fetch *s)
+{
+	const struct extent *e = &s->x->v[0];
+	struct small_sink sink = { .out = &s->bytes, .max = e->len };
+	struct small_put put = { .id = s->id };
+	int err;
+
+	err = content_fetch(f, e, e->ooff, e->len, "small", small_sink, &sink);
+	if (err != 0)
+		return err;
+	if (s->bytes.len != e->len || (e->crc >= 0 && crc32c(0, s->bytes.p,
+	    s->bytes.len) != (uint32_t)e->crc)) {
+		log_error("a store's bytes are not what was stored",
+		    "ino=%llu object=%llx len=%zu",
+		    (unsigned long long)s->id.ino,
+		    (unsigned long long)e->object, s->bytes.len);
+		return -EIO;
+	}
+	counter_add(fill_bytes, (int64_t)e->len);
+	put.p = s->bytes.p;
+	if (cache_room(f->cache, e->len, false) == 0)
+		(void)small_put(f->cache, &put, 1);
+	s->have = true;
+	return 0;
+}
+
+/* From small.db or what was fetched; -ENODATA: *s says what is to be. */
+static int
+small_from_extents(struct fs *f, struct vnode *v, const struct extents *x,
+    struct small_fetch *s)
 {
 	const struct extent *e = &x->v[0];
 	struct small_id id;
@@ -267,11 +289,21 @@ small_from_extents(struct fs *f, struct vnode *v, const struct extents *x)
 		counter_add(cache_hits, 1);
 		return err;
 	}
-	return fetch_small(f, v, e);
+	if (s->have && memcmp(&id, &s->id, sizeof id) == 0) {
+		buf_done(&v->bytes);
+		v->bytes = s->bytes;
+		s->bytes = (struct buf)BUF_INIT;
+		return 0;
+	}
+	small_fetch_done(s);
+	s->id = id;
+	s->x = extents_copy(x);
+	return s->x != NULL ? -ENODATA : -ENOMEM;
 }
 
-int
-content_small(struct fs *f, struct vnode *v)
+/* content_small with what is here; -ENODATA as small_from_extents. */
+static int
+small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
 {
 	struct extents *x = NULL;
 	struct sqc *c = NULL;
@@ -300,7 +332,7 @@ content_small(struct fs *f, struct vnode *v)
 	sq_read_end(c);
 	if (err == 0 && (x != NULL || v->held != NULL) && v->bytes.len == 0 &&
 	    (x != NULL ? x : v->held)->n > 0)
-		err = small_from_extents(f, v, x != NULL ? x : v->held);
+		err = small_from_extents(f, v, x != NULL ? x : v->held, s);
 	if (err == 0)
 		err = fit(&v->bytes, a.size);
 	if (err == 0) {
@@ -310,6 +342,43 @@ content_small(struct fs *f, struct vnode *v)
 		lock_drop(&v->lock);
 	}
 	free(x);
+	return err;
+}
+
+int
+content_small(struct fs *f, struct vnode *v)
+{
+	struct small_fetch s = { .x = NULL };
+	int err;
+
+	err = small_local(f, v, &s);
+	if (err == -ENODATA)
+		err = fetch_small(f, &s);
+	if (err == 0 && s.have)
+		err = small_local(f, v, &s);
+	small_fetch_done(&s);
+	return err == -ENODATA ? -EIO : err;
+}
+
+int
+content_small_enter(struct fs *f, struct vnode *v)
+{
+	struct small_fetch s = { .x = NULL };
+	int err;
+
+	for (;;) {
+		vnode_enter(v);
+		err = v->b != NULL ? -EFBIG : small_local(f, v, &s);
+		if (err != -ENODATA)
+			break;
+		vnode_leave(v);
+		err = fetch_small(f, &s);
+		if (err == 0)
+			continue;
+		vnode_enter(v);
+		break;
+	}
+	small_fetch_done(&s);
 	return err;
 }
 

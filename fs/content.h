@@ -30,9 +30,16 @@ int	content_extents(struct fs *f, struct vnode *v, uint64_t off,
  * unstored row, small.db, or a store.  -EFBIG: it is not small (or in more
  * pieces than one): a backing file is the way.  -EIO, -EHOSTUNREACH. */
 int	content_small(struct fs *f, struct vnode *v);
+/* Enters the gate, and the same; but while a store is asked the gate is left,
+ * so that who wants the file for something else need not wait for it.  The
+ * gate is held on return, whatever that is.  -EFBIG also where there is a
+ * backing file already. */
+int	content_small_enter(struct fs *f, struct vnode *v);
 
 /* One read of [off, off+len) of an extent's object from its store, with the
- * version pinned (B5), the daemon's deadline, and health reported. */
+ * version pinned (B5), the caller's deadline or io_timeout, and health
+ * reported.  -EHOSTUNREACH: the store is away, at once where that is known;
+ * -ESTALE, -EACCES, -ENOMEM, -EIO. */
 int	content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 	    uint64_t len, const char *tag, store_sink *sink, void *arg);
 

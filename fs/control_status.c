@@ -88,12 +88,13 @@ set_log(struct ctl *c)
 	meta_session_get(c->f->meta, &session);
 	return json_object_update_new(c->result, json_pack(
 	    "{s:{s:s, s:I, s:I, s:s}, s:{s:I, s:s}, "
-	    "s:{s:I, s:I, s:I, s:s}}",
+	    "s:{s:I, s:I, s:I, s:I, s:s}}",
 	    "log", "state", s.state, "lsn", I(s.lsn), "last_landed_age",
 	    I(age(s.last_landed)), "why", s.why,
 	    "session", "number", I(session.number), "host", session.host,
-	    "pending", "ops", I(s.pending_ops), "bytes", I(s.pending_bytes),
-	    "oldest_age", I(age(s.oldest)), "why", s.why));
+	    "pending", "ops", I(s.pending_ops), "files", I(s.pending_files),
+	    "bytes", I(s.pending_bytes), "oldest_age", I(age(s.oldest)),
+	    "why", s.why));
 }
 
 static int

@@ -13,10 +13,11 @@
 #include "cache/small.h"
 #include "fs/content.h"
 #include "fs/pins.h"
-#include "fs/stores.h"
 
 #define TABLE_SIZE	1024	/* a power of two */
 #define RUN_CHUNKS	8	/* chunks of one GET */
+#define LANES		16	/* stores, by id; two may share one */
+#define LANE_RUNS	16	/* of a store at once; fs->io has more threads */
 #define QUEUED_MAX	512	/* chunks on their way, all files */
 #define UNKEPT_MAX	16	/* chunks held for want of room */
 #define WINDOW_MIN	(2u << 20)
@@ -40,6 +41,13 @@ struct fetch {
 	int		 err;
 };
 
+/* A store that says nothing keeps those who ask it; the others' bytes must not
+ * wait behind them. */
+struct lane {
+	unsigned	 active;	/* runs */
+	struct run	*head;		/* those that wait, by prio */
+};
+
 struct fill {
 	struct lock	 lock;
 	struct cond	 cond;		/* some fetch moved on */
@@ -49,9 +57,12 @@ struct fill {
 	unsigned	 unkept_next;
 	void		*spare[SPARE_MAX]; /* buffers: new ones cost faults */
 	unsigned	 nspare;
+	struct lane	 lanes[LANES];
 };
 
 struct run {
+	struct run	*next;		/* in its lane */
+	enum work_prio	 prio;
 	struct fs	*f;
 	struct vnode	*v;		/* a reference */
 	struct bfile	*b;		/* a reference */
@@ -329,29 +340,96 @@ run_free(struct run *r)
 	free(r);
 }
 
+/* What is not finished yet ends with err. */
+static void
+run_end(struct run *r, int err)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		if (r->x[i] != NULL)
+			finish(r->f->fill, r->x[i], err, false);
+	run_free(r);
+}
+
+static void	run_job(void *arg);
+
+static struct lane *
+lane_of(struct fill *fl, uint32_t store)
+{
+	return &fl->lanes[store % LANES];
+}
+
+/* False: it waits in the lane, and whoever leaves that starts it. */
+static bool
+lane_enter(struct fill *fl, uint32_t store, struct run *r)
+{
+	struct lane *l = lane_of(fl, store);
+	struct run **at = &l->head;
+	bool in;
+
+	lock_take(&fl->lock);
+	in = l->active < LANE_RUNS;
+	if (in) {
+		l->active++;
+	} else {
+		while (*at != NULL && (*at)->prio <= r->prio)
+			at = &(*at)->next;
+		r->next = *at;
+		*at = r;
+	}
+	lock_drop(&fl->lock);
+	return in;
+}
+
+static void
+lane_leave(struct fs *f, uint32_t store)
+{
+	struct fill *fl = f->fill;
+	struct lane *l = lane_of(fl, store);
+	struct run *r;
+
+	lock_take(&fl->lock);
+	l->active--;
+	while ((r = l->head) != NULL) {
+		l->head = r->next;
+		lock_drop(&fl->lock);
+		if (workers_submit(f->io, r->prio, run_job, r) == 0)
+			return;
+		run_end(r, -ENOMEM);
+		lock_take(&fl->lock);
+	}
+	lock_drop(&fl->lock);
+}
+
 static void
 run_job(void *arg)
 {
 	struct run *r = arg;
+	struct fs *f = r->f;
 	struct extents *x = NULL;
 	uint64_t from = r->chunk * CACHE_CHUNK, to = from;
+	uint32_t store = 0;
 	unsigned i;
 	int err;
 
 	for (i = 0; i < r->n; i++)
 		to += r->x[i]->len;
-	err = atomic_load(&r->f->stopping) ? -ESHUTDOWN :
-	    content_extents(r->f, r->v, from, to - from, &x);
+	err = atomic_load(&f->stopping) ? -ESHUTDOWN :
+	    content_extents(f, r->v, from, to - from, &x);
+	if (err == 0 && x->n > 0) {
+		store = x->v[0].store;
+		if (!lane_enter(f->fill, store, r)) {
+			free(x);
+			return;
+		}
+	}
 	if (err == 0)
 		err = run_range(r, x, from + r->begin, to);
 	if (err == 0 && r->begin > 0)
 		err = run_range(r, x, from, from + r->begin);
-	for (i = 0; i < r->n; i++)
-		if (r->x[i] != NULL)
-			finish(r->f->fill, r->x[i], err != 0 ? err : -EIO,
-			    false);
+	run_end(r, err != 0 ? err : -EIO);
+	if (store != 0)
+		lane_leave(f, store);
 	free(x);
-	run_free(r);
 }
 
 /* --- starting runs --- */
@@ -419,7 +497,7 @@ start(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
     uint64_t first, uint64_t last, uint32_t begin, enum work_prio prio)
 {
 	/* what a reader waits for is always begun */
-	unsigned i, max = prio == WORK_URGENT ? UINT_MAX : QUEUED_MAX;
+	unsigned max = prio == WORK_URGENT ? UINT_MAX : QUEUED_MAX;
 	struct run *r;
 
 	while (first <= last) {
@@ -430,11 +508,10 @@ start(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
 			continue;
 		if (r->n == 1)
 			r->begin = begin;
+		r->prio = prio;
 		if (workers_submit(f->io, prio, run_job, r) == 0)
 			continue;
-		for (i = 0; i < r->n; i++)
-			finish(f->fill, r->x[i], -ENOMEM, false);
-		run_free(r);
+		run_end(r, -ENOMEM);
 		return;
 	}
 }
@@ -558,7 +635,7 @@ wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 		int64_t now = clock_mono();
 
 		if (now >= deadline)
-			r = -EIO;
+			r = -EHOSTUNREACH;
 		else if (io_interrupted != NULL &&
 		    io_interrupted(io_interrupted_arg))
 			r = -EINTR;
@@ -604,7 +681,7 @@ again:
 		if (bfile_has(b, off, n) == 1)
 			continue;
 		if (clock_mono() >= deadline)
-			return -EIO;
+			return -EHOSTUNREACH;
 		start(f, h->v, b, size, chunk, chunk, begin, WORK_URGENT);
 		counter_add(fill_waits, 1);
 	}
@@ -637,8 +714,7 @@ fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
 		start(f, h->v, b, size, off / CACHE_CHUNK, off / CACHE_CHUNK,
 		    0, WORK_URGENT);
 	read_ahead(f, h, b, size, off, n);
-	if (wait_fetch(f, b, off, n, clock_mono() + f->opt.io_timeout,
-	    &x) != 1)
+	if (wait_fetch(f, b, off, n, io_until(f), &x) != 1)
 		goto out;
 	*ret = (struct fill_ref){ .x = x, .n = n,
 	    .p = x->buf + off % CACHE_CHUNK };
@@ -658,33 +734,12 @@ fill_unref(struct fs *f, struct fill_ref *r)
 	lock_drop(&f->fill->lock);
 }
 
-/* offline=wait: until the file's stores are up, or interrupted. */
-static int
-wait_online(struct fs *f, struct handle *h)
-{
-	struct extents *x = NULL;
-	unsigned i;
-	int err;
-
-	err = content_extents(f, h->v, 0, UINT64_MAX >> 1, &x);
-	for (i = 0; err == 0 && i < x->n; i++)
-		while (stores_is_down(f, x->v[i].store) && err == 0) {
-			err = stores_wait_up(f, x->v[i].store,
-			    clock_mono() + SLICE);
-			if (err == -ETIMEDOUT)
-				err = io_interrupted != NULL &&
-				    io_interrupted(io_interrupted_arg) ?
-				    -EINTR : 0;
-		}
-	free(x);
-	return err;
-}
-
 ssize_t
 fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
     uint64_t off)
 {
 	uint64_t size = content_size(h->v);
+	int64_t deadline = io_until(f);
 	size_t done = 0;
 	ssize_t r = 0;
 
@@ -699,12 +754,7 @@ fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
 		if (take > n - done)
 			take = n - done;
 		r = read_piece(f, h, b, size, (char *)buf + done, take, at,
-		    clock_mono() + 2 * f->opt.io_timeout);
-		if (r == -EIO && f->opt.offline_wait) {
-			r = wait_online(f, h);
-			if (r == 0)
-				continue;
-		}
+		    deadline);
 		if (r <= 0)
 			break;
 		done += (size_t)r;
@@ -764,8 +814,7 @@ fill_whole(struct whole *w, bool verify)
 	struct fs *f = w->f;
 	int err, tries;
 
-	vnode_enter(w->v);
-	err = w->v->b != NULL ? -EFBIG : content_small(f, w->v);
+	err = content_small_enter(f, w->v);
 	if (err == -EFBIG) {
 		err = 0;
 		if (w->v->b == NULL) {

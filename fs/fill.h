@@ -26,7 +26,8 @@ struct fill;
 int	fill_new(struct fill **ret);
 void	fill_free(struct fill *fl);		/* fs->io is gone before */
 
-/* Reads what bfile_has said is not (all) here. Bytes or -errno. */
+/* Reads what bfile_has said is not (all) here, within io_until.  Bytes or
+ * -errno; -EHOSTUNREACH as io_read. */
 ssize_t	fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf,
 	    size_t n, uint64_t off);
 /* A read of [off, off+n) was answered from the cache: keeps the read-ahead of

@@ -20,8 +20,12 @@
  * keep what it knows for long. */
 #define KERNEL_TIMEOUT	(24 * 3600.0)
 
+/* Threads of the session, at most. */
+#define FRONT_THREADS	64
+
 struct fuse_front {
 	struct fs		*fs;
+	struct front_reads	*reads;
 	struct fuse_session	*se;
 	struct fuse_dev		 dev;
 	pthread_t		 notifier;
@@ -91,6 +95,12 @@ void	op_lseek(fuse_req_t, fuse_ino_t, off_t, int, struct fuse_file_info *);
 void	op_copy_file_range(fuse_req_t, fuse_ino_t, off_t,
 	    struct fuse_file_info *, fuse_ino_t, off_t,
 	    struct fuse_file_info *, size_t, int);
+
+/* fuse_read.c: what is not here, or not known to be.  Answers req. */
+void	front_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
+int	front_reads_start(struct fuse_front *fr);
+/* No request is being handled.  Those that wait end. */
+void	front_reads_stop(struct fuse_front *fr);
 
 /* fuse_xattr.c */
 void	op_setxattr(fuse_req_t, fuse_ino_t, const char *, const char *,

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "base/counters.h"
-#include "fs/fill.h"
 #include "fs/tree.h"
 #include "fs/vnode.h"
 
@@ -78,12 +77,6 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 
 /* --- reading --- */
 
-static bool
-interrupted(void *arg)
-{
-	return fuse_req_interrupted(arg) != 0;
-}
-
 static void
 reply_local(fuse_req_t req, struct bfile *b, size_t n, off_t off)
 {
@@ -95,21 +88,6 @@ reply_local(fuse_req_t req, struct bfile *b, size_t n, off_t off)
 	fuse_reply_data(req, &v, FUSE_BUF_SPLICE_MOVE);
 }
 
-static void
-reply_copy(fuse_req_t req, struct handle *h, size_t size, off_t off)
-{
-	struct fs *f = req_fs(req);
-	void *p = size <= CACHE_CHUNK ? fill_buf_take(f) : NULL;
-	ssize_t r = p == NULL ? -ENOMEM :
-	    io_read(f, h, p, size, (uint64_t)off);
-
-	if (r < 0)
-		fuse_reply_err(req, (int)-r);
-	else
-		fuse_reply_buf(req, p, (size_t)r);
-	fill_buf_give(f, p);
-}
-
 void
 op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
     struct fuse_file_info *fi)
@@ -117,7 +95,6 @@ op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	struct fs *f = req_fs(req);
 	struct handle *h = handle_of(fi);
 	struct bfile *b;
-	struct fill_ref ref;
 	size_t n;
 
 	counter_add(fuse_requests, 1);
@@ -126,14 +103,7 @@ op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 		bfile_put(b);
 		return;
 	}
-	io_interrupted = interrupted;
-	io_interrupted_arg = req;
-	if (fill_ref(f, h, (uint64_t)off, size, &ref)) {
-		fuse_reply_buf(req, ref.p, ref.n);
-		fill_unref(f, &ref);
-	} else
-		reply_copy(req, h, size, off);
-	io_interrupted = NULL;
+	front_read(req, h, size, off);
 }
 
 /* --- writing --- */

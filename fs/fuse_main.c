@@ -20,7 +20,6 @@
 #include "base/log.h"
 #include "fs/fuse_main.h"
 
-#define MAX_THREADS	32
 #define IDLE_THREADS	8
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
@@ -167,8 +166,9 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	 * agreed on in fuse_dev.c. */
 	conn->want = conn->capable & want;
 	conn->max_write = REQUEST_MAX;
-	conn->max_background = 64;
-	conn->congestion_threshold = 48;
+	/* Reads that wait for a store must not keep others from being asked. */
+	conn->max_background = 4096;
+	conn->congestion_threshold = 3072;
 }
 
 static const struct fuse_lowlevel_ops ops = {
@@ -242,7 +242,7 @@ serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 	if (cfg == NULL)
 		return -ENOMEM;
 	fuse_loop_cfg_set_clone_fd(cfg, 0);
-	fuse_loop_cfg_set_max_threads(cfg, MAX_THREADS);
+	fuse_loop_cfg_set_max_threads(cfg, FRONT_THREADS);
 	fuse_loop_cfg_set_idle_threads(cfg, IDLE_THREADS);
 	err = -pthread_create(&thread, NULL, announce, &ready);
 	if (err == 0) {
@@ -337,7 +337,10 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	if (err == 0)
 		err = -pthread_create(&fr->notifier, NULL, notifier, fr);
 	if (err == 0) {
-		err = serve(fr, o, ready_fd);
+		err = front_reads_start(fr);
+		if (err == 0)
+			err = serve(fr, o, ready_fd);
+		front_reads_stop(fr);
 		stop_notifier(fr);
 	}
 	f->front = NULL;

@@ -153,7 +153,8 @@ home_parse(const struct buf *b, const char *url, struct home_id *ret,
 	    name_check(name, NULL) != 0 || !uuid_is_ok(uuid) ||
 	    strlen(url_text) >= sizeof(id.url)) {
 		err = why_set(why, -EBADMSG, "%s: %s is damaged, or not of a"
-		    " gnsfs namespace", url, HOME_KEY);
+		    " gnsfs namespace; restore it from the bucket's versions"
+		    " or from a backup", url, HOME_KEY);
 		goto out;
 	}
 	if (format > (int)HOME_FORMAT || feature > (int)FEATURE_LEVEL) {
@@ -175,6 +176,16 @@ home_parse(const struct buf *b, const char *url, struct home_id *ret,
 out:
 	json_decref(j);
 	return err;
+}
+
+int
+home_damaged(const struct store *s, const char *key, const char *found,
+    struct why *why)
+{
+	return why_set(why, -EBADMSG, "%s: %s is %s%s%s; restore it from the"
+	    " bucket's versions or from a backup", s->url, key, found != NULL ?
+	    "damaged (" : "missing", found != NULL ? found : "",
+	    found != NULL ? ")" : "");
 }
 
 int
@@ -518,8 +529,8 @@ manifest_read(struct store *s, struct store_call *c, struct manifest *ret,
 	if (rc == STORE_OK) {
 		err = manifest_parse(&b, &m);
 		if (err != 0)
-			why_set(why, err, "%s: %s is damaged", s->url,
-			    MANIFEST_KEY);
+			(void)home_damaged(s, MANIFEST_KEY, "no list of"
+			    " snapshots", why);
 		m.version = info.version;
 	} else if (rc == STORE_ABSENT && own.text[0] != '\0') {
 		/* not the object: what holds it */

@@ -37,6 +37,11 @@ int	home_format(const char *url, const char *name, struct home_id *ret,
  * -EPROTONOSUPPORT: newer format. */
 int	home_read(struct store *s, struct store_call *c, struct home_id *ret,
 	    struct why *why);
+/* Says that the home's object of this key is not what was put there: what the
+ * reader of it found, or NULL for one that is missing; and the way out.
+ * -EBADMSG. */
+int	home_damaged(const struct store *s, const char *key, const char *found,
+	    struct why *why);
 /* The first segment's stored bytes, appended to out, and its hash: a function
  * of gnsfs.json, so that whoever finds slot 1 empty may put it. */
 int	home_first_segment(const struct home_id *id, struct buf *out,

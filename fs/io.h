@@ -41,7 +41,9 @@ ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
  * -EAGAIN: use io_read. */
 int	io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	    struct bfile **ret, size_t *retn);
-/* Reads into buf; deadline and offline per mount options. */
+/* Reads into buf, within io_until.  -EHOSTUNREACH: a store that it needs is
+ * away, known at once or found out in that time (EIO to the caller, or, with
+ * offline=wait, to be tried again when stores_returns has changed). */
 ssize_t	io_read(struct fs *f, struct handle *h, void *buf, size_t n,
 	    uint64_t off);
 int	io_truncate(struct fs *f, uint64_t ino, uint64_t size);
@@ -62,6 +64,10 @@ void	io_times_set(struct fs *f, uint64_t ino, int64_t mtime);
  * thread by whoever knows how the caller is interrupted (fuse_io.c). */
 extern _Thread_local bool (*io_interrupted)(void *arg);
 extern _Thread_local void *io_interrupted_arg;
+/* When this thread's request is to be answered (clock_mono); 0: io_timeout
+ * from now.  It counts from the request's arrival. */
+extern _Thread_local int64_t io_deadline;
+int64_t	io_until(const struct fs *f);
 
 /* --- whole files, for pins, warm, explain, sync --- */
 /* Everything of ino on this host: 0, or -errno (-ENOSPC, -EHOSTUNREACH...).

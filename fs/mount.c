@@ -41,7 +41,7 @@
 
 #define START_TIME	(9 * NSEC_PER_SEC)	/* the manual says 10 s */
 #define HOME_TIME	(4 * NSEC_PER_SEC)	/* of them, to reach the home */
-#define IO_THREADS	16
+#define IO_THREADS	40	/* see LANE_RUNS in fill.c */
 
 /* --- write state --- */
 

@@ -333,6 +333,19 @@ run_one(void *arg, const char *path, const struct attr *a)
 }
 
 int
+pin_text_check(const struct pin_text *t, struct fs *f, struct why *why)
+{
+	struct sqc *q = NULL;
+	int rc;
+
+	rc = sq_read(meta_sq(f->meta), &q);
+	for (unsigned i = 0; rc == 0 && i < t->nsel; i++)
+		rc = selector_check(t->sel[i], q, why);
+	sq_read_end(q);
+	return rc;
+}
+
+int
 pin_text_run(const struct pin_text *t, struct fs *f, bool must_exist,
     struct pin_list *ret, struct why *why)
 {

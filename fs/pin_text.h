@@ -46,6 +46,9 @@ void	pin_list_done(struct pin_list *l);
 int	pin_list_add(struct pin_list *l, uint64_t ino, uint64_t size);
 /* Sorts, and drops what is there twice. */
 void	pin_list_sort(struct pin_list *l);
+/* What it names by path is there: 0, -ENOENT with why. */
+int	pin_text_check(const struct pin_text *t, struct fs *f,
+	    struct why *why);
 /* All files that match now, sorted.  must_exist: a path that does not is
  * -ENOENT with why; else it holds nothing. */
 int	pin_text_run(const struct pin_text *t, struct fs *f, bool must_exist,

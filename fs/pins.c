@@ -82,6 +82,7 @@ make_pin(struct pins *p, const struct pin_request *r, struct pin_copy *ret,
 {
 	struct pin_rows rows = { NULL, 0 };
 	struct pin_copy row = { 0 }, *old = NULL;
+	struct pin_text t;
 	int rc;
 
 	rc = pin_rows_read(p->f, &rows);
@@ -90,6 +91,13 @@ make_pin(struct pins *p, const struct pin_request *r, struct pin_copy *ret,
 		    r->selectors[0]);
 	if (rc == 0)
 		rc = row_of_request(p, r, old, &row, why);
+	/* before there is a record of it */
+	if (rc == 0)
+		rc = pin_text_parse(row.selectors, &t, why);
+	if (rc == 0) {
+		rc = pin_text_check(&t, p->f, why);
+		pin_text_done(&t);
+	}
 	if (rc == 0)
 		rc = pin_row_put(p->f, &row, why);
 	if (rc == 0) {

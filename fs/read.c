@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "fs/content.h"
 #include "fs/fill.h"
@@ -17,6 +18,14 @@
 
 _Thread_local bool (*io_interrupted)(void *arg);
 _Thread_local void *io_interrupted_arg;
+_Thread_local int64_t io_deadline;
+
+int64_t
+io_until(const struct fs *f)
+{
+	return io_deadline != 0 ? io_deadline :
+	    clock_mono() + f->opt.io_timeout;
+}
 
 /* The live size: the backing file's while it is dirty (F3). */
 static uint64_t
@@ -66,16 +75,15 @@ static int
 prepare(struct fs *f, struct vnode *v)
 {
 	struct bfile *b = NULL;
-	int err = 0;
+	int err;
 
-	vnode_enter(v);
-	if (v->b == NULL && !v->have_bytes) {
-		err = content_small(f, v);
-		if (err == -EFBIG) {
+	err = content_small_enter(f, v);
+	if (err == -EFBIG) {
+		err = 0;
+		if (v->b == NULL)
 			err = bfile_make(f->cache, v->ino, v->attr.size, &b);
-			if (err == 0)
-				vnode_set_backing(v, b);
-		}
+		if (b != NULL)
+			vnode_set_backing(v, b);
 	}
 	vnode_leave(v);
 	return err;

@@ -60,6 +60,7 @@ struct ship_status {
 	uint64_t	 lsn;		/* applied */
 	uint64_t	 pending_ops;
 	uint64_t	 pending_bytes;	/* not yet stored: small and large */
+	uint64_t	 pending_files;	/* that they are of */
 	int64_t		 oldest;	/* clock_real of the oldest; 0 none */
 	int64_t		 last_landed;	/* clock_real; 0 never */
 	char		 why[256];	/* what it waits for; "" nothing */

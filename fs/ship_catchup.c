@@ -219,17 +219,23 @@ replay_fn(struct sqc *c, void *arg)
 	return segment_replay(c, r->seg, r->fns, r->why);
 }
 
+struct attaching {
+	struct ship	*sh;
+	struct why	*why;
+	char		 key[KEY_MAX];	/* of the piece that was got last */
+};
+
 static int
 get_piece(void *arg, const uint8_t hash[32], struct buf *out)
 {
-	struct ship *sh = arg;
-	char key[KEY_MAX];
+	struct attaching *a = arg;
+	int err;
 
-	piece_key(hash, key);
-	return ship_get_object(sh, key, PIECE_STORED_MAX, 0, out, NULL);
+	piece_key(hash, a->key);
+	err = ship_get_object(a->sh, a->key, PIECE_STORED_MAX, 0, out, a->why);
+	return err != -ENOENT ? err : home_damaged(a->sh->home, a->key, NULL,
+	    a->why);
 }
-
-struct attaching { struct ship *sh; struct why *why; };
 
 /* Pieces of another's import, before the attach that shows them. */
 static int
@@ -238,17 +244,20 @@ load_attach(void *arg, uint64_t lo, uint64_t hi, const uint8_t *hashes,
 {
 	struct attaching *a = arg;
 	struct meta *m = a->sh->fs->meta;
+	struct why own = { "" };
 	int err;
 
-	err = import_load(m, lo, hi, hashes, n, get_piece, a->sh, a->why);
-	if (err != -EEXIST)
-		return err;
-	/* loaded before a replay that failed */
-	err = import_load_abort(m, lo);
-	if (err == 0)
-		err = import_load(m, lo, hi, hashes, n, get_piece, a->sh,
-		    a->why);
-	return err;
+	err = import_load(m, lo, hi, hashes, n, get_piece, a, &own);
+	if (err == -EEXIST) {
+		/* loaded before a replay that failed */
+		err = import_load_abort(m, lo);
+		if (err == 0)
+			err = import_load(m, lo, hi, hashes, n, get_piece, a,
+			    &own);
+	}
+	if (err == -EBADMSG && own.text[0] != '\0')
+		return home_damaged(a->sh->home, a->key, own.text, a->why);
+	return err == 0 ? 0 : why_set(a->why, err, "%s", why_text(&own, err));
 }
 
 static int
@@ -258,7 +267,7 @@ replay(struct ship *sh, const struct segment *seg, struct why *why)
 	struct changes ch = { 0 };
 	struct changed_fns fns = { told_inode, told_entry, &ch };
 	struct replay r = { seg, f->front != NULL ? &fns : NULL, why };
-	struct attaching a = { sh, why };
+	struct attaching a = { .sh = sh, .why = why };
 	int err;
 
 	err = segment_attaches(seg, load_attach, &a);
@@ -303,11 +312,18 @@ ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
     struct why *why)
 {
 	struct segment seg = { 0 };
+	struct why own = { "" };
 	enum verdict v;
-	char lost[200];
+	char lost[200], key[KEY_MAX];
 	int err;
 
-	err = segment_decode(bytes->p, bytes->len, lsn, &seg, why);
+	segment_key(lsn, key);
+	err = segment_decode(bytes->p, bytes->len, lsn, &seg, &own);
+	if (err == -EBADMSG)
+		(void)home_damaged(sh->home, key, own.text, why);
+	else if (err != 0)
+		why_set(why, err, "%s: %s", sh->home->url, why_text(&own,
+		    err));
 	if (err == 0)
 		err = judge(sh, &seg, &v);
 	if (err != 0)
@@ -322,7 +338,11 @@ ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
 			err = 1;
 		goto out;
 	}
-	err = replay(sh, &seg, why);
+	err = replay(sh, &seg, &own);
+	if (err == -EBADMSG && strncmp(own.text, "segment", 7) == 0)
+		(void)home_damaged(sh->home, key, own.text, why);
+	else if (err != 0)
+		why_set(why, err, "%s", why_text(&own, err));
 	if (err != 0)
 		goto out;
 	ship_progress(sh, lsn, bytes->len, false);
@@ -359,6 +379,35 @@ put_first(struct ship *sh, struct why *why)
 	return err < 0 ? err : 0;
 }
 
+/* Slot lsn was absent while something says that the log goes on: 1 and its
+ * bytes, it has come meanwhile; -EBADMSG: it is missing. */
+static int
+look_again(struct ship *sh, uint64_t lsn, struct buf *out, struct why *why)
+{
+	char key[KEY_MAX];
+	int rc;
+
+	buf_reset(out);
+	rc = ship_get_slot(sh, lsn, 0, out, why);
+	if (rc != 0)
+		return rc;
+	segment_key(lsn, key);
+	return home_damaged(sh->home, key, NULL, why);
+}
+
+/* Of fetch i, which is of slot lsn: 1 and its bytes, 0 the log ends before. */
+static int
+slot_result(struct ship_fetches *fs, unsigned i, uint64_t lsn,
+    struct why *why)
+{
+	int rc = ship_fetch_result(&fs->v[i], why);
+
+	for (unsigned k = i + 1; rc == 0 && k < fs->n; k++)
+		if (fs->v[k].rc == STORE_OK)
+			return look_again(fs->sh, lsn, &fs->v[i].bytes, why);
+	return rc;
+}
+
 /* Applies slots from head + 1 until one is absent; `window` of them are
  * fetched at once, more as long as all are there. */
 static int
@@ -381,7 +430,7 @@ replay_log(struct ship *sh, int64_t deadline, struct why *why)
 		ship_fetches_begin(fs);
 		ship_fetches_wait(fs);
 		for (unsigned i = 0; i < fs->n; i++) {
-			err = ship_fetch_result(&fs->v[i], why);
+			err = slot_result(fs, i, h.lsn + 1, why);
 			if (err <= 0)
 				goto out;
 			err = ship_apply(sh, h.lsn + 1, &fs->v[i].bytes, why);
@@ -456,6 +505,7 @@ ship_catch_up(struct ship *sh, int64_t deadline, struct why *why)
 {
 	struct manifest m;
 	struct meta_head h;
+	struct buf b = BUF_INIT;
 	uint64_t snap;
 	int err;
 
@@ -481,10 +531,18 @@ ship_catch_up(struct ship *sh, int64_t deadline, struct why *why)
 		if (err == 0)
 			err = read_manifest(sh, 0, false, &m, why);
 		if (err != 0)
-			return err;
-		if (m.watermark <= h.lsn + 1)
 			break;
+		if (m.watermark > h.lsn + 1)
+			continue;
+		if (m.head <= h.lsn)
+			break;
+		err = look_again(sh, h.lsn + 1, &b, why);
+		if (err > 0)
+			err = 0;
 	}
+	buf_done(&b);
+	if (err != 0)
+		return err;
 	lock_take(&sh->lock);
 	sh->lsn = h.lsn;
 	sh->snap_lsn = m.nsnaps > 0 ? m.snaps[m.nsnaps - 1] : 0;

@@ -95,17 +95,20 @@ load_pieces(struct ship *sh, const struct snapshot *s, struct why *why)
 		ship_fetches_wait(now);
 		add_pieces(&fs[turn ^ 1], s, i + now->n);
 		for (unsigned k = 0; err == 0 && k < now->n; k++, i++) {
+			struct why own = { "" };
 			struct load_piece p = { &now->v[k],
-			    s->pieces[i].hash, why };
+			    s->pieces[i].hash, &own };
 
 			err = ship_fetch_result(&now->v[k], why);
 			if (err == 0)
-				err = why_set(why, -EBADMSG, "%s: the piece %s"
-				    " of snapshot %" PRIu64 " is missing",
-				    sh->home->url, now->v[k].key, s->lsn);
+				err = home_damaged(sh->home, now->v[k].key,
+				    NULL, why);
 			if (err == 1)
 				err = sq_write(meta_sq(sh->fs->meta),
 				    load_piece_fn, &p);
+			if (err == -EBADMSG && own.text[0] != '\0')
+				(void)home_damaged(sh->home, now->v[k].key,
+				    own.text, why);
 		}
 		if (err != 0)
 			break;
@@ -122,7 +125,8 @@ int
 ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
 {
 	struct sq *q = meta_sq(sh->fs->meta);
-	struct load_end end = { .sh = sh, .why = why };
+	struct why own = { "" };
+	struct load_end end = { .sh = sh, .why = &own };
 	struct buf b = BUF_INIT;
 	struct snapshot s = { 0 };
 	int64_t t0 = clock_mono();
@@ -132,13 +136,12 @@ ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
 	snapshot_key(lsn, key);
 	err = ship_get_object(sh, key, SNAPSHOT_STORED_MAX, 0, &b, why);
 	if (err == -ENOENT)
-		err = why_set(why, -EBADMSG, "%s: the snapshot %" PRIu64
-		    " is missing", sh->home->url, lsn);
+		err = home_damaged(sh->home, key, NULL, why);
 	if (err == 0)
-		err = snapshot_decode(b.p, b.len, &s, why);
+		err = snapshot_decode(b.p, b.len, &s, &own);
 	if (err == 0 && s.lsn != lsn)
-		err = why_set(why, -EBADMSG, "%s: snapshot %" PRIu64
-		    " says it is %" PRIu64, sh->home->url, lsn, s.lsn);
+		err = why_set(&own, -EBADMSG, "it says it is snapshot %"
+		    PRIu64, s.lsn);
 	if (err != 0)
 		goto out;
 	end.s = &s;
@@ -155,6 +158,10 @@ ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
 	    lsn, s.npieces, (clock_mono() - t0) / NSEC_PER_MSEC);
 	ship_progress(sh, lsn, 0, false);
 out:
+	if (err == -EBADMSG && own.text[0] != '\0')
+		(void)home_damaged(sh->home, key, own.text, why);
+	else if (own.text[0] != '\0')
+		why_set(why, err, "%s", own.text);
 	buf_done(&end.changed);
 	snapshot_done(&s);
 	buf_done(&b);

@@ -125,11 +125,15 @@ ship_status(struct fs *f, struct ship_status *ret)
 	struct ship *sh = f->ship;
 	struct journal_stat j = { 0 };
 	struct cache_stat cs = { 0 };
+	struct sqc *c = NULL;
 
 	*ret = (struct ship_status){ .state = "stopped" };
 	if (sh == NULL)
 		return;
 	(void)ship_pending(sh, &j);
+	if (sq_read(meta_sq(f->meta), &c) == 0)
+		(void)journal_files(c, &ret->pending_files);
+	sq_read_end(c);
 	if (f->cache != NULL)
 		cache_stat(f->cache, &cs);
 	lock_take(&sh->lock);

@@ -46,7 +46,8 @@ struct stores {
 	struct lock	 lock;		/* what follows */
 	struct cond	 changed;
 	struct entry	*list;		/* by id, ascending */
-	bool		 stopping;
+	uint64_t	 returns;	/* of any of them */
+	_Atomic bool	 stopping;	/* and cancels a probe */
 	pthread_t	 thread;
 };
 
@@ -94,8 +95,11 @@ entry_insert(struct stores *s, struct entry *e)
 /* --- health --- */
 
 static bool
-rc_is_down(enum store_rc rc)
+rc_is_down(enum store_rc rc, const struct why *why)
 {
+	/* not the object is missing, but what holds it */
+	if (rc == STORE_ABSENT)
+		return why != NULL && why->text[0] != '\0';
 	return rc == STORE_UNREACHABLE || rc == STORE_AMBIGUOUS ||
 	    rc == STORE_THROTTLED || rc == STORE_BROKEN;
 }
@@ -119,6 +123,8 @@ entry_result(struct stores *s, struct entry *e, bool down, const char *why)
 		snprintf(e->why, sizeof(e->why), "%.255s", why);
 	else if (!down)
 		e->why[0] = '\0';
+	if (was && !down)
+		s->returns++;
 	if (down != was)
 		cond_broadcast(&s->changed);
 	return was && !down;
@@ -140,7 +146,7 @@ stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 	struct stores *s = f->stores;
 	const char *text = why != NULL && why->text[0] != '\0' ? why->text :
 	    store_rc_name(rc);
-	bool up, was;
+	bool down = rc_is_down(rc, why), up, was;
 	struct entry *e;
 	char name[65];
 
@@ -154,13 +160,13 @@ stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 		return;
 	}
 	was = e->down;
-	up = entry_result(s, e, rc_is_down(rc), text);
+	up = entry_result(s, e, down, text);
 	memcpy(name, e->name, sizeof(name));
 	lock_drop(&s->lock);
 	if (up) {
 		log_info("store is up", "store=%s", name);
 		tell_up(f);
-	} else if (rc_is_down(rc) && !was) {
+	} else if (down && !was) {
 		log_warn("store is down", "store=%s why=%s", name, LOG_Q(text));
 	}
 }
@@ -179,24 +185,16 @@ stores_is_down(struct fs *f, uint32_t id)
 	return down;
 }
 
-int
-stores_wait_up(struct fs *f, uint32_t id, int64_t deadline)
+uint64_t
+stores_returns(struct fs *f)
 {
 	struct stores *s = f->stores;
-	struct entry *e;
-	int err = 0;
+	uint64_t n;
 
 	lock_take(&s->lock);
-	for (;;) {
-		e = entry_find(s, id);
-		if (s->stopping || atomic_load(&f->stopping))
-			err = -ESHUTDOWN;
-		if (err != 0 || e == NULL || !e->down)
-			break;
-		err = cond_wait_until(&s->changed, &s->lock, deadline);
-	}
+	n = s->returns;
 	lock_drop(&s->lock);
-	return err;
+	return n;
 }
 
 /* --- the prober --- */
@@ -204,21 +202,19 @@ stores_wait_up(struct fs *f, uint32_t id, int64_t deadline)
 /* A cheap request that says whether the store answers at all.  An object that
  * is not there is an answer; a bucket or folder that is not there (why says)
  * is none. */
-static bool
-probe(struct store *st, struct why *why)
+static enum store_rc
+probe(struct stores *s, struct store *st, struct why *why)
 {
 	struct store_call c = {
 		.deadline = clock_mono() + PROBE_TIMEOUT,
+		.cancel = &s->stopping,
 		.why = why,
 		.tag = "probe",
 		.once = true,
 	};
 	struct store_info info;
-	enum store_rc rc;
 
-	rc = store_head(st, &c, "gnsfs.json", &info);
-	return !rc_is_down(rc) &&
-	    (rc != STORE_ABSENT || why->text[0] == '\0');
+	return store_head(st, &c, "gnsfs.json", &info);
 }
 
 /* The down entry whose probe is due; else *retnext says when one is. */
@@ -248,8 +244,8 @@ probe_main(void *arg)
 	while (!s->stopping) {
 		struct why why = { "" };
 		struct store *st;
+		enum store_rc rc;
 		uint32_t id;
-		bool up;
 
 		e = probe_due(s, clock_mono(), &next);
 		if (e == NULL) {
@@ -262,9 +258,8 @@ probe_main(void *arg)
 		    PROBE_MOST;
 		e->next = clock_mono() + e->pause;
 		lock_drop(&s->lock);
-		up = probe(st, &why);
-		stores_result(s->fs, id, up ? STORE_OK : STORE_UNREACHABLE,
-		    &why);
+		rc = probe(s, st, &why);
+		stores_result(s->fs, id, rc, &why);
 		lock_take(&s->lock);
 	}
 	lock_drop(&s->lock);

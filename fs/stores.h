@@ -2,9 +2,10 @@
  * stores: the namespace's stores, opened by id, with their health.
  *
  * A store is DOWN after a call ended UNREACHABLE (or AMBIGUOUS, THROTTLED,
- * BROKEN past the retry layer's deadline), and is probed in the background
- * (1 s, doubling to 15 s) until a cheap request is answered; then those who
- * wait (upload, ship, offline=wait readers) are woken.
+ * BROKEN past the retry layer's deadline), or ABSENT for want of what holds
+ * its objects (a bucket, a folder: why says so), and is probed in the
+ * background (1 s, doubling to 15 s) until a cheap request is answered; then
+ * those who wait (upload, ship, offline=wait readers) are woken.
  */
 #ifndef FS_STORES_H
 #define FS_STORES_H
@@ -34,9 +35,9 @@ int	stores_find(struct fs *f, const struct url *u, uint32_t *retid,
 void	stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 	    const struct why *why);
 bool	stores_is_down(struct fs *f, uint32_t id);
-/* Waits until it is up: 0 or -ETIMEDOUT (deadline of clock_mono),
- * -ESHUTDOWN. */
-int	stores_wait_up(struct fs *f, uint32_t id, int64_t deadline);
+/* How often a store came back, all of them together: what failed because one
+ * was down may be tried again when this has changed. */
+uint64_t stores_returns(struct fs *f);
 
 struct store_health {
 	uint32_t	 id;

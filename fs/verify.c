@@ -114,6 +114,8 @@ get_object(struct verify *v, const char *key, size_t max, struct buf *out)
 	enum store_rc rc;
 
 	rc = store_get_all(v->home, &v->call, key, max, out, NULL);
+	if (rc == STORE_ABSENT)
+		return home_damaged(v->home, key, NULL, &v->c->why);
 	if (rc != STORE_OK)
 		why_set(&v->c->why, store_rc_errno(rc), "%s: %s", key,
 		    store_rc_name(rc));
@@ -154,13 +156,16 @@ replay_one(struct verify *v, uint64_t lsn)
 {
 	struct replay r = { .v = v };
 	struct buf b = BUF_INIT;
+	struct why own = { "" };
 	char key[KEY_MAX];
 	int rc;
 
 	segment_key(lsn, key);
 	rc = get_object(v, key, SEGMENT_MAX, &b);
 	if (rc == 0)
-		rc = segment_decode(b.p, b.len, lsn, &r.seg, &v->c->why);
+		rc = segment_decode(b.p, b.len, lsn, &r.seg, &own);
+	if (rc == -EBADMSG)
+		(void)home_damaged(v->home, key, own.text, &v->c->why);
 	if (rc == 0) {
 		rc = segment_attaches(&r.seg, load_attach, v);
 		if (rc >= 0)
@@ -231,6 +236,7 @@ load_snapshot(struct verify *v, uint64_t lsn)
 	struct snapshot s = { 0 };
 	struct loaded l = { v, &s };
 	struct buf b = BUF_INIT;
+	struct why own = { "" };
 	char key[KEY_MAX];
 	unsigned i;
 	int rc;
@@ -238,7 +244,9 @@ load_snapshot(struct verify *v, uint64_t lsn)
 	snapshot_key(lsn, key);
 	rc = get_object(v, key, SNAPSHOT_STORED_MAX, &b);
 	if (rc == 0)
-		rc = snapshot_decode(b.p, b.len, &s, &v->c->why);
+		rc = snapshot_decode(b.p, b.len, &s, &own);
+	if (rc == -EBADMSG)
+		(void)home_damaged(v->home, key, own.text, &v->c->why);
 	if (rc == 0)
 		rc = sq_write(db, begin_tx, NULL);
 	for (i = 0; rc >= 0 && i < s.npieces; i++) {

@@ -46,6 +46,8 @@ make_writable(struct fs *f, struct vnode *v, bool keep)
 		else if (err == 0)
 			err = bfile_from_bytes(f->cache, v->ino, v->bytes.p,
 			    v->bytes.len, &b);
+		else if (err == -EHOSTUNREACH)
+			err = -EIO;
 	} else
 		err = bfile_from_bytes(f->cache, v->ino, NULL, 0, &b);
 	if (err == 0)
@@ -417,6 +419,8 @@ io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 		size_t want = n - done < cap ? n - done : cap;
 
 		r = io_read(f, in, buf, want, off_in + done);
+		if (r == -EHOSTUNREACH)
+			r = -EIO;
 		if (r > 0)
 			r = io_write(f, out, buf, (size_t)r, off_out + done);
 		if (r <= 0)

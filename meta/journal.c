@@ -222,6 +222,21 @@ journal_stat(struct sqc *c, struct journal_stat *ret)
 }
 
 int
+journal_files(struct sqc *c, uint64_t *ret)
+{
+	struct sqs *s = sq_prep(c, "SELECT count(*) FROM "
+	    "(SELECT ino FROM unstored UNION SELECT ino FROM op "
+	    "WHERE needs = 2)");
+	int rc = sqs_step(s);
+
+	if (rc != 1)
+		return (rc ? rc : -EUCLEAN);
+	*ret = sqs_col_int(s, 0);
+	sqs_reset(s);
+	return (0);
+}
+
+int
 journal_waiting(struct sqc *c, uint64_t after,
     int (*each)(void *arg, uint64_t seq, uint64_t ino, int64_t time),
     void *arg)

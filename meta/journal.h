@@ -50,6 +50,8 @@ struct journal_stat {
 	uint64_t	unstored_bytes;	/* of small files */
 };
 int	journal_stat(struct sqc *c, struct journal_stat *ret);
+/* How many files have bytes that wait: counted, so for a person who asks. */
+int	journal_files(struct sqc *c, uint64_t *ret);
 
 /* Large-file ops that wait for their bytes, oldest first, from seq > after:
  * the upload queue.  each returns nonzero to stop. */

@@ -35,6 +35,9 @@ void	selector_free(struct selector *s);
 int	selector_matches(const struct selector *s, struct sqc *c,
 	    const char *path, const struct attr *a);	/* 1, 0, -errno */
 
+/* The paths and stores that it names are there: 0, -ENOENT with why. */
+int	selector_check(const struct selector *s, struct sqc *c,
+	    struct why *why);
 /* All that match, each once: regular files (and, with want_all, everything),
  * with paths.  now: ns, for mtime.  A path that does not exist, or a store:
  * -ENOENT with why; a glob or filter without a match is fine.  Uses the tree:

@@ -354,21 +354,42 @@ check_exists(struct sqc *c, const char *path, struct why *why)
 	return err;
 }
 
+static int
+check_paths(const struct selector *s, struct sqc *c, struct why *why)
+{
+	int err = 0;
+
+	if (s->in != NULL)
+		err = check_exists(c, s->in, why);
+	for (unsigned i = 0; err == 0 && i < s->npaths; i++)
+		err = check_exists(c, s->paths[i], why);
+	return err;
+}
+
+int
+selector_check(const struct selector *s, struct sqc *c, struct why *why)
+{
+	struct lookup *l = NULL;
+	int err = check_paths(s, c, why);
+
+	if (err == 0)
+		err = lookups_new(s, c, &l, why);
+	lookups_free(s, l);
+	return err;
+}
+
 int
 selector_run(const struct selector *s, struct sqc *c, int64_t now,
     bool want_all, selector_each *each, void *arg, struct why *why)
 {
 	struct walk w = { .s = s, .c = c, .now = now, .want_all = want_all,
 	    .each = each, .arg = arg };
-	int err = 0;
+	int err;
 
 	w.st = calloc((size_t)s->nterms + 1, sizeof(*w.st));
 	if (w.st == NULL)
 		return -ENOMEM;
-	if (s->in != NULL)
-		err = check_exists(c, s->in, why);
-	for (unsigned i = 0; err == 0 && i < s->npaths; i++)
-		err = check_exists(c, s->paths[i], why);
+	err = check_paths(s, c, why);
 	if (err == 0)
 		err = lookups_new(s, c, &w.l, why);
 	if (err == 0)

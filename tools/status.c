@@ -20,8 +20,9 @@ show_pending(const json_t *o)
 		printf("  not stored  nothing\n");
 		return;
 	}
-	printf("  not stored  %lld changes, %s, the oldest %s old\n",
-	    (long long)get_int(p, "ops"),
+	printf("  not stored  %lld changes, %lld files, %s, the oldest %s "
+	    "old\n", (long long)get_int(p, "ops"),
+	    (long long)get_int(p, "files"),
 	    out_size((uint64_t)get_int(p, "bytes"), size),
 	    out_time(get_int(p, "oldest_age"), age));
 	if (*get_str(p, "why") != '\0')

@@ -78,6 +78,8 @@ bad()
 	else
 		ok "$_row"
 	fi
+	is_mounted "$T/m" && ! grep -q "^mounted $T/m$" "$T/traces" &&
+	    kill_mount "$T/m"
 	rm -rf "$T/cache.fresh"
 }
 
@@ -229,7 +231,7 @@ bad 1 "rescue from a folder of another kind" \
 bad 1 "rescue from nowhere" "$T/none; cache= or state=" \
     gnsfs rescue "$T/none" "$T/rescued"
 
-start_mount "$home" "$m" "cache=$T/cache.m"
+start_mount "$home" "$m" "cache=$T/cache.m,lag=10ms"
 settled
 bad 1 "a mountpoint that is busy" "$m is mounted already; gnsfs umount" \
     gnsfs mount "$home" "$m" -o "cache=$T/cache.fresh"
@@ -297,7 +299,139 @@ bad 1 "selectors from no file" "$T/none; No such file" \
     gnsfs find --from "$T/none" --in "$m"
 
 
+# What the damaged homes are copies of: `home`, whose tree is a log, and
+# `snapped`, whose is a snapshot with its pieces.
+bytes 3000 >"$m/small"
+bytes 4000000 >"$m/large"
+check "sync" gnsfs sync "$m"
 stop_mount "$m"
+cp -a "$T/stores/home" "$T/stores/snapped"
+start_mount "file://$T/stores/snapped" "$m"
+n=0
+while [ $n -lt 20 ]; do
+	n=$((n + 1))
+	touch "$m/touched$n"
+	quiet gnsfs sync "$m" || bail "sync"
+done
+stop_mount "$m"
+check "there is a snapshot" test -n "$(ls "$T/stores/snapped/snap")"
+
+# --- a home that is none, or is damaged: on a copy, with a fresh state ---
+
+# altered [FROM]: a copy of the home $T/stores/FROM to be altered; $A, $a.
+altered()
+{
+	A=$T/stores/altered
+	a=file://$A
+	rm -rf "$A"
+	cp -a "$T/stores/${1:-home}" "$A"
+}
+
+# flip FILE [OFFSET]: other bits in one byte, by default in the middle.
+flip()
+{
+	python3 - "$@" <<-'EOF'
+		import os, sys
+		path = sys.argv[1]
+		st = os.stat(path)
+		with open(path, "r+b") as f:
+		    f.seek(int(sys.argv[2]) if len(sys.argv) > 2
+		        else st.st_size // 2)
+		    b = f.read(1)
+		    f.seek(-1, 1)
+		    f.write(bytes([b[0] ^ 0x55]))
+		os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+	EOF
+}
+
+# slot N: the segment's file in the altered home.
+slot()
+{
+	printf '%s/log/0/%016x' "$A" "$1"
+}
+
+# first FOLDER: the altered home's first object in it.
+first()
+{
+	find "$A/$1" -type f | LC_ALL=C sort | head -1
+}
+
+# damaged NAME 'WORDS; ...': mounting the altered home fails so.
+damaged()
+{
+	settled
+	bad 1 "$1" "$a; $2" mounting "$a"
+}
+
+mkdir -p "$T/stores/void"
+settled
+bad 1 "a folder that there is not" "$T/stores/none; create it" \
+    mounting "file://$T/stores/none"
+bad 1 "a folder that is no home" \
+    "no namespace at file://$T/stores/void; gnsfs format" \
+    mounting "file://$T/stores/void"
+altered
+sed -i 's/"format": 1/"format": 9/' "$A/gnsfs.json"
+damaged "a newer format" "'corpus'; 9.; newer gnsfs"
+altered
+sed -i 's/"feature": [0-9]*/"feature": 99/' "$A/gnsfs.json"
+damaged "a newer feature level" "'corpus'; .99; newer gnsfs"
+altered
+flip "$A/gnsfs.json" 0
+damaged "gnsfs.json altered" 'gnsfs.json is damaged; restore'
+altered
+: >"$A/gnsfs.json"
+damaged "gnsfs.json empty" 'gnsfs.json is damaged; restore'
+altered snapped
+flip "$A/MANIFEST" 0
+damaged "MANIFEST altered" 'MANIFEST; damaged; restore'
+altered
+flip "$(slot 3)"
+damaged "a segment altered" 'log/0/0000000000000003; damaged; restore'
+altered
+truncate -s 30 "$(slot 3)"
+damaged "a segment truncated" 'log/0/0000000000000003; damaged; restore'
+altered
+: >"$(slot 3)"
+damaged "a segment emptied" 'log/0/0000000000000003; damaged; restore'
+altered
+cp "$(slot 4)" "$(slot 3)"
+damaged "a segment in another's slot" 'log/0/0000000000000003; segment 4; restore'
+altered
+rm "$(slot 3)"
+damaged "a segment missing" 'log/0/0000000000000003; missing; restore'
+altered other
+cp "$T/stores/home/log/0/0000000000000002" "$(slot 2)"
+damaged "a segment of another namespace" \
+    'log/0/0000000000000002; follow; restore'
+altered snapped
+flip "$(first snap)"
+damaged "a snapshot altered" 'snap/; damaged; restore'
+altered snapped
+truncate -s 20 "$(first snap)"
+damaged "a snapshot truncated" 'snap/; damaged; restore'
+altered snapped
+rm "$(first snap)"
+damaged "a snapshot missing" 'snap/; missing; restore'
+
+# Of the snapshot each piece, of the import the first.
+altered snapped
+find "$A/piece" -type f | while read -r f; do flip "$f"; done
+damaged "pieces of a snapshot altered" 'piece/; damaged; restore'
+altered snapped
+find "$A/piece" -type f -exec truncate -s 20 {} +
+damaged "pieces of a snapshot truncated" 'piece/; damaged; restore'
+altered snapped
+find "$A/piece" -type f -delete
+damaged "pieces of a snapshot missing" 'piece/; missing; restore'
+altered
+flip "$(first piece)"
+damaged "a piece of an import altered" 'piece/; damaged; restore'
+altered
+rm "$(first piece)"
+damaged "a piece of an import missing" 'piece/; missing; restore'
+rm -rf "$A"
+
 settled
 
 say "$cases cases; the longest, $longest ms: $slowest"

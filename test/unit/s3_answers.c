@@ -738,9 +738,9 @@ START_TEST(servers)
 	struct s3 *s;
 
 	sys_init();
+	aws_env_clear();
 	setenv("AWS_ACCESS_KEY_ID", "A", 1);
 	setenv("AWS_SECRET_ACCESS_KEY", "S", 1);
-	unsetenv("AWS_CA_BUNDLE");
 	s = open_s3("s3://lake/p?region=eu-west-1");
 	ck_assert_str_eq(s->base, "https://lake.s3.eu-west-1.amazonaws.com");
 	ck_assert_str_eq(s->path, "");
@@ -759,9 +759,8 @@ START_TEST(servers)
 	ck_assert(s->loopback);
 	store_free(&s->store);
 	/* None found: unsigned to loopback, refused elsewhere. */
-	unsetenv("AWS_ACCESS_KEY_ID");
-	setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent", 1);
-	setenv("AWS_CONFIG_FILE", "/nonexistent", 1);
+	aws_env_clear();
+	unsetenv("AWS_EC2_METADATA_DISABLED");
 	s = open_s3("s3://lake?endpoint=http://127.0.0.1:9000");
 	ck_assert_ptr_null(s->creds);
 	store_free(&s->store);
@@ -774,9 +773,7 @@ START_TEST(no_credentials)
 	struct url u;
 
 	sys_init();
-	unsetenv("AWS_ACCESS_KEY_ID");
-	setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent", 1);
-	setenv("AWS_CONFIG_FILE", "/nonexistent", 1);
+	aws_env_clear();
 	memset(&why, 0, sizeof(why));
 	ck_assert_int_eq(url_parse("s3://lake", &u, &why), 0);
 	ck_assert_int_eq(s3_store_open(&u, &s, &why), -EACCES);

@@ -1,7 +1,7 @@
 /* s3_creds: AWS credentials and regions by environment and files, and the
  * files' format with hostile input. */
-#include "backends/creds_aws.h"
-#include "test/unit/store_help.h"
+#include "backends/s3.h"
+#include "test/unit/s3_server.h"
 
 static char dir[256];
 
@@ -25,12 +25,7 @@ setup(void)
 
 	sys_init();
 	help_tempdir(dir, sizeof(dir));
-	unsetenv("AWS_ACCESS_KEY_ID");
-	unsetenv("AWS_SECRET_ACCESS_KEY");
-	unsetenv("AWS_SESSION_TOKEN");
-	unsetenv("AWS_PROFILE");
-	unsetenv("AWS_REGION");
-	unsetenv("AWS_DEFAULT_REGION");
+	aws_env_clear();
 	snprintf(path, sizeof(path), "%s/credentials", dir);
 	setenv("AWS_SHARED_CREDENTIALS_FILE", path, 1);
 	snprintf(path, sizeof(path), "%s/config", dir);
@@ -43,6 +38,14 @@ teardown(void)
 	help_rmtree(dir);
 }
 
+static int
+open_creds(const char *profile, struct creds_aws **ret, struct why *why)
+{
+	const struct creds_aws_opts o = { .profile = profile };
+
+	return creds_aws_open(&o, ret, why);
+}
+
 static void
 is_creds(const char *profile, const char *id, const char *secret,
     const char *token)
@@ -51,8 +54,9 @@ is_creds(const char *profile, const char *id, const char *secret,
 	struct aws_creds got;
 	struct why why = { "" };
 
-	ck_assert_msg(creds_aws_open(profile, &c, &why) == 0, "%s", why.text);
-	ck_assert_int_eq(creds_aws_get(c, &got), 0);
+	ck_assert_msg(open_creds(profile, &c, &why) == 0, "%s", why.text);
+	ck_assert_msg(creds_aws_get(c, NULL, &got, &why) == 0, "%s",
+	    why.text);
 	ck_assert_str_eq(got.id, id);
 	ck_assert_str_eq(got.secret, secret);
 	ck_assert_pstr_eq(got.token, token);
@@ -66,7 +70,7 @@ is_none(const char *profile, int err, const char *words)
 	struct creds_aws *c = NULL;
 	struct why why = { "" };
 
-	ck_assert_int_eq(creds_aws_open(profile, &c, &why), err);
+	ck_assert_int_eq(open_creds(profile, &c, &why), err);
 	ck_assert_msg(strstr(why.text, words) != NULL, "%s", why.text);
 }
 
@@ -88,6 +92,8 @@ START_TEST(order)
 	/* A profile that was named goes before the environment. */
 	is_creds("default", "FILE", "filesecret", NULL);
 	is_none("nobody", -EACCES, "profile 'nobody'");
+	setenv("AWS_SECRET_ACCESS_KEY", "s3\ncr3t", 1);
+	is_none(NULL, -EINVAL, "control character");
 }
 END_TEST
 
@@ -130,25 +136,44 @@ START_TEST(files_that_make_no_sense)
 	/* Half of a pair is none; and no message tells a secret. */
 	write_file("credentials", "[default]\naws_secret_access_key=s3cr3t\n"
 	    "nonsense s3cr3t\n");
-	ck_assert_int_eq(creds_aws_open(NULL, &c, &why), -EINVAL);
+	ck_assert_int_eq(open_creds(NULL, &c, &why), -EINVAL);
 	ck_assert_ptr_null(strstr(why.text, "s3cr3t"));
 }
 END_TEST
 
+static _Atomic int64_t jumped;	/* ns */
+static int64_t (*true_clock)(clockid_t id);
+
+static int64_t
+jump_clock(clockid_t id)
+{
+	return true_clock(id) + (id == CLOCK_BOOTTIME ?
+	    atomic_load(&jumped) : 0);
+}
+
 START_TEST(changed_file_is_seen)
 {
+	struct aws_creds old = { 0 }, other = { .id = "O", .secret = "O" };
 	struct creds_aws *c = NULL;
 	struct aws_creds got;
 
+	true_clock = sys.clock;
+	sys.clock = jump_clock;
 	write_file("credentials", "[default]\naws_access_key_id=OLD\n"
 	    "aws_secret_access_key=s\n");
-	ck_assert_int_eq(creds_aws_open(NULL, &c, NULL), 0);
+	ck_assert_int_eq(open_creds(NULL, &c, NULL), 0);
+	ck_assert_int_eq(creds_aws_get(c, NULL, &old, NULL), 0);
+	ck_assert_str_eq(old.id, "OLD");
 	write_file("credentials", "[default]\naws_access_key_id=NEW\n"
 	    "aws_secret_access_key=s\n");
-	ck_assert(!creds_aws_refused(c, "OLD"));	/* asked just now */
-	ck_assert(creds_aws_refused(c, "OTHER"));	/* another already */
-	ck_assert_int_eq(creds_aws_get(c, &got), 0);
-	ck_assert_str_eq(got.id, "OLD");
+	/* Read just now; and: others have come already. */
+	ck_assert_int_eq(creds_aws_refused(c, &old, NULL, NULL), -EACCES);
+	ck_assert_int_eq(creds_aws_refused(c, &other, NULL, NULL), 0);
+	atomic_store(&jumped, 6 * NSEC_PER_SEC);
+	ck_assert_int_eq(creds_aws_refused(c, &old, NULL, NULL), 0);
+	ck_assert_int_eq(creds_aws_get(c, NULL, &got, NULL), 0);
+	ck_assert_str_eq(got.id, "NEW");
+	aws_creds_done(&old);
 	aws_creds_done(&got);
 	creds_aws_close(c);
 }
