@@ -93,7 +93,6 @@ show_one(const struct mount_ref *m, const json_t *o)
 		    out_size((uint64_t)get_int(p, "have"), a),
 		    out_size((uint64_t)get_int(p, "want"), b),
 		    get_str(p, "state"));
-	printf("  passthrough %s\n", get_str(o, "passthrough"));
 	printf("  daemon      pid %lld, %s at most in memory, up for %s\n",
 	    (long long)get_int(o, "pid"),
 	    out_size((uint64_t)get_int(o, "peak_memory"), a),
