@@ -502,6 +502,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		ship_stop(f, deadline > 0);
 	workers_free(f->io);
 	f->io = NULL;
+	upload_free(f);
 	if (f->meta != NULL)
 		left = pending(f);
 	stores_free(f->stores);

@@ -284,6 +284,7 @@ job_run(void *arg)
 {
 	struct job *j = arg;
 	struct upload *u = j->f->upload;
+	char why[sizeof u->why];
 	unsigned i;
 	int err = upload_one(j);
 
@@ -301,13 +302,14 @@ job_run(void *arg)
 	} else {
 		u->not_before = clock_mono() + PAUSE;
 	}
+	memcpy(why, u->why, sizeof why);
 	u->kicked = true;
 	cond_broadcast(&u->cond);
 	lock_drop(&u->lock);
 	if (err != 0 && err != -EBUSY)
 		log_warn("upload failed; tried again", "ino=%llu seq=%llu "
 		    "err=%d why=%s", (unsigned long long)j->ino,
-		    (unsigned long long)j->seq, err, LOG_Q(u->why));
+		    (unsigned long long)j->seq, err, LOG_Q(why));
 	free(j);
 }
 
@@ -475,6 +477,15 @@ upload_stop(struct fs *f)
 		cond_wait(&u->cond, &u->lock);
 	lock_drop(&u->lock);
 	(void)pthread_join(u->thread, NULL);
+}
+
+void
+upload_free(struct fs *f)
+{
+	struct upload *u = f->upload;
+
+	if (u == NULL)
+		return;
 	f->upload = NULL;
 	cond_done(&u->cond);
 	lock_done(&u->lock);

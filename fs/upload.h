@@ -16,7 +16,9 @@
 struct upload;
 
 int	upload_start(struct fs *f);
+/* Ends the thread and the uploads under way; kicks are still accepted. */
 void	upload_stop(struct fs *f);
+void	upload_free(struct fs *f);	/* when nobody is left to kick */
 void	upload_kick(struct fs *f);	/* never blocks */
 /* Copies of open files from now on until everything up to seq is uploaded:
  * what sync wants. */
