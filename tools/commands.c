@@ -89,7 +89,10 @@ static const struct tool_opt sync_opts[] = {
 };
 
 static const struct tool_opt status_opts[] = {
-	{ "watch", 'w', NULL, "Show it again every second." },
+	{ "watch", 'w', NULL, "Show it again and again, with rates: on a "
+	    "terminal a screen of its size, until `q`; else a block of lines "
+	    "each time." },
+	{ "interval", 0, "TIME", "How often, with --watch; 1s." },
 	{ NULL }
 };
 
@@ -199,7 +202,7 @@ const struct tool_cmd tool_cmds[] = {
 	    "Waits until all that was written (below PATH) is in the stores "
 	    "and recorded in the log.",
 	    cmd_sync, sync_opts },
-	{ "status", "[DIR] [--watch]", 0, 1,
+	{ "status", "[DIR] [--watch] [--interval TIME]", 0, 1,
 	    "health, cache, pins, what is not stored yet",
 	    "Of one mount, or of all. The exit status is 1 where a daemon "
 	    "does not answer.",

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/options.h"
 #include "tools/client.h"
 #include "tools/output.h"
+#include "tools/watch.h"
 
 static void
 show_pending(const json_t *o)
@@ -175,17 +177,14 @@ out:
 int
 cmd_status(struct tool *t)
 {
-	int rc;
+	const char *text = tool_opt(t, "interval");
+	int64_t interval = NSEC_PER_SEC;
 
-	if (tool_opt(t, "watch") == NULL)
+	if (text != NULL && (parse_duration(text, &interval) != 0 ||
+	    interval < 100 * NSEC_PER_MSEC))
+		return tool_misused(t, "%s is no interval; 5s is, and 100ms "
+		    "the least", text);
+	if (tool_opt(t, "watch") == NULL && text == NULL)
 		return once(t);
-	for (;;) {
-		if (!t->json)
-			printf("\033[H\033[2J");
-		rc = once(t);
-		if (fflush(stdout) != 0 || ferror(stdout))
-			return rc;
-		if (clock_sleep(NSEC_PER_SEC) != 0)
-			return rc;
-	}
+	return status_watch(t, interval, once);
 }
