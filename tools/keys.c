@@ -128,7 +128,7 @@ const struct tool_key keys_status[] = {
 	{ "session.number", "Of the session." },
 	{ "session.host", "The host that has it." },
 	{ "pending.ops", "Changes that are not in the log yet." },
-	{ "pending.files", "Files that they are of." },
+	{ "pending.files", "Files with bytes that are in no store yet." },
 	{ "pending.bytes", "Bytes that are in no store yet." },
 	{ "pending.oldest_age", "Of the oldest change, ns." },
 	{ "pending.why", "What they wait for." },
