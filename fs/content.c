@@ -258,10 +258,10 @@ fetch_small(struct fs *f, struct small_fetch *s)
 		return err;
 	if (s->bytes.len != e->len || (e->crc >= 0 && crc32c(0, s->bytes.p,
 	    s->bytes.len) != (uint32_t)e->crc)) {
-		log_error("a store's bytes are not what was stored",
-		    "ino=%llu object=%llx len=%zu",
-		    (unsigned long long)s->id.ino,
-		    (unsigned long long)e->object, s->bytes.len);
+		log_error("a store's bytes are not what was stored there",
+		    "ino=%llu store=%u key=%s off=%llu len=%llu",
+		    (unsigned long long)s->id.ino, e->store, LOG_Q(e->key),
+		    (unsigned long long)e->ooff, (unsigned long long)e->len);
 		return -EIO;
 	}
 	counter_add(fill_bytes, (int64_t)e->len);
