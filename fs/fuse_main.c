@@ -128,6 +128,21 @@ raise_read_ahead(dev_t dev)
 	close(fd);
 }
 
+/* A copy that fs_stop frees: the uploader looks at it when the session, and
+ * with it the device, is gone. */
+static void
+pass_start(struct fuse_front *fr)
+{
+	struct pass_dev *p = calloc(1, sizeof *p);
+
+	if (p == NULL)
+		return;			/* then none is passed */
+	p->arg = fr->dev.pass.arg;
+	p->open = fr->dev.pass.open;
+	p->close = fr->dev.pass.close;
+	fr->fs->pass = p;
+}
+
 /* Asks the mount itself: answered, it is usable. */
 static void *
 announce(void *arg)
@@ -139,7 +154,7 @@ announce(void *arg)
 	if (stat(r->dir, &st) == 0)
 		raise_read_ahead(st.st_dev);
 	if (fuse_dev_passes(&r->fr->dev))
-		r->fr->fs->pass = &r->fr->dev.pass;
+		pass_start(r->fr);
 	if (r->fd >= 0) {
 		if (write(r->fd, &zero, 1) != 1)
 			log_warn("nobody waits for the mount", "dir=%s",
