@@ -1,6 +1,6 @@
 # full.sh: full disks, a full cache, no descriptors, no inodes, a store over
 # its quota: degraded as the manual says, recovered by itself, nothing lost.
-# timeout: 400
+# timeout: 600
 #
 # The disks are small ext4 filesystems on loop devices.  ONLY="a c" runs some
 # of the cases.  Every call that is answered late is timed: the longest is
