@@ -27,11 +27,7 @@ traces()
 {
 	awk -v t="$T/" 'index($5, t) == 1 { print "mounted", $5 }' \
 	    /proc/self/mountinfo
-	for _p in $(pgrep -f "$T/"); do
-		[ "$_p" = $$ ] || [ ! -r "/proc/$_p/cmdline" ] ||
-		    [ "$(tr '\0' ' ' 2>/dev/null <"/proc/$_p/cmdline" |
-		    cut -d ' ' -f 2)" != mount ] || echo "daemon $_p"
-	done
+	pgrep -f "^[^ ]+ mount [^ ]+ $T/" | sed 's/^/daemon /'
 	find "$T" -xdev -name lock -type f | while read -r _lock; do
 		flock -n "$_lock" true || echo "locked $_lock"
 	done
