@@ -464,6 +464,14 @@ busy_init_write(struct busy *e, uint64_t off, uint64_t end)
 	e->end = end >= INF ? INF : chunks_of(end) * CACHE_CHUNK;
 }
 
+/* fd was read-only just now, because a lease was being tried (C2)?  (What
+ * ftruncate and the others say of such a one.) */
+static bool
+was_leased(int err, int *tries)
+{
+	return (err == -EBADF || err == -EINVAL) && (*tries)++ < 8;
+}
+
 static int
 write_bytes(struct bfile *b, const void *p, size_t n, uint64_t off)
 {
@@ -478,8 +486,8 @@ again:
 	atomic_fetch_add(&b->gen, 1);
 	err = sys_pwrite_all(b->fd, p, n, off);
 	atomic_fetch_add(&b->gen, 1);
-	if (err == -EBADF && tries++ < 3)
-		goto again;	/* a lease was being tried (C2) */
+	if (was_leased(err, &tries))
+		goto again;
 	return err;
 }
 
@@ -587,8 +595,11 @@ bfile_unseen_begin(struct bfile *b)
 	    !(b->base && atomic_load(&b->synced));
 	int err;
 
+	(void)bfile_size(b);
 	lock_take(&b->lock);
-	err = dset_reserve(&b->dirty, 2);	/* for the end */
+	map_settle(b);
+	/* the room is for the end */
+	err = atomic_load(&b->all_here) ? dset_reserve(&b->dirty, 2) : -EIO;
 	lock_drop(&b->lock);
 	if (!err && !recorded)
 		err = bfile_wrote(b, 0, UINT64_MAX);
@@ -648,7 +659,7 @@ bfile_truncate(struct bfile *b, uint64_t size)
 {
 	struct busy e;
 	uint64_t old;
-	int err;
+	int err, tries = 0;
 
 	if (size >= INF)
 		return -EFBIG;
@@ -658,10 +669,12 @@ bfile_truncate(struct bfile *b, uint64_t size)
 	busy_enter(b, &e);
 	lock_drop(&b->lock);
 	old = bfile_size(b);
-	err = bfile_writable(b);
 	atomic_fetch_add(&b->gen, 1);
-	if (!err)
-		err = sys.ftruncate(b->fd, size);
+	do {
+		err = bfile_writable(b);
+		if (!err)
+			err = sys.ftruncate(b->fd, size);
+	} while (was_leased(err, &tries));
 	atomic_fetch_add(&b->gen, 1);
 	lock_take(&b->lock);
 	if (!err) {
@@ -682,7 +695,7 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 {
 	struct busy e;
 	uint64_t old, size;
-	int err;
+	int err, tries = 0;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
 	    FALLOC_FL_ZERO_RANGE))
@@ -695,10 +708,12 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 	busy_enter(b, &e);
 	lock_drop(&b->lock);
 	old = bfile_size(b);
-	err = bfile_writable(b);
 	atomic_fetch_add(&b->gen, 1);
-	if (!err)
-		err = sys.fallocate(b->fd, mode, off, len);
+	do {
+		err = bfile_writable(b);
+		if (!err)
+			err = sys.fallocate(b->fd, mode, off, len);
+	} while (was_leased(err, &tries));
 	atomic_fetch_add(&b->gen, 1);
 	size = err ? old : bfile_size(b);
 	lock_take(&b->lock);

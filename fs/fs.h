@@ -56,6 +56,7 @@ struct fs {
 	struct pins		*pins;
 	struct control		*control;
 	struct pass_dev		*pass;		/* fs/pass.h; NULL: none */
+	_Atomic unsigned	 unseen;	/* files that pass_tick looks at */
 	struct fuse_front	*front;		/* invalidations go here */
 	_Atomic int		 write_state;	/* enum fs_write_state */
 	struct lock		 why_lock;

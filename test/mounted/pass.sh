@@ -34,7 +34,9 @@ cases()
 }
 
 all="growing times append truncate holes copy joined trunc_again unlinked
-    readers reopened direct locks mapped mapped_late mapped_small fsynced"
+    readers reopened direct locks mapped mapped_late mapped_small fsynced
+    mapped_synced mapped_synced_small mapped_unlinked mapped_again raced idle
+    setid"
 
 how=passed
 start_mount "$url" "$m" lag=200ms
@@ -99,6 +101,48 @@ start_mount "$url" "$T/third" lag=200ms
 sums "$T/third" >"$T/sums.again"
 check "and stored so" diff "$T/sums" "$T/sums.again"
 stop_mount "$T/third"
+
+# A process that outlives the daemon goes on writing where it wrote, by a
+# descriptor or a mapping; what it writes is kept, and stored in the end (F2).
+# survivor NAME SIZE open|mapped
+survivor()
+{
+	python3 "$TOP/test/mounted/pass.py" survive "$m/k" "$how" \
+	    "$1" "$2" "$3" "$T/go.$1" &
+	eval "pid_$1=$!"
+	wait_for 10 test -e "$T/go.$1.ready" || bail "no survivor"
+	python3 -c 'import sys
+size = int(sys.argv[1])
+end = b"end" if sys.argv[2] == "open" else b""
+sys.stdout.buffer.write(b"b" + b"a" * (size - 1) + end)' \
+	    "$2" "$3" >"$T/want.$1"
+}
+
+if [ "$how" = passed ]; then
+	start_mount "$url" "$m" lag=200ms
+	survivor s1 5000 open
+	survivor s2 5000 mapped
+	survivor s3 3000000 open
+	survivor s4 3000000 mapped
+	kill_mount "$m"
+	start_mount "$url" "$m" lag=200ms
+	check "sync while others write on" "$GNSFS" sync "$m" --timeout 60
+	for i in 1 2 3 4; do
+		: >"$T/go.s$i"
+		eval "wait \$pid_s$i"
+	done
+	sleep 1
+	check "sync when they are gone" "$GNSFS" sync "$m" --timeout 60
+	for i in 1 2 3 4; do
+		check "survivor $i wrote this" cmp "$m/k/s$i" "$T/want.s$i"
+	done
+	stop_mount "$m"
+	start_mount "$url" "$T/fourth" lag=200ms
+	for i in 1 2 3 4; do
+		check "and it is stored" cmp "$T/fourth/k/s$i" "$T/want.s$i"
+	done
+	stop_mount "$T/fourth"
+fi
 
 # Near the limit of the cache nothing new is written unseen (F6).
 how="off"
