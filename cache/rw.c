@@ -622,6 +622,7 @@ bfile_unseen_end(struct bfile *b)
 	b->dirty.n = 0;
 	dset_add(&b->dirty, 0, INF, 0);
 	atomic_store(&b->unseen, false);
+	atomic_store(&b->syncs_itself, false);
 	atomic_fetch_add(&b->gen, 1);
 	map_update(b);
 	lock_drop(&b->lock);
@@ -757,7 +758,7 @@ bfile_sync(struct bfile *b)
 	bool was;
 	int err;
 
-	r.size = bfile_size(b);
+	r.size = atomic_load(&b->syncs_itself) ? INF : bfile_size(b);
 	r.mtime = bfile_mtime(b);
 	err = sys.fdatasync(b->fd);
 	if (err || b->ino == 0 || atomic_load(&b->gone))
@@ -782,6 +783,15 @@ bfile_sync(struct bfile *b)
 	busy_leave(b, &e);
 	lock_drop(&b->lock);
 	return err < 0 ? err : 0;
+}
+
+int
+bfile_unseen_synced(struct bfile *b)
+{
+	struct record r = { .b = b, .size = INF, .mtime = bfile_mtime(b) };
+
+	atomic_store(&b->syncs_itself, true);
+	return sq_write_sync(b->c->index, sync_tx, &r);
 }
 
 bool

@@ -127,12 +127,17 @@ pass_open(struct fs *f, struct handle *h, bool fresh)
 		return 0;
 	if (h->writes && !v->unseen)
 		err = begin_unseen(f, v, fresh);
+	/* the kernel syncs what it writes, and tells nobody */
+	if (err == 0 && h->writes && (h->flags & O_DSYNC))
+		err = bfile_unseen_synced(v->b);
 	if (err == 0) {
 		h->passed = true;
 		counter_add(opens_passed, 1);
 		return 0;
 	}
-	if (v->opens > 0)
+	if (v->opens == 0)
+		pass_settle(f, v);
+	if (v->opens > 0 || v->unseen)
 		return err;		/* it must be passed too (F1) */
 	close_id(f, v);
 	return 0;
@@ -225,9 +230,7 @@ pass_recover(struct fs *f, struct vnode *v)
 {
 	/* a lease of this tells writers from readers */
 	(void)bfile_reg_fd(v->b);
-	if (v->unseen || is_final(v->b))
-		return;
-	if (begin_unseen(f, v, true) == 0)
+	if (!v->unseen && !is_final(v->b) && begin_unseen(f, v, true) == 0)
 		linger(f, v);
 }
 
