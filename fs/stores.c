@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/url.h"
+#include "fs/home.h"
 #include "fs/ship.h"
 #include "fs/upload.h"
 #include "meta/query.h"
@@ -172,6 +173,22 @@ stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 }
 
 bool
+stores_down_why(struct fs *f, uint32_t id, char *ret, size_t n)
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+	bool down;
+
+	lock_take(&s->lock);
+	e = entry_find(s, id);
+	down = e != NULL && e->down;
+	if (down)
+		snprintf(ret, n, "%s", e->why);
+	lock_drop(&s->lock);
+	return down;
+}
+
+bool
 stores_is_down(struct fs *f, uint32_t id)
 {
 	struct stores *s = f->stores;
@@ -203,7 +220,7 @@ stores_returns(struct fs *f)
  * is not there is an answer; a bucket or folder that is not there (why says)
  * is none. */
 static enum store_rc
-probe(struct stores *s, struct store *st, struct why *why)
+probe(struct stores *s, uint32_t id, struct store *st, struct why *why)
 {
 	struct store_call c = {
 		.deadline = clock_mono() + PROBE_TIMEOUT,
@@ -213,8 +230,13 @@ probe(struct stores *s, struct store *st, struct why *why)
 		.once = true,
 	};
 	struct store_info info;
+	enum store_rc rc;
 
-	return store_head(st, &c, "gnsfs.json", &info);
+	rc = store_head(st, &c, "gnsfs.json", &info);
+	/* a home without it is not the home: a disk that is not mounted, say */
+	if (rc == STORE_ABSENT && id == STORE_HOME_ID)
+		why_set(why, 0, HOME_IS_NOT, st->url);
+	return rc;
 }
 
 /* The down entry whose probe is due; else *retnext says when one is. */
@@ -258,7 +280,7 @@ probe_main(void *arg)
 		    PROBE_MOST;
 		e->next = clock_mono() + e->pause;
 		lock_drop(&s->lock);
-		rc = probe(s, st, &why);
+		rc = probe(s, id, st, &why);
 		stores_result(s->fs, id, rc, &why);
 		lock_take(&s->lock);
 	}

@@ -15,7 +15,7 @@ LOAD=${LOAD:-6}			# seconds of load, at most, before a kill
 url=$(store_url "$KIND" home)
 m=$T/m
 py="python3 $TOP/test/mounted/crash.py"
-opts=lag=30ms,cache_size=48M,debug
+opts=lag=30ms,debug
 format_home "$url" --name crash
 
 # hits PHASE: how many kills came while it was under way.
@@ -34,8 +34,10 @@ while [ $round -lt "$ROUNDS" ]; do
 	4)	phase=eviction ;;
 	0)	phase=any ;;
 	esac
+	size=4G
+	[ $phase != eviction ] || size=48M
 	log=$T/round$round.log
-	start_mount "$url" "$m" "$opts,log=$log"
+	start_mount "$url" "$m" "$opts,cache_size=$size,log=$log"
 	pid=$(mount_pid "$m")
 	seconds=$LOAD
 	[ $phase != snapshot ] || seconds=$((LOAD * 3))
