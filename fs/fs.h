@@ -56,7 +56,7 @@ struct fs {
 	struct pins		*pins;
 	struct control		*control;
 	struct pass_dev		*pass;		/* fs/pass.h; NULL: none */
-	_Atomic unsigned	 unseen;	/* files that pass_tick looks at */
+	_Atomic unsigned	 unseen;	/* for pass_tick */
 	struct fuse_front	*front;		/* invalidations go here */
 	_Atomic int		 write_state;	/* enum fs_write_state */
 	uint64_t		 state_room;	/* bytes the database keeps */

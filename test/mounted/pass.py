@@ -4,9 +4,11 @@ import fcntl
 import json
 import mmap
 import os
+import random
 import subprocess
 import sys
 import time
+import traceback
 
 MIB = 1 << 20
 how = sys.argv[3]
@@ -392,6 +394,61 @@ def setid():
 	os.seteuid(0)
 	assert os.stat("f").st_mode & 0o7777 == 0o755
 	os.close(fd)
+
+def one_storm(seed):
+	r = random.Random(seed)
+	kept = []
+	for _ in range(150):
+		name = "f%d" % r.randrange(5)
+		size = r.choice((100, 5000, 70000, 300000))
+		what = r.randrange(8)
+		try:
+			if what == 0:
+				os.unlink(name)
+				continue
+			if what == 1:
+				os.rename(name, "f%d" % r.randrange(5))
+				continue
+			if what == 2:
+				os.truncate(name, size)
+				continue
+			flags = r.choice((os.O_RDONLY, os.O_RDWR, os.O_RDWR |
+			    os.O_CREAT, os.O_RDWR | os.O_CREAT | os.O_TRUNC,
+			    os.O_WRONLY | os.O_APPEND))
+			fd = os.open(name, flags)
+		except FileNotFoundError:
+			continue
+		if flags & (os.O_RDWR | os.O_WRONLY):
+			os.write(fd, bytes([65 + seed]) * size)
+		if flags & os.O_RDWR:
+			try:
+				kept.append(mmap.mmap(fd, 100))
+			except ValueError:
+				pass	# empty again by now
+		if not flags & os.O_WRONLY:
+			os.pread(fd, 1 << 20, 0)
+		if r.randrange(4) == 0:
+			os.fsync(fd)
+		os.close(fd)
+		while len(kept) > r.randrange(4):
+			kept.pop(0).close()
+
+def storm():
+	# all at once, of several processes: nothing fails
+	pids = []
+	for seed in range(4):
+		pid = os.fork()
+		if pid == 0:
+			try:
+				one_storm(seed)
+			except BaseException:
+				traceback.print_exc()
+				os._exit(1)
+			os._exit(0)
+		pids.append(pid)
+	gnsfs("sync", ".")
+	for pid in pids:
+		assert os.waitpid(pid, 0)[1] == 0
 
 def survive():
 	# the daemon is killed meanwhile: pass.sh

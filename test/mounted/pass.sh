@@ -36,7 +36,7 @@ cases()
 all="growing times append truncate holes copy joined trunc_again unlinked
     readers reopened direct locks mapped mapped_late mapped_small fsynced
     mapped_synced mapped_synced_small mapped_unlinked mapped_again raced idle
-    setid"
+    setid storm"
 
 how=passed
 start_mount "$url" "$m" lag=200ms
@@ -49,6 +49,9 @@ if [ "$old_kernel" = 1 ]; then
 else
 	check_eq "passthrough is on" on "$state"
 fi
+# C2: an open that breaks a lease of the daemon's must not end it
+mask=$(sed -n 's/^SigIgn:[[:space:]]*/0x/p' "/proc/$(mount_pid "$m")/status")
+check_eq "SIGIO is ignored" 1 $((mask >> 28 & 1))
 mkdir "$m/a"
 # shellcheck disable=SC2086 # one word a case
 cases "$m/a" $all
