@@ -28,12 +28,18 @@
 #define PROBE_MOST	(15 * NSEC_PER_SEC)
 #define PROBE_TIMEOUT	(5 * NSEC_PER_SEC)
 
+/* A stack that is not the one any more, and may still be in use. */
+struct old {
+	struct store	*store;
+	struct old	*next;
+};
+
 struct entry {
 	uint32_t	 id;
 	char		 name[65];
 	char		*url;
 	struct store	*store;		/* NULL: not opened yet */
-	struct store	*old;		/* of an earlier URL */
+	struct old	*old;		/* of earlier URLs */
 	bool		 listed;	/* in the namespace now */
 	bool		 down;
 	int64_t		 since;		/* clock_real */
@@ -329,6 +335,18 @@ fail:
 	return err;
 }
 
+static void
+old_free(struct old *o)
+{
+	struct old *next;
+
+	for (; o != NULL; o = next) {
+		next = o->next;
+		store_free(o->store);
+		free(o);
+	}
+}
+
 void
 stores_free(struct stores *s)
 {
@@ -344,7 +362,7 @@ stores_free(struct stores *s)
 	while ((e = s->list) != NULL) {
 		s->list = e->link;
 		store_free(e->store);
-		store_free(e->old);
+		old_free(e->old);
 		free(e->url);
 		free(e);
 	}
@@ -361,6 +379,7 @@ reload_row(void *arg, const struct store_row *r)
 	struct stores *s = arg;
 	struct entry *e;
 	char *url = NULL;
+	struct old *o = NULL;
 	int err = 0;
 
 	lock_take(&s->lock);
@@ -376,18 +395,27 @@ reload_row(void *arg, const struct store_row *r)
 	if (r->id == STORE_HOME_ID || strcmp(e->url, r->url) == 0)
 		goto out;
 	url = strdup(r->url);
-	if (url == NULL) {
+	o = calloc(1, sizeof(*o));
+	if (url == NULL || o == NULL) {
+		free(url);
 		err = -ENOMEM;
 		goto out;
 	}
 	free(e->url);
 	e->url = url;
-	if (e->store != NULL && e->old == NULL) {
-		e->old = e->store;
+	if (e->store != NULL) {
+		o->store = e->store;
+		o->next = e->old;
+		e->old = o;
+		o = NULL;
 		e->store = NULL;
 	}
+	/* what was said of the other address */
+	e->down = false;
+	e->why[0] = '\0';
 out:
 	lock_drop(&s->lock);
+	free(o);
 	return err;
 }
 

@@ -53,10 +53,14 @@ const struct tool_key keys_store[] = {
 	{ "[].id", "ls: its number." },
 	{ "[].name", "ls: its name." },
 	{ "[].url", "ls: where it is." },
+	{ "[].home", "ls: whether it is the home." },
 	{ "[].up", "ls: whether it answers." },
-	{ "[].why", "ls: why it does not. check: what is missing." },
+	{ "[].since", "ls: since when; ns since 1970." },
+	{ "[].why", "ls: why it does not. check: why a step failed." },
 	{ "[].step", "check: what was tried." },
 	{ "[].ok", "check: whether that worked." },
+	{ "[].needed", "check: whether gnsfs cannot do without." },
+	{ "[].costs", "check: what it costs that it failed." },
 	{ NULL }
 };
 
@@ -141,6 +145,7 @@ const struct tool_key keys_status[] = {
 	{ "cache.small", "Bytes of small files." },
 	{ "cache.files", "Larger files." },
 	{ "cache.disk_free", "Free bytes on its disk." },
+	{ "cache.why", "That it is full, of what, and what waits or fails." },
 	{ "uploads.waiting", "Large files that wait to be uploaded." },
 	{ "uploads.active", "Uploads under way." },
 	{ "uploads.bytes_left", "Bytes they have left." },

@@ -683,6 +683,14 @@ for n in endless nolist page error; do
 	bad 1 "import, where the list is: $n" 'lake; LIST' \
 	    gnsfs import "s3://lake/sub?$through" "$m/$n"
 done
+echo "skewed any /lake" >"$T/lies"
+bad 1 "store check, where clocks are far apart" \
+    'RequestTimeTooSkewed; set the clock; gnsfs needs it; nothing of it' \
+    gnsfs store check lake -n corpus
+echo "yes PUT /lake" >"$T/lies"
+bad 1 "store check, where conditions are ignored" \
+    'put if absent is refused; all the same; gnsfs needs it; can be no home' \
+    gnsfs store check lake --write -n corpus
 : >"$T/lies"
 settled
 misread short one "half an object" 'key="one"; Input/output error'

@@ -106,8 +106,8 @@ for round in plain debug; do
 	run find --all --json -n "$m"
 	run explain "$m/$round/large" --json
 	run fsck "$m"
-	run store add bad 's3://b?endpoint=http://127.0.0.1:1&secret=wrong-s3cr3t' \
-	    -n "$m"
+	run store add bad -n "$m" \
+	    's3://b?endpoint=http://127.0.0.1:1&secret=wrong-s3cr3t'
 	run store add bad 's3://x:wrong-s3cr3t@b/p' -n "$m"
 	tr '\0' '\n' <"/proc/$pid/cmdline" >"$T/cmdline.$round"
 	tr '\0' '\n' <"/proc/$pid/environ" >"$T/environ.$round"
