@@ -600,7 +600,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		close(f->lock_fd);
 	lock_done(&f->why_lock);
 	options_done(&f->opt);
-	free(f->pass);
+	pass_free(f);
 	free(f->state_dir);
 	free(f->cache_dir);
 	free(f);

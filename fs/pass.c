@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -105,7 +106,10 @@ close_id(struct fs *f, struct vnode *v)
 {
 	if (v->pass_id == 0 || v->opens > 0 || v->unseen)
 		return;
-	f->pass->close(f->pass->arg, v->pass_id);
+	lock_take(&f->pass->lock);
+	if (!f->pass->over)
+		f->pass->close(f->pass->arg, v->pass_id);
+	lock_drop(&f->pass->lock);
 	lock_take(&v->lock);
 	v->pass_id = 0;
 	lock_drop(&v->lock);
@@ -156,10 +160,14 @@ pass_close(struct fs *f, struct handle *h)
 static void
 tell(struct fs *f, struct vnode *v)
 {
-	if (v->told_ctime == 0 || v->told_ctime == v->last_ctime)
+	if (v->told_ctime == 0 || v->told_ctime == v->last_ctime ||
+	    f->pass == NULL)
 		return;
 	v->told_ctime = 0;
-	fs_inval_inode(f, v->ino);
+	lock_take(&f->pass->lock);
+	if (!f->pass->over)
+		fs_inval_inode(f, v->ino);
+	lock_drop(&f->pass->lock);
 }
 
 static void
@@ -337,6 +345,26 @@ pass_tick(struct fs *f)
 		return;
 	vnodes_each(f, tick_one, f);
 	(void)cache_room(f->cache, 0, true);
+}
+
+void
+pass_over(struct fs *f)
+{
+	if (f->pass == NULL)
+		return;
+	lock_take(&f->pass->lock);
+	f->pass->over = true;
+	lock_drop(&f->pass->lock);
+}
+
+void
+pass_free(struct fs *f)
+{
+	if (f->pass == NULL)
+		return;
+	lock_done(&f->pass->lock);
+	free(f->pass);
+	f->pass = NULL;
 }
 
 static void

@@ -36,6 +36,8 @@ struct pass_dev {
 	void		(*close)(void *arg, int id);
 	_Atomic bool	 refused;	/* the kernel or the disk would not */
 	_Atomic bool	 tried;		/* whether the disk has leases */
+	struct lock	 lock;		/* what follows */
+	bool		 over;		/* the session is: nothing is called */
 };
 
 /* In the gate of h->v, before h is counted among its opens: sets h->passed;
@@ -61,8 +63,11 @@ int	pass_set_mtime(struct vnode *v, int64_t mtime);
 
 /* Now and then: the accounts of what is written unseen, and room for it. */
 void	pass_tick(struct fs *f);
+/* The session ends: after this nothing is asked or told of the kernel. */
+void	pass_over(struct fs *f);
 /* Nobody waits for what lingers any more; the next start finds it. */
 void	pass_stop(struct fs *f);
+void	pass_free(struct fs *f);
 
 /* For status: "on", or why not. */
 const char *pass_state(struct fs *f);
