@@ -157,7 +157,7 @@ stop_mount "$T/tight"
 
 start_mount "$url" "$m" lag=200ms,passthrough=off
 mkdir "$m/b"
-[ -z "$GNSFS_TEST_SHORT" ] ||
+[ -z "${GNSFS_TEST_SHORT:-}" ] ||
     all="growing times copy joined reopened mapped_late mapped_synced storm"
 # shellcheck disable=SC2086 # one word a case
 cases "$m/b" $all
