@@ -215,8 +215,7 @@ open_file(struct cache *c, const struct index_file *f, struct bfile *b)
 		if (path[i] == NULL)
 			fd = -ENOMEM;
 		else
-			fd = sys.open(path[i], O_RDWR | O_CLOEXEC | O_NOFOLLOW,
-			    0);
+			fd = file_open(c, path[i], O_RDWR);
 	}
 	if (f->slot >= 0)
 		atomic_store(&b->slot, i == 1 ? f->slot : -1);
@@ -294,11 +293,11 @@ load(struct cache *c, uint64_t ino, struct bfile *b)
 		err = fit_size(&f, b);
 	if (!err)
 		err = pinned_load(q, b);
-	if (err)
+	if (!err)
+		map_update(b);
+	else if (err != -ENFILE)
 		log_error("a backing file of the cache cannot be used",
 		    "ino=%llu err=%d", (unsigned long long)ino, err);
-	else
-		map_update(b);
 	/* it is in the accounts, as it was when they were taken */
 	atomic_store(&b->used, f.used);
 	atomic_store(&b->dirty_bytes, err ? 0 :
@@ -389,7 +388,7 @@ bfile_make(struct cache *c, uint64_t ino, uint64_t size, struct bfile **ret)
 	path = data_path(c, ino, m.f.inc);
 	if (path == NULL)
 		return -ENOMEM;
-	fd = sys.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = file_open(c, path, O_RDWR | O_CREAT | O_EXCL);
 	err = fd < 0 ? fd : sys.ftruncate(fd, size);
 	if (!err)
 		err = sq_write(c->index, make_tx, &m);

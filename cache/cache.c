@@ -46,6 +46,7 @@ run(void *arg)
 	struct cache *c = arg;
 	int64_t due = INT64_MAX;
 	bool stop;
+	int err;
 
 	pthread_setname_np(pthread_self(), "gnsfs-cache");
 	for (;;) {
@@ -60,7 +61,8 @@ run(void *arg)
 		if (stop)
 			return NULL;
 		slots_retire_now(c);
-		if (slots_refill(c))
+		err = slots_refill(c);
+		if (err && err != -EMFILE && err != -ENOSPC)
 			log_warn("cannot refill the pool of backing files",
 			    "dir=%s", LOG_Q(c->dir));
 		bfile_trim(c, IDLE_FILES);
@@ -324,7 +326,7 @@ static void
 init(struct cache *c, const struct cache_opts *o)
 {
 	c->index = o->index;
-	c->pool = o->pool ? o->pool : POOL_DEFAULT;
+	c->pool = o->pool ? o->pool : file_pool(POOL_DEFAULT);
 	c->reserve_fd = -1;
 	c->next_slot = 1;
 	atomic_store(&c->next_inc, clock_real() / NSEC_PER_SEC);

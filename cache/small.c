@@ -15,6 +15,7 @@
 #include "base/counters.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/room.h"
 #include "cache/map.h"
 
 #define TOUCHED_MAX	4096
@@ -47,8 +48,13 @@ small_open(struct cache *c, struct why *why)
 	c->touched = calloc(TOUCHED_MAX, sizeof(*c->touched));
 	if (c->touched == NULL || asprintf(&path, "%s/small.db", c->dir) < 0)
 		return -ENOMEM;
+	room_enter(path);
 	err = sq_open(path, &o, &c->small, why);
 	free(path);
+	/* without it only eviction is refused while the disk is full */
+	if (!err && sq_ballast(c->small))
+		log_warn("no room is kept for small.db", "dir=%s",
+		    LOG_Q(c->dir));
 	if (!err)
 		err = sq_write(c->small, schema_tx, NULL);
 	if (!err)

@@ -21,10 +21,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/room.h"
 #include "base/sys.h"
 #include "fs/control.h"
 #include "fs/fill.h"
@@ -42,6 +44,7 @@
 #define START_TIME	(9 * NSEC_PER_SEC)	/* the manual says 10 s */
 #define HOME_TIME	(4 * NSEC_PER_SEC)	/* of them, to reach the home */
 #define IO_THREADS	40	/* see LANE_RUNS in fill.c */
+#define ROOM_LOOK	(20 * NSEC_PER_MSEC)	/* how old free room may be */
 
 /* --- write state --- */
 
@@ -68,6 +71,46 @@ fs_set_write_state(struct fs *f, enum fs_write_state s, const char *fmt, ...)
 	if (s != FS_WRITABLE)
 		why_set(&f->why_read_only, 0, "%s", text);
 	lock_drop(&f->why_lock);
+}
+
+/* --- room for more --- */
+
+static bool
+state_has_room(struct fs *f)
+{
+	uint64_t margin = 2 * f->state_room;
+	struct statvfs st;
+
+	if (statvfs(f->state_dir, &st) != 0)
+		return true;	/* who writes finds out */
+	return (uint64_t)st.f_bavail * st.f_frsize >= margin;
+}
+
+int
+fs_may_add(struct fs *f)
+{
+	int64_t now = clock_mono();
+	bool full, was;
+	int err = fs_may_write(f);
+
+	if (err != 0)
+		return err;
+	if (!atomic_load(&f->state_full) &&
+	    now - atomic_load(&f->room_seen) < ROOM_LOOK)
+		return 0;
+	full = !state_has_room(f);
+	/* on one disk with the cache, clean bytes make way */
+	if (full && cache_room(f->cache, 4 * f->state_room, true) == 0)
+		full = !state_has_room(f);
+	was = atomic_exchange(&f->state_full, full);
+	atomic_store(&f->room_seen, clock_mono());
+	if (full && !was)
+		log_warn("the disk of the state directory is full: nothing can "
+		    "be added", "dir=%s", LOG_Q(f->state_dir));
+	else if (was && !full)
+		log_info("the disk of the state directory has room again",
+		    "dir=%s", LOG_Q(f->state_dir));
+	return full ? -ENOSPC : 0;
 }
 
 /* --- the state directory --- */
@@ -134,9 +177,10 @@ write_local_id(const char *dir, const struct home_id *id, const char *url)
 
 	if (path == NULL || tmp == NULL || j == NULL)
 		err = -ENOMEM;
-	else if (json_dump_file(j, tmp, JSON_INDENT(2)) != 0)
-		err = -EIO;
-	else
+	else if (json_dump_file(j, tmp, JSON_INDENT(2)) != 0) {
+		err = errno == ENOSPC || errno == EDQUOT ? -ENOSPC : -EIO;
+		sys.unlink(tmp);
+	} else
 		err = sys.rename(tmp, path);
 	if (err == 0)
 		err = sys_sync_parent(path);
@@ -232,6 +276,7 @@ open_dirs(struct fs *f, const char *canonical, bool reached,
 	const struct fs_options *o = &f->opt;
 	struct home_id local;
 	char url[URL_MAX];
+	bool known;
 	int err;
 
 	if (o->state != NULL || o->cache != NULL)
@@ -256,15 +301,21 @@ open_dirs(struct fs *f, const char *canonical, bool reached,
 		    "'%s' (%s), not to '%s' (%s); name another directory with "
 		    "cache=DIR", f->state_dir, local.name, local.uuid,
 		    id->name, id->uuid);
-	if (err == 0 && !reached)
+	known = err == 0;
+	if (known && !reached)
 		*id = local;
 	err = make_dir(f->state_dir, why);
 	if (err == 0)
 		err = make_dir(f->cache_dir, why);
 	if (err == 0)
 		err = take_lock(f, why);
-	if (err == 0 && reached)
+	if (err == 0 && reached && (!known || strcmp(local.name, id->name) != 0
+	    || strcmp(url, canonical) != 0)) {
 		err = write_local_id(f->state_dir, id, canonical);
+		if (err != 0)
+			why_set(why, err, "cannot write home.json in '%s': %s",
+			    f->state_dir, strerror(-err));
+	}
 	return err;
 }
 
@@ -278,8 +329,15 @@ open_database(struct fs *f, const struct home_id *id, struct why *why)
 	struct sqc *c = NULL;
 	int err;
 
-	err = path == NULL ? -ENOMEM : meta_open(path, &f->meta, why);
+	if (path == NULL)
+		return -ENOMEM;
+	room_enter(path);
+	f->state_room = room_bytes(f->state_dir);
+	err = meta_open(path, &f->meta, why);
 	free(path);
+	if (err == 0 && (err = sq_ballast(meta_sq(f->meta))) != 0)
+		why_set(why, err, "cannot keep room for the database in '%s': "
+		    "%s", f->state_dir, strerror(-err));
 	if (err != 0)
 		return err;
 	err = sq_read(meta_sq(f->meta), &c);

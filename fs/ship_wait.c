@@ -58,10 +58,12 @@ static void
 say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
 {
 	struct ship_status st;
+	struct upload_status u;
 	char size[32], what[400];
 	int64_t since;
 
 	ship_status(sh->fs, &st);
+	upload_status(sh->fs, &u);
 	lock_take(&sh->lock);
 	since = sh->why_since;
 	lock_drop(&sh->lock);
@@ -70,6 +72,8 @@ say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
 		snprintf(what, sizeof(what), "%s for %" PRId64 " s: %s",
 		    st.state, (clock_mono() - since) / NSEC_PER_SEC,
 		    st.why);
+	else if (j->waiting_uploads > 0 && u.why[0] != '\0')
+		snprintf(what, sizeof(what), "%s", u.why);
 	else if (j->waiting_uploads > 0)
 		snprintf(what, sizeof(what), "%" PRIu64 " uploads are under"
 		    " way", j->waiting_uploads);

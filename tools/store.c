@@ -72,7 +72,7 @@ cmd_store(struct tool *t)
 	if (rc == 0)
 		rc = client_call(m, "store", json_incref(args), &fns, NULL,
 		    &why);
-	if (t->json && json_array_size(list.all) > 0)
+	if (t->json && (rc == 0 || json_array_size(list.all) > 0))
 		out_json(list.all);
 	if (rc != 0)
 		rc = tool_failed(rc, &why);
