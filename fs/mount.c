@@ -36,6 +36,7 @@
 #include "fs/pins.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
+#include "fs/stage.h"
 #include "fs/stores.h"
 #include "fs/upload.h"
 #include "fs/vnode.h"
@@ -403,6 +404,8 @@ start_parts(struct fs *f, struct store **home, int64_t deadline,
 	if (err == 0)
 		err = pins_start(f);
 	if (err == 0)
+		err = stages_new(f);
+	if (err == 0)
 		err = control_start(f, why);
 	return err;
 }
@@ -546,6 +549,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		return 0;
 	if (f->control != NULL)
 		control_stop(f);
+	stages_free(f);
 	if (f->pins != NULL)
 		pins_stop(f);
 	settle_stop(f);

@@ -441,9 +441,11 @@ START_TEST(pulls)
 	ck_rc(store_pull(s, &call, b, "none", &one.version, "new/to", NULL),
 	    STORE_ABSENT);
 	help_is_absent(s, "new/to");
-	ck_rc(store_pull(s, &call, b, "from", &one.version, "new/to", &got),
-	    STORE_OK);
-	ck_assert_uint_eq(got.size, 3);
+	/* lost answers: it may be one's own that is met */
+	rc = store_pull(s, &call, b, "from", &one.version, "new/to", &got);
+	ck_rc(rc, hurt && rc == STORE_EXISTS ? STORE_EXISTS : STORE_OK);
+	if (rc == STORE_OK)
+		ck_assert_uint_eq(got.size, 3);
 	help_is(s, "new/to", "one");
 	ck_rc(store_head(s, &call, "new/to", &got), STORE_OK);
 	ck_rc(store_head(b, &call, "from", &from), STORE_OK);
@@ -459,8 +461,8 @@ START_TEST(pulls)
 	help_is(s, "new/to", rc == STORE_OK ? "second" : "one");
 	/* within one */
 	ck_rc(help_put(s, "mine", STORE_ALWAYS, NULL, "m", &one), STORE_OK);
-	ck_rc(store_pull(s, &call, s, "mine", &one.version, "yours", &got),
-	    STORE_OK);
+	rc = store_pull(s, &call, s, "mine", &one.version, "yours", &got);
+	ck_rc(rc, hurt && rc == STORE_EXISTS ? STORE_EXISTS : STORE_OK);
 	help_is(s, "yours", "m");
 	ck_assert_ptr_eq(store_bare(store_bare(s)), store_bare(s));
 	store_free(b);
