@@ -120,6 +120,7 @@ start_tx(struct sqc *q, void *arg)
 	struct start *s = arg;
 	struct cache *c = s->c;
 	int64_t boot[2], was[2] = { 0, 0 }, clean = 1, epoch = 1, limit = 0;
+	int64_t closed = 0;
 	int err;
 
 	err = index_schema(q);
@@ -131,6 +132,9 @@ start_tx(struct sqc *q, void *arg)
 	index_meta_get(q, "clean", &clean);
 	index_meta_get(q, "epoch", &epoch);
 	index_meta_get(q, "limit", &limit);
+	index_meta_get(q, "closed", &closed);
+	c->closed_at = clean ? closed : 0;
+	c->opened_at = clock_real();
 	s->crashed = !clean;
 	c->unclean = !clean && memcmp(boot, was, sizeof(boot)) != 0;
 	c->epoch = epoch + c->unclean;
@@ -407,7 +411,9 @@ cache_open(const struct cache_opts *o, struct cache **ret, bool *retunclean,
 static int
 clean_tx(struct sqc *q, void *arg)
 {
-	return index_meta_set(q, "clean", 1);
+	int err = index_meta_set(q, "closed", clock_real());
+
+	return err ? err : index_meta_set(q, "clean", 1);
 }
 
 void

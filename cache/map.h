@@ -144,6 +144,8 @@ struct cache {
 	struct sq	*index, *small;
 	unsigned	 pool;
 	uint64_t	 epoch;		/* of unclean boots */
+	int64_t		 closed_at; /* before, clock_real; 0: not cleanly */
+	int64_t		 opened_at;	/* this time */
 	bool		 unclean;
 	_Atomic uint32_t next_inc;
 	_Atomic uint64_t next_clean;

@@ -18,6 +18,9 @@
 #define SOON		(3 * NSEC_PER_SEC)	/* where there is another */
 #define SOON_RATE	(1u << 20)		/* and bytes a second */
 
+/* Fewer bytes than that in io_timeout are as good as none. */
+#define SLOWEST		(256u << 10)
+
 /* --- places --- */
 
 struct place { uint32_t store; unsigned rank; size_t key, version; };
@@ -300,6 +303,29 @@ soon(struct fs *f, uint64_t len)
 	return until < most ? until : most;
 }
 
+/* Gets all of it, however long that takes, as long as bytes come: a slow link
+ * is no outage. */
+static enum store_rc
+fetch_all(struct fs *f, struct store *store, const struct location *l,
+    uint64_t ooff, uint64_t len, struct store_call *call, struct pour *o)
+{
+	struct store_version version;
+	enum store_rc rc;
+	uint64_t had;
+
+	snprintf(version.text, sizeof version.text, "%s", l->version);
+	do {
+		had = o->done;
+		call->why->text[0] = '\0';
+		call->deadline = call->once ? soon(f, len - had) :
+		    io_until(f);
+		rc = store_get(store, call, l->key, &version, ooff + had,
+		    len - had, pour_sink, o, NULL);
+	} while (rc == STORE_UNREACHABLE && io_deadline == 0 &&
+	    o->done < len && o->done - had >= SLOWEST);
+	return rc;
+}
+
 static int
 fetch_errno(struct fs *f, uint32_t store, enum store_rc rc)
 {
@@ -312,6 +338,9 @@ fetch_errno(struct fs *f, uint32_t store, enum store_rc rc)
 		return -EACCES;
 	case STORE_NOMEM:
 		return -ENOMEM;
+	case STORE_UNREACHABLE:
+	case STORE_THROTTLED:
+		return -EHOSTUNREACH;
 	default:
 		return stores_is_down(f, store) ? -EHOSTUNREACH : -EIO;
 	}
@@ -323,11 +352,9 @@ static int
 fetch_at(struct fs *f, const struct location *l, uint64_t ooff, uint64_t len,
     const char *tag, bool others, struct pour *o)
 {
-	struct store_version version;
 	struct store *store = NULL;
 	struct why why = { "" };
-	struct store_call call = { .why = &why, .tag = tag,
-	    .deadline = others ? soon(f, len) : io_until(f), .once = others,
+	struct store_call call = { .why = &why, .tag = tag, .once = others,
 	    .cancel = &f->stopping };
 	enum store_rc rc;
 	int err;
@@ -340,9 +367,7 @@ fetch_at(struct fs *f, const struct location *l, uint64_t ooff, uint64_t len,
 		    LOG_Q(why.text));
 		return -EIO;
 	}
-	snprintf(version.text, sizeof version.text, "%s", l->version);
-	rc = store_get(store, &call, l->key, &version, ooff + o->done,
-	    len - o->done, pour_sink, o, NULL);
+	rc = fetch_all(f, store, l, ooff, len, &call, o);
 	/* a hiccup of one request does not make a store one that is down */
 	if (!others || rc == STORE_OK || rc == STORE_UNREACHABLE)
 		stores_result(f, l->store, rc, &why);
@@ -474,10 +499,10 @@ fetch_small(struct fs *f, struct small_fetch *s)
 	if (!small_is_right(s) && e->copies > 1)
 		fetch_small_right(f, s);
 	if (!small_is_right(s)) {
-		log_error("a store's bytes are not what was stored",
-		    "ino=%llu object=%llx len=%zu",
-		    (unsigned long long)s->id.ino,
-		    (unsigned long long)e->object, s->bytes.len);
+		log_error("a store's bytes are not what was stored there",
+		    "ino=%llu store=%u key=%s off=%llu len=%llu",
+		    (unsigned long long)s->id.ino, e->store, LOG_Q(e->key),
+		    (unsigned long long)e->ooff, (unsigned long long)e->len);
 		return -EIO;
 	}
 	counter_add(fill_bytes, (int64_t)e->len);

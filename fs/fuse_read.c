@@ -184,7 +184,7 @@ front_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 	if (err == -EAGAIN || (err == -EHOSTUNREACH && f->opt.offline_wait))
 		r = reading_new(req, h, size, off);
 	if (r == NULL) {
-		refuse(req, err);
+		refuse(req, err == -EAGAIN ? -ENOMEM : err);
 	} else if (err == -EAGAIN) {
 		submit(rs, r, deadline);
 	} else {

@@ -267,14 +267,15 @@ take_lock(struct fs *f, struct why *why)
 }
 
 /*
- * Finds, makes and locks the directories.  reached: id is what the home says;
+ * Finds, makes and locks the directories.  away 0: id is what the home says;
  * else it is found out here, or -EHOSTUNREACH.
  */
 static int
-open_dirs(struct fs *f, const char *canonical, bool reached,
+open_dirs(struct fs *f, const char *canonical, int away,
     struct home_id *id, struct why *why)
 {
 	const struct fs_options *o = &f->opt;
+	bool reached = away == 0;
 	struct home_id local;
 	char url[URL_MAX];
 	bool known;
@@ -296,6 +297,9 @@ open_dirs(struct fs *f, const char *canonical, bool reached,
 		    "it or name an empty directory with cache=DIR",
 		    f->state_dir);
 	if (err == -ENOENT && !reached)
+		return -EHOSTUNREACH;
+	/* a path where there is nothing may as well be a wrong one */
+	if (err == 0 && away == -ENOENT && strcmp(url, canonical) != 0)
 		return -EHOSTUNREACH;
 	if (err == 0 && reached && strcmp(local.uuid, id->uuid) != 0)
 		return why_set(why, -EEXIST, "'%s' belongs to the namespace "
@@ -378,9 +382,10 @@ open_cache(struct fs *f, struct why *why)
 	return err;
 }
 
+/* away: why the home was not reached, or NULL. */
 static int
-start_parts(struct fs *f, struct store **home, int64_t deadline,
-    struct why *why)
+start_parts(struct fs *f, struct store **home, const struct why *away,
+    int64_t deadline, struct why *why)
 {
 	int err;
 
@@ -393,6 +398,8 @@ start_parts(struct fs *f, struct store **home, int64_t deadline,
 		err = stores_new(f, *home, &f->stores);
 		*home = NULL;
 	}
+	if (err == 0 && away != NULL)
+		stores_result(f, STORE_HOME_ID, STORE_UNREACHABLE, away);
 	if (err == 0)
 		err = settle_start(f);
 	if (err == 0)
@@ -410,31 +417,39 @@ start_parts(struct fs *f, struct store **home, int64_t deadline,
 	return err;
 }
 
-/* Opens the home's store and asks who it is.  *reached: it answered. */
+/*
+ * Opens the home's store and asks who it is.  *retaway: 0, it answered; else
+ * why it is as good as away, which local state may make up for.
+ */
 static int
 ask_home(struct fs *f, struct store **home, struct home_id *id,
-    char **canonical, bool *reached, struct why *why)
+    char **canonical, int *retaway, struct why *why)
 {
 	struct store_call call = { .why = why, .tag = "home",
 	    .deadline = clock_mono() + HOME_TIME };
 	struct stack_opts so = { .trace_fd = -1 };
 	struct url u = { 0 };
+	bool folder;
 	int err;
 
 	err = url_parse(f->opt.url, &u, why);
 	if (err != 0)
 		return err;
+	folder = u.scheme == URL_FILE;
 	*canonical = url_canonical(&u);
 	err = *canonical == NULL ? -ENOMEM : store_open(&u, &so, home, why);
 	url_done(&u);
 	if (err != 0)
 		return err;
 	err = home_read(*home, &call, id, why);
-	*reached = err == 0;
+	*retaway = 0;
 	if (err == -EHOSTUNREACH || err == -EIO || err == -EAGAIN ||
 	    err == -ECANCELED || err == -ETIMEDOUT)
-		err = 0;
-	return err;
+		*retaway = -EHOSTUNREACH;
+	/* a disk that is not mounted leaves nothing, or an empty folder */
+	if (err == -ENOENT && folder)
+		*retaway = -ENOENT;
+	return *retaway != 0 ? 0 : err;
 }
 
 static int
@@ -445,12 +460,18 @@ start(struct fs *f, struct why *why)
 	struct store *home = NULL;
 	struct home_id id = { .name = "" };
 	char *canonical = NULL;
-	bool reached = false;
-	int err;
+	int away = 0, err;
 
-	err = ask_home(f, &home, &id, &canonical, &reached, &unreached);
+	err = ask_home(f, &home, &id, &canonical, &away, &unreached);
 	if (err == 0)
-		err = open_dirs(f, canonical, reached, &id, why);
+		err = open_dirs(f, canonical, away, &id, why);
+	if (err == -EHOSTUNREACH && away != 0)
+		err = away;
+	if (err == 0 && away == -ENOENT) {
+		/* not how to make one: there is one, elsewhere */
+		unreached.text[0] = '\0';
+		why_set(&unreached, 0, HOME_IS_NOT, f->opt.url);
+	}
 	if (err != 0 && why->text[0] == '\0')
 		why_set(why, err, "%s%s", why_text(&unreached, err),
 		    err == -EHOSTUNREACH ? "; and this host keeps no state of "
@@ -463,7 +484,8 @@ start(struct fs *f, struct why *why)
 	if (err == 0)
 		err = open_cache(f, why);
 	if (err == 0)
-		err = start_parts(f, &home, deadline, why);
+		err = start_parts(f, &home, away != 0 ? &unreached : NULL,
+		    deadline, why);
 	store_free(home);
 	free(canonical);
 	return err;
@@ -577,6 +599,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		close(f->lock_fd);
 	lock_done(&f->why_lock);
 	options_done(&f->opt);
+	free(f->pass);
 	free(f->state_dir);
 	free(f->cache_dir);
 	free(f);

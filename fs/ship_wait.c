@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/stores.h"
 #include "fs/upload.h"
 
 void
@@ -129,6 +130,7 @@ ship_status(struct fs *f, struct ship_status *ret)
 	struct ship *sh = f->ship;
 	struct journal_stat j = { 0 };
 	struct cache_stat cs = { 0 };
+	enum ship_state st;
 	struct sqc *c = NULL;
 
 	*ret = (struct ship_status){ .state = "stopped" };
@@ -141,11 +143,20 @@ ship_status(struct fs *f, struct ship_status *ret)
 	if (f->cache != NULL)
 		cache_stat(f->cache, &cs);
 	lock_take(&sh->lock);
-	ret->state = ship_state_name(sh->state);
+	st = sh->state;
+	ret->state = ship_state_name(st);
 	ret->lsn = sh->lsn;
 	ret->last_landed = sh->last_landed;
 	memcpy(ret->why, sh->why, sizeof(ret->why));
 	lock_drop(&sh->lock);
+	/* it may be in the midst of sending, and still try */
+	if (ret->why[0] == '\0')
+		(void)stores_down_why(f, STORE_HOME_ID, ret->why,
+		    sizeof(ret->why));
+	/* nor is an attempt to come back anything else than being away */
+	else if ((st == SHIP_CATCHING_UP || st == SHIP_OPENING) &&
+	    stores_is_down(f, STORE_HOME_ID))
+		ret->state = ship_state_name(SHIP_OFFLINE);
 	ret->pending_ops = j.ops;
 	ret->pending_bytes = j.unstored_bytes + cs.dirty;
 	ret->oldest = j.oldest;

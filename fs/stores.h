@@ -40,6 +40,8 @@ bool	stores_is_down(struct fs *f, uint32_t id);
 unsigned stores_rank(struct fs *f, uint32_t id);
 /* The id of a store by its name: 0, -ENOENT. */
 int	stores_by_name(struct fs *f, const char *name, uint32_t *ret);
+/* The same, and why; nothing is written where it is up. */
+bool	stores_down_why(struct fs *f, uint32_t id, char *ret, size_t n);
 /* How often a store came back, all of them together: what failed because one
  * was down may be tried again when this has changed. */
 uint64_t stores_returns(struct fs *f);

@@ -38,8 +38,11 @@ static const struct tool_opt umount_opts[] = {
 };
 
 static const struct tool_opt store_opts[] = {
-	{ "write", 0, NULL, "check: also put, replace and delete an object "
+	{ "write", 0, NULL, "check: also put, replace and delete objects "
 	    "of its own in a store that is not the home." },
+	{ "rename", 0, "NEW", "set: the store's name from now on." },
+	{ "force", 0, NULL, "set: even where the files' objects are not "
+	    "found there." },
 	{ NULL }
 };
 
@@ -159,12 +162,22 @@ const struct tool_cmd tool_cmds[] = {
 	    "sent at the next mount; the exit status is then 1. A mount whose "
 	    "daemon died is taken away.",
 	    cmd_umount, umount_opts, "mount", keys_pending },
-	{ "store", "add|ls|set|rm|check [NAME [URL]]", 1, 3,
+	{ "store", "add|ls|set|rm|check [NAME] [URL] [KEY=VALUE...]", 1, -1,
 	    "the stores of the namespace",
-	    "add NAME URL makes a bucket, a prefix or a directory known; set "
-	    "NAME URL changes how it is reached; rm NAME forgets one that "
-	    "holds no file's bytes; check NAME asks it for real what it can "
-	    "do; ls lists all.",
+	    "add NAME URL makes a bucket, a prefix or a directory known. ls "
+	    "lists all. rm NAME forgets one in which no file has bytes.\n\n"
+	    "set NAME [URL] [KEY=VALUE...] changes where it is, or single "
+	    "settings of its URL (KEY= takes one away), and --rename its "
+	    "name; no file is touched. Some of the objects that files need "
+	    "are looked for at the new place first. The home is where it is "
+	    "mounted from: it cannot be set.\n\n"
+	    " gnsfs store set lake region=eu-west-1 profile=train\n\n"
+	    "check NAME asks a store for real: it is listed, and a byte is "
+	    "read; in the home, or with --write, objects of its own are put, "
+	    "replaced, copied and deleted under every condition that gnsfs "
+	    "relies on, one of them in parts, and removed again. What is "
+	    "missing is said with what it costs; where gnsfs needs it, the "
+	    "exit status is 1.",
 	    cmd_store, store_opts, "store", keys_store },
 	{ "import", "STORE_URL PATH [OPTIONS]", 2, 2,
 	    "adopt an existing bucket or prefix",

@@ -66,10 +66,14 @@ const struct tool_key keys_store[] = {
 	{ "[].id", "ls: its number." },
 	{ "[].name", "ls: its name." },
 	{ "[].url", "ls: where it is." },
+	{ "[].home", "ls: whether it is the home." },
 	{ "[].up", "ls: whether it answers." },
-	{ "[].why", "ls: why it does not. check: what is missing." },
+	{ "[].since", "ls: since when; ns since 1970." },
+	{ "[].why", "ls: why it does not. check: why a step failed." },
 	{ "[].step", "check: what was tried." },
 	{ "[].ok", "check: whether that worked." },
+	{ "[].needed", "check: whether gnsfs cannot do without." },
+	{ "[].costs", "check: what it costs that it failed." },
 	{ NULL }
 };
 
@@ -143,7 +147,7 @@ const struct tool_key keys_status[] = {
 	{ "session.number", "Of the session." },
 	{ "session.host", "The host that has it." },
 	{ "pending.ops", "Changes that are not in the log yet." },
-	{ "pending.files", "Files that they are of." },
+	{ "pending.files", "Files with bytes that are in no store yet." },
 	{ "pending.bytes", "Bytes that are in no store yet." },
 	{ "pending.oldest_age", "Of the oldest change, ns." },
 	{ "pending.why", "What they wait for." },
@@ -156,6 +160,7 @@ const struct tool_key keys_status[] = {
 	{ "cache.small", "Bytes of small files." },
 	{ "cache.files", "Larger files." },
 	{ "cache.disk_free", "Free bytes on its disk." },
+	{ "cache.why", "That it is full, of what, and what waits or fails." },
 	{ "uploads.waiting", "Large files that wait to be uploaded." },
 	{ "uploads.active", "Uploads under way." },
 	{ "uploads.bytes_left", "Bytes they have left." },

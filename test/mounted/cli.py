@@ -84,10 +84,15 @@ class Child:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ,
             struct.pack("HHHH", 24, 80, 0, 0))
 
-    def read(self, seconds, until=None):
+    def read(self, seconds, until=None, idle=None):
+        """At most so long, until that was read, or nothing came for idle."""
         out, end = b"", time.monotonic() + seconds
+        last = time.monotonic()
         while time.monotonic() < end:
+            if idle is not None and out and time.monotonic() > last + idle:
+                break
             if select.select([self.fd], [], [], 0.1)[0]:
+                last = time.monotonic()
                 try:
                     data = os.read(self.fd, 65536)
                 except OSError:
@@ -107,18 +112,18 @@ class Child:
 def zsh(fpath, words):
     env = dict(os.environ, TERM="dumb", PS1="", ZDOTDIR="/nonexistent")
     child = Child(["zsh", "-f", "-i"], env)
-    child.read(2)
+    child.read(5, idle=0.3)
     for line in (f"fpath=({fpath} $fpath)", "PS1=; unsetopt zle_bracketed_paste",
             "autoload -Uz compinit", "compinit -u -D",
             "zstyle ':completion:*' verbose no", "LISTMAX=1000",
             "setopt list_packed no_beep", "print rea''dy"):
         os.write(child.fd, line.encode() + b"\n")
     child.read(10, b"ready\r")
-    child.read(0.5)
+    child.read(0.3)
     os.write(child.fd, words.encode() + b"\t")
-    out = child.read(3)
+    out = child.read(10, idle=1.5)
     os.write(child.fd, b"\x03exit\n")
-    child.read(0.5)
+    child.read(2)
     child.end()
     print(re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", out).decode(
         errors="replace").replace("\r", ""))

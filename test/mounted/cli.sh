@@ -36,8 +36,8 @@ for page in "$TOP"/man/*; do
 done
 
 # --- make install ---
-check "make install" make -s -C "$TOP" B="$(dirname "$GNSFS")" \
-    DESTDIR="$T/inst" install
+check "make install" make -s -C "$TOP" -o "$GNSFS" \
+    B="$(dirname "$GNSFS")" DESTDIR="$T/inst" install
 for file in bin/gnsfs share/man/man1/gnsfs.1 share/man/man1/gnsfs-pin.1 \
     share/man/man1/gnsfs-unpin.1 share/man/man5/gnsfs.5 \
     share/man/man8/mount.gnsfs.8 share/bash-completion/completions/gnsfs \

@@ -1,7 +1,8 @@
 # full.py: what full.sh asks of files.
 #
-#	put MODEL DIR NAME COUNT SIZE	writes DIR/NAME0 .. with fsync each; those
-#					that were acknowledged go into MODEL
+#	put MODEL DIR NAME COUNT SIZE [nosync]	writes DIR/NAME0 .., with fsync;
+#					those that were acknowledged go into
+#					MODEL
 #	check MODEL DIR			all of MODEL is there, byte by byte
 #	gone MODEL NAME...		is not to be there any more
 #	fill FILE			takes what the disk has
@@ -28,7 +29,7 @@ def content(name, size):
     return random.Random(seed).randbytes(size)
 
 
-def put(model, top, prefix, count, size):
+def put(model, top, prefix, count, size, nosync=None):
     log = open(model, "a")
     for i in range(int(count)):
         name = f"{prefix}{i}"
@@ -40,7 +41,8 @@ def put(model, top, prefix, count, size):
             while at < len(data):
                 begun = time.monotonic()
                 at += os.write(fd, data[at:at + (1 << 20)])
-            os.fsync(fd)
+            if not nosync:
+                os.fsync(fd)
             os.close(fd)
         except OSError as e:
             print(int((time.monotonic() - begun) * 1000),

@@ -144,9 +144,13 @@ case_b()
 	start_mount "$url" "$T/b" "$o"
 	mkdir "$T/b/d" "$T/b/many"
 	check "small files" $py put "$T/mb" "$T/b/d" s 40 3000
-	check "many more" $py put "$T/mb.many" "$T/b/many" m 200 1000
+	check "many more" $py put "$T/mb.many" "$T/b/many" m 300 1000 \
+	    nosync
 	check "large ones" $py put "$T/mb" "$T/b/d" g 4 1500000
 	check "sync" "$GNSFS" sync "$T/b"
+	# a new start: the database's files are as small as they can be
+	stop_mount "$T/b"
+	start_mount "$url" "$T/b" "$o"
 	s3_kill
 	check "and some that are not stored" $py put "$T/mb" "$T/b/d" t 20 9000
 	check "a large one" $py put "$T/mb" "$T/b/d" u 1 2500000
@@ -159,7 +163,7 @@ case_b()
 	check "reads work" $py check "$T/mb" "$T/b/d"
 	at_once "unlink works" rm "$T/b/d/s0" "$T/b/d/s1" "$T/b/d/t0"
 	$py gone "$T/mb" s0 s1 t0
-	at_once "a hundred times" sh -c "rm '$T'/b/many/m1*"
+	at_once "hundreds of times" sh -c "rm '$T'/b/many/m[12]*"
 	at_once "rename works" mv "$T/b/d/s2" "$T/b/d/renamed"
 	mv "$T/b/d/renamed" "$T/b/d/s2"
 	at_once "evict works" "$GNSFS" evict "$T/b/d/g0"
@@ -169,6 +173,7 @@ case_b()
 	start_mount "$url" "$T/b" "$o"
 	check "after kill -9: what was synced is here" \
 	    $py check "$T/mb" "$T/b/d"
+	fill "$T/db/foreign"
 	at_once "unlink still works" rm "$T/b/d/s3"
 	$py gone "$T/mb" s3
 	no_room "a create still does not" touch "$T/b/d/new"
@@ -177,6 +182,7 @@ case_b()
 	rm -f "$(_slot "$T/b")"
 	start_mount "$url" "$T/b" "$o"
 	check "mounted again, it is here" $py check "$T/mb" "$T/b/d"
+	fill "$T/db/foreign"
 	at_once "unlink works" rm "$T/b/d/s4"
 	$py gone "$T/mb" s4
 	s3_start "$T/s3" "$S3_PORT" || bail "the store does not come back"
