@@ -252,7 +252,8 @@ content_hold(struct fs *f, struct vnode *v)
 	if (v->held != NULL || v->attr.size == 0)
 		return;
 	if (sq_read(meta_sq(f->meta), &c) == 0) {
-		(void)extents_of(f, c, v->ino, v->attr.size, 0, v->attr.size, &x);
+		(void)extents_of(f, c, v->ino, v->attr.size, 0, v->attr.size,
+		    &x);
 		/* a row that no store has goes when the unlinking lands */
 		if (v->b == NULL && !v->have_bytes)
 			(void)unstored_get(c, v->ino, &row);

@@ -48,10 +48,10 @@ int	content_small(struct fs *f, struct vnode *v);
 int	content_small_enter(struct fs *f, struct vnode *v);
 
 /* One read of [off, off+len) of an extent's object from its store, with the
- * version pinned (B5), the caller's deadline or io_timeout, and health
- * reported; where there are copies and one does not answer, or wrongly, the
- * rest is read from another.  -EHOSTUNREACH: the store is away, at once where that is known;
- * -ESTALE, -EACCES, -ENOMEM, -EIO. */
+ * version pinned (B5), the caller's deadline or io_timeout (anew while bytes
+ * come), and health reported; where there are copies and one does not answer,
+ * or wrongly, the rest is read from another.  -EHOSTUNREACH: the store is
+ * away, at once where that is known; -ESTALE, -EACCES, -ENOMEM, -EIO. */
 int	content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 	    uint64_t len, const char *tag, store_sink *sink, void *arg);
 

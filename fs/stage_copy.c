@@ -67,7 +67,7 @@ errno_of(struct job *j, uint32_t store, enum store_rc rc)
 struct reading {
 	const struct stage_object *o;
 	unsigned	 i;		/* piece at hand */
-	uint64_t	 at, proven;	/* bytes that a piece's checksum covers */
+	uint64_t	 at, proven;	/* bytes that pieces' sums cover */
 	uint32_t	 piece, all;
 	bool		 wrong;
 };

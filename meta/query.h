@@ -46,7 +46,8 @@ int	meta_listxattr(struct sqc *c, uint64_t ino, struct buf *out);
 
 /* Where bytes [off, off+len) of a file are in stores, as of the frozen prefix
  * (M1): in order; gaps are holes.  A location per extent: that of the least
- * store id; meta_locations has the others, where there are copies.  key is whole (derived ones too), borrowed. */
+ * store id; meta_locations has the others, where there are copies.  key is
+ * whole (derived ones too), borrowed. */
 struct meta_extent {
 	uint64_t	off, len, object, ooff, osize;
 	int64_t		crc;		/* of the whole extent, -1 unknown */
