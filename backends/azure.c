@@ -217,8 +217,18 @@ azure_caps(struct store *st)
 {
 	/* Not STORE_LIST_START_AFTER: it is honoured, but costs a request for
 	 * every page before it (azure_list.c). */
-	return STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
+	unsigned caps = STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
 	    STORE_LIST_SORTED | STORE_DELETE_MATCH;
+
+	if (atomic_load(&((struct azure *)st)->checksums))
+		caps |= STORE_PUT_SUMMED;
+	return caps;
+}
+
+static struct store *
+azure_bare(struct store *st)
+{
+	return st;
 }
 
 static void
@@ -246,7 +256,10 @@ static const struct store_ops azure_ops = {
 	.del = azure_del,
 	.list = azure_list,
 	.copy = azure_copy,
+	.pull = azure_pull,
 	.caps = azure_caps,
+	.bare = azure_bare,
+	.offer = azure_offer,
 	.free = azure_free,
 };
 
@@ -291,8 +304,8 @@ check_names(const struct url *u, struct why *why)
 }
 
 /* host without its port is this one? */
-static bool
-host_is_loopback(const char *host)
+bool
+azure_host_is_loopback(const char *host)
 {
 	size_t n = host[0] == '[' ? strcspn(host, "]") + 1 :
 	    strcspn(host, ":/");
@@ -322,7 +335,7 @@ find_server(struct azure *s, const char *e, struct why *why)
 		    "http://HOST[:PORT][/ACCOUNT] or https://HOST[:PORT]"
 		    "[/ACCOUNT]", e);
 	s->https = host == e + 8;
-	s->loopback = host_is_loopback(host);
+	s->loopback = azure_host_is_loopback(host);
 	s->base = strndup(e, (size_t)(host - e) + n);
 	path = host + n;
 	for (m = strlen(path); m > 0 && path[m - 1] == '/'; m--)
@@ -343,7 +356,7 @@ find_both(struct azure *s, const struct url *u, struct why *why)
 	int err;
 
 	loopback = endpoint != NULL && strstr(endpoint, "://") != NULL &&
-	    host_is_loopback(strstr(endpoint, "://") + 3);
+	    azure_host_is_loopback(strstr(endpoint, "://") + 3);
 	err = creds_azure_open(s->account, loopback, &s->creds, why);
 	if (err != 0)
 		return why_prefix(why, err, "%s", s->where);

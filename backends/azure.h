@@ -154,9 +154,19 @@ struct azure_source {
 };
 /* UNSUPPORTED where the server lacks the calls, or the source is not one that
  * it can fetch. */
-enum store_rc azure_pull(struct azure *s, struct store_call *c,
+enum store_rc azure_fetch(struct azure *s, struct store_call *c,
 	    const struct azure_source *from, const char *to,
+	    enum store_cond cond, struct store_info *ret);
+/* A blob of any account, or an object of a store that offers it. */
+enum store_rc azure_pull(struct store *st, struct store_call *c,
+	    struct store *from, const char *key,
+	    const struct store_version *version, const char *to,
 	    struct store_info *ret);
+enum store_rc azure_offer(struct store *st, struct store_call *c,
+	    const char *key, const struct store_version *version,
+	    int64_t until, struct buf *ret);
+/* host[:port][/...] is this machine? */
+bool	azure_host_is_loopback(const char *host);
 
 /* In blocks (azure_blocks.c): of src, or else of from. */
 enum store_rc azure_put_blocks(struct azure *s, struct store_call *c,

@@ -241,7 +241,8 @@ azure_put_blocks(struct azure *s, struct store_call *c, const char *key,
 	if (rc != STORE_OK)
 		return rc;
 	j.n = parts_size(j.size, src != NULL ? s->sizes.part :
-	    s->sizes.copy_part, AZURE_BLOCKS_MAX, &j.part_size);
+	    s->sizes.copy_part, src != NULL ? src->part : 0,
+	    AZURE_BLOCKS_MAX, &j.part_size);
 	rc = parts_run(s->pool, c, j.n, block_send, &j);
 	if (rc == STORE_OK)
 		rc = list_put(&j, c, cond, match, &info);

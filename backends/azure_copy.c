@@ -1,6 +1,6 @@
 /*
  * azure_copy: the service fetches bytes from a URL itself: from a blob of
- * this account, or from a presigned URL of another cloud.
+ * this account or another, or from a presigned URL of another cloud.
  *
  * Put Blob From URL up to 5,000 MiB, Put Block From URL beyond.  Where the
  * server answers that it has no such call, Copy Blob, which works on after
@@ -28,7 +28,8 @@ enum { LONG_STALL = 300, SAS_SECS = 24 * 3600, URL_LIMIT = 2048 };
 
 static enum store_rc
 put_from_url(struct azure *s, struct store_call *c,
-    const struct azure_source *from, const char *to, struct store_info *ret)
+    const struct azure_source *from, const char *to, enum store_cond cond,
+    struct store_info *ret)
 {
 	struct azure_req r = { .method = "PUT", .op = "COPY", .key = to,
 	    .write = true, .stall = LONG_STALL };
@@ -36,7 +37,9 @@ put_from_url(struct azure *s, struct store_call *c,
 
 	http_headers_add(&r.headers, "x-ms-blob-type", "BlockBlob");
 	azure_from_url(&r, from);
-	rc = azure_do(s, c, &r);
+	rc = azure_condition(&r, cond, NULL, call_why(c));
+	if (rc == STORE_OK)
+		rc = azure_do(s, c, &r);
 	if (rc == STORE_OK)
 		etag_info(&r.resp, from->size, ret);
 	azure_has_from_url(s, &r);
@@ -120,7 +123,8 @@ copy_wait(struct azure *s, struct store_call *c, const char *to,
 
 static enum store_rc
 copy_blob(struct azure *s, struct store_call *c,
-    const struct azure_source *from, const char *to, struct store_info *ret)
+    const struct azure_source *from, const char *to, enum store_cond cond,
+    struct store_info *ret)
 {
 	struct azure_req r = { .method = "PUT", .op = "COPY", .key = to,
 	    .write = true, .stall = LONG_STALL };
@@ -132,7 +136,9 @@ copy_blob(struct azure *s, struct store_call *c,
 	if (from->etag != NULL)
 		http_headers_add(&r.headers, "x-ms-source-if-match", "%s",
 		    from->etag);
-	rc = azure_do(s, c, &r);
+	rc = azure_condition(&r, cond, NULL, call_why(c));
+	if (rc == STORE_OK)
+		rc = azure_do(s, c, &r);
 	if (rc == STORE_OK) {
 		got = http_resp_header(&r.resp, "x-ms-copy-id");
 		snprintf(id, sizeof id, "%s", got != NULL ? got : "");
@@ -153,8 +159,9 @@ copy_blob(struct azure *s, struct store_call *c,
 /* --- one or the other --- */
 
 enum store_rc
-azure_pull(struct azure *s, struct store_call *c,
-    const struct azure_source *from, const char *to, struct store_info *ret)
+azure_fetch(struct azure *s, struct store_call *c,
+    const struct azure_source *from, const char *to, enum store_cond cond,
+    struct store_info *ret)
 {
 	struct store_call call = c != NULL ? *c : (struct store_call){ 0 };
 	struct store_info info = { 0 };
@@ -172,13 +179,13 @@ azure_pull(struct azure *s, struct store_call *c,
 	call.why = &said;
 	if (!atomic_load(&s->no_from_url)) {
 		rc = from->size <= s->sizes.copy_single ?
-		    put_from_url(s, &call, from, to, &info) :
-		    azure_put_blocks(s, &call, to, STORE_ALWAYS, NULL, NULL,
-		    from, &info);
+		    put_from_url(s, &call, from, to, cond, &info) :
+		    azure_put_blocks(s, &call, to, cond, NULL, NULL, from,
+		    &info);
 	}
 	if (rc == STORE_UNSUPPORTED) {
 		said.text[0] = '\0';
-		rc = copy_blob(s, &call, from, to, &info);
+		rc = copy_blob(s, &call, from, to, cond, &info);
 	}
 	if (rc != STORE_OK)
 		why_set(call_why(c), 0, "%s", said.text);
@@ -190,9 +197,8 @@ azure_pull(struct azure *s, struct store_call *c,
 /* The URL of a blob of ours, as the service may fetch it. */
 static enum store_rc
 source_url(struct azure *s, const char *key, const struct azure_cred *cred,
-    struct buf *url)
+    int64_t until, struct buf *url)
 {
-	int64_t until = clock_real() / NSEC_PER_SEC + SAS_SECS;
 	struct buf blob = BUF_INIT;
 	int err = 0;
 
@@ -213,32 +219,48 @@ source_url(struct azure *s, const char *key, const struct azure_cred *cred,
 	return err != 0 || buf_err(url) != 0 ? STORE_NOMEM : STORE_OK;
 }
 
-enum store_rc
-azure_copy(struct store *st, struct store_call *c, const char *from,
-    const struct store_version *version, const char *to,
-    struct store_info *ret)
+static enum store_rc
+get_cred(struct azure *s, struct store_call *c, struct azure_cred *ret)
 {
-	struct azure *s = (struct azure *)st;
 	struct token_call t = { .deadline = c != NULL ? c->deadline : 0,
 	    .cancel = c != NULL ? c->cancel : NULL };
+	int err;
+
+	err = creds_azure_get(s->creds, &t, ret, call_why(c));
+	return err != 0 ? azure_token_rc(err) : STORE_OK;
+}
+
+static void
+wipe(struct buf *b)
+{
+	if (b->p != NULL)
+		explicit_bzero(b->p, b->cap);
+	buf_done(b);
+}
+
+/* From f, which may be s, to s. */
+static enum store_rc
+copy_between(struct azure *f, struct azure *s, struct store_call *c,
+    const char *from, const struct store_version *version, const char *to,
+    enum store_cond cond, struct store_info *ret)
+{
 	struct azure_cred cred = { AZURE_UNSIGNED };
 	struct azure_source source = { 0 };
 	struct buf url = BUF_INIT;
 	struct store_info info;
 	enum store_rc rc;
-	int err;
 
-	rc = azure_head(st, c, from, &info);
+	rc = azure_head(&f->store, c, from, &info);
 	if (rc == STORE_OK && !etag_is_version(&info, version)) {
 		why_set(call_why(c), 0, "%s: '%.200s' is another version",
-		    s->where, from);
+		    f->where, from);
 		rc = STORE_CHANGED;
 	}
-	if (rc == STORE_OK) {
-		err = creds_azure_get(s->creds, &t, &cred, call_why(c));
-		rc = err != 0 ? azure_token_rc(err) :
-		    source_url(s, from, &cred, &url);
-	}
+	if (rc == STORE_OK)
+		rc = get_cred(f, c, &cred);
+	if (rc == STORE_OK)
+		rc = source_url(f, from, &cred, clock_real() / NSEC_PER_SEC +
+		    SAS_SECS, &url);
 	if (rc == STORE_OK) {
 		source.url = buf_cstr(&url);
 		source.size = info.size;
@@ -246,11 +268,104 @@ azure_copy(struct store *st, struct store_call *c, const char *from,
 			source.etag = info.version.text + 2;
 		if (cred.auth == AZURE_BEARER)
 			source.bearer = cred.text;
-		rc = azure_pull(s, c, &source, to, ret);
+		rc = azure_fetch(s, c, &source, to, cond, ret);
 	}
-	if (url.p != NULL)
-		explicit_bzero(url.p, url.cap);
-	buf_done(&url);
+	wipe(&url);
 	azure_cred_done(&cred);
+	return rc;
+}
+
+enum store_rc
+azure_copy(struct store *st, struct store_call *c, const char *from,
+    const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct azure *s = (struct azure *)st;
+
+	return copy_between(s, s, c, from, version, to, STORE_ALWAYS, ret);
+}
+
+/* --- from another cloud --- */
+
+enum store_rc
+azure_offer(struct store *st, struct store_call *c, const char *key,
+    const struct store_version *version, int64_t until, struct buf *ret)
+{
+	struct azure *s = (struct azure *)st;
+	struct azure_cred cred = { AZURE_UNSIGNED };
+	enum store_rc rc;
+
+	rc = azure_key_check(s, key, call_why(c));
+	if (rc == STORE_OK)
+		rc = get_cred(s, c, &cred);
+	if (rc == STORE_OK)
+		rc = cred.auth == AZURE_BEARER ? STORE_UNSUPPORTED :
+		    source_url(s, key, &cred, until, ret);
+	azure_cred_done(&cred);
+	return rc;
+}
+
+/* May the service be told this URL?  Not in the clear, and not where only
+ * this machine is meant. */
+static bool
+may_fetch(const struct azure *s, const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	return s->loopback || (s->https && strncmp(url, "https://", 8) == 0 &&
+	    host != NULL && !azure_host_is_loopback(host + 3));
+}
+
+/* The object that was copied from is still that version: what was made of it
+ * is of one version then (B5), and else goes again. */
+static enum store_rc
+still_the_same(struct azure *s, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    const struct store_info *made)
+{
+	struct store_info info;
+	enum store_rc rc;
+
+	rc = store_head(from, c, key, &info);
+	if (rc == STORE_OK && etag_is_version(&info, version))
+		return STORE_OK;
+	(void)store_del(&s->store, c, to, &made->version);
+	return rc == STORE_OK || rc == STORE_ABSENT ? STORE_CHANGED :
+	    STORE_AMBIGUOUS;
+}
+
+enum store_rc
+azure_pull(struct store *st, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct azure *s = (struct azure *)st;
+	struct store *below = store_bare(from);
+	struct azure_source source = { 0 };
+	struct store_info info, made;
+	struct buf url = BUF_INIT;
+	enum store_rc rc;
+
+	if (below->ops == st->ops)
+		return copy_between((struct azure *)below, s, c, key, version,
+		    to, STORE_IF_ABSENT, ret);
+	rc = below->ops->offer(below, c, key, version, clock_real() /
+	    NSEC_PER_SEC + SAS_SECS, &url);
+	if (rc == STORE_OK && !may_fetch(s, buf_cstr(&url)))
+		rc = STORE_UNSUPPORTED;
+	if (rc == STORE_OK)
+		rc = store_head(from, c, key, &info);
+	if (rc == STORE_OK && !etag_is_version(&info, version))
+		rc = STORE_CHANGED;
+	if (rc == STORE_OK) {
+		source.url = buf_cstr(&url);
+		source.size = info.size;
+		rc = azure_fetch(s, c, &source, to, STORE_IF_ABSENT, &made);
+	}
+	if (rc == STORE_OK)
+		rc = still_the_same(s, c, from, key, version, to, &made);
+	if (rc == STORE_OK && ret != NULL)
+		*ret = made;
+	wipe(&url);
 	return rc;
 }

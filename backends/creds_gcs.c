@@ -10,6 +10,7 @@
 #include "backends/creds_gcs_impl.h"
 #include "backends/creds_jwt.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 
 #define SCOPE		"https://www.googleapis.com/auth/devstorage.read_write"
@@ -377,4 +378,31 @@ const char *
 creds_gcs_who(const struct creds_gcs *c)
 {
 	return c->who;
+}
+
+const char *
+creds_gcs_signer(const struct creds_gcs *c)
+{
+	return c->kind == SERVICE ? c->email : NULL;
+}
+
+int
+creds_gcs_sign(const struct creds_gcs *c, const void *p, size_t n,
+    struct buf *ret, struct why *why)
+{
+	struct buf sig = BUF_INIT;
+	char *hex = NULL;
+	int err;
+
+	err = jwt_rs256(p, n, c->key, &sig, why);
+	if (err == 0 && (hex = malloc(sig.len * 2 + 1)) == NULL)
+		err = -ENOMEM;
+	if (err == 0) {
+		hex_encode(sig.p, sig.len, hex);
+		buf_puts(ret, hex);
+		err = buf_err(ret);
+	}
+	free(hex);
+	buf_done(&sig);
+	return err;
 }

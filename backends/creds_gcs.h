@@ -27,6 +27,7 @@
 #include <stdbool.h>
 
 #include "backends/token.h"
+#include "base/buf.h"
 #include "base/why.h"
 
 struct creds_gcs;
@@ -52,6 +53,14 @@ int	creds_gcs_get(struct creds_gcs *c, const struct token_call *call,
 	    char **rettext, struct why *why);
 int	creds_gcs_refused(struct creds_gcs *c, const char *text,
 	    const struct token_call *call, struct why *why);
+
+/* Whose key can sign (a service account's, in a file); NULL: there is none.
+ * Borrowed. */
+const char *creds_gcs_signer(const struct creds_gcs *c);
+/* RSASSA-PKCS1-v1_5 with SHA-256 by it, in hex, appended.  -EINVAL (why: the
+ * key cannot be read), -ENOMEM. */
+int	creds_gcs_sign(const struct creds_gcs *c, const void *p, size_t n,
+	    struct buf *ret, struct why *why);
 
 /* Who the tokens are for, for messages: "the service account a@b", "the
  * metadata server's account".  Borrowed. */

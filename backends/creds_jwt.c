@@ -55,14 +55,13 @@ read_key(const char *pem)
 }
 
 int
-jwt_sign_rs256(const char *header, const char *claims, const char *key,
-    struct buf *ret, struct why *why)
+jwt_rs256(const void *p, size_t n, const char *key, struct buf *ret,
+    struct why *why)
 {
-	struct buf text = BUF_INIT;
 	EVP_PKEY *pkey = read_key(key);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	unsigned char *sig = NULL;
-	size_t n = 0;
+	size_t nsig = 0;
 	int err = -ENOMEM;
 
 	if (pkey == NULL) {
@@ -70,24 +69,42 @@ jwt_sign_rs256(const char *header, const char *claims, const char *key,
 		    "PEM: download the service account's key anew");
 		goto out;
 	}
-	jwt_base64url(&text, header, strlen(header));
-	buf_puts(&text, ".");
-	jwt_base64url(&text, claims, strlen(claims));
-	if (buf_err(&text) != 0 || ctx == NULL ||
+	if (ctx == NULL ||
 	    EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, pkey) != 1 ||
-	    EVP_DigestSign(ctx, NULL, &n, text.p, text.len) != 1 ||
-	    (sig = malloc(n)) == NULL ||
-	    EVP_DigestSign(ctx, sig, &n, text.p, text.len) != 1)
+	    EVP_DigestSign(ctx, NULL, &nsig, p, n) != 1 ||
+	    (sig = malloc(nsig)) == NULL ||
+	    EVP_DigestSign(ctx, sig, &nsig, p, n) != 1)
 		goto out;
-	buf_put(ret, text.p, text.len);
-	buf_puts(ret, ".");
-	jwt_base64url(ret, sig, n);
+	buf_put(ret, sig, nsig);
 	err = buf_err(ret);
 out:
 	ERR_clear_error();
 	free(sig);
-	buf_done(&text);
 	EVP_MD_CTX_free(ctx);
 	EVP_PKEY_free(pkey);
+	return err;
+}
+
+int
+jwt_sign_rs256(const char *header, const char *claims, const char *key,
+    struct buf *ret, struct why *why)
+{
+	struct buf text = BUF_INIT, sig = BUF_INIT;
+	int err;
+
+	jwt_base64url(&text, header, strlen(header));
+	buf_puts(&text, ".");
+	jwt_base64url(&text, claims, strlen(claims));
+	err = buf_err(&text);
+	if (err == 0)
+		err = jwt_rs256(text.p, text.len, key, &sig, why);
+	if (err == 0) {
+		buf_put(ret, text.p, text.len);
+		buf_puts(ret, ".");
+		jwt_base64url(ret, sig.p, sig.len);
+		err = buf_err(ret);
+	}
+	buf_done(&text);
+	buf_done(&sig);
 	return err;
 }

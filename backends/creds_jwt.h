@@ -13,10 +13,14 @@
 /* Base64url without padding (RFC 4648, section 5). */
 void	jwt_base64url(struct buf *b, const void *p, size_t n);
 
+/* The signature of p by key, a private RSA key in PEM, appended.  0; -EINVAL
+ * (why: the key cannot be read, without a word of it); -ENOMEM. */
+int	jwt_rs256(const void *p, size_t n, const char *key, struct buf *ret,
+	    struct why *why);
+
 /*
- * Appends HEADER.CLAIMS.SIGNATURE to ret; both are JSON texts, key a private
- * RSA key in PEM.  0; -EINVAL (why: the key cannot be read, without a word of
- * it); -ENOMEM.
+ * Appends HEADER.CLAIMS.SIGNATURE to ret; both are JSON texts.  As
+ * jwt_rs256.
  */
 int	jwt_sign_rs256(const char *header, const char *claims,
 	    const char *key, struct buf *ret, struct why *why);

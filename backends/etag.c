@@ -2,10 +2,13 @@
 #include "backends/etag.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backends/layer.h"
+#include "backends/sigkey.h"
 #include "base/clock.h"
+#include "base/hash.h"
 
 void
 etag_version(const char *etag, uint64_t size, int64_t secs,
@@ -29,6 +32,34 @@ etag_version(const char *etag, uint64_t size, int64_t secs,
 		    (unsigned long long)size, (long long)secs);
 }
 
+/* S3: the MD5 is the ETag, or so it looks (one of parts has a dash); and its
+ * CRC-32C of the whole.  Azure: Content-MD5. */
+static void
+sums(const struct http_resp *resp, struct store_info *ret)
+{
+	const char *etag = http_resp_header(resp, "etag");
+	const char *crc = http_resp_header(resp, "x-amz-checksum-crc32c");
+	const char *md5 = http_resp_header(resp, "content-md5");
+	uint8_t *raw = NULL;
+	size_t n = 0;
+
+	if (etag != NULL && strlen(etag) == 34 && etag[0] == '"' &&
+	    etag[33] == '"' && hex_decode(etag + 1, 32, ret->md5) == 0)
+		ret->sums |= STORE_SUM_MD5;
+	if (md5 != NULL && sigkey_unbase64(md5, &raw, &n) == 0 && n == 16) {
+		memcpy(ret->md5, raw, 16);
+		ret->sums |= STORE_SUM_MD5;
+	}
+	free(raw);
+	raw = NULL;
+	if (crc != NULL && sigkey_unbase64(crc, &raw, &n) == 0 && n == 4) {
+		ret->crc32c = (uint32_t)raw[0] << 24 |
+		    (uint32_t)raw[1] << 16 | (uint32_t)raw[2] << 8 | raw[3];
+		ret->sums |= STORE_SUM_CRC32C;
+	}
+	free(raw);
+}
+
 void
 etag_info(const struct http_resp *resp, uint64_t size, struct store_info *ret)
 {
@@ -45,6 +76,7 @@ etag_info(const struct http_resp *resp, uint64_t size, struct store_info *ret)
 	ret->size = size;
 	ret->mtime = secs * NSEC_PER_SEC;
 	etag_version(http_resp_header(resp, "etag"), size, secs, &ret->version);
+	sums(resp, ret);
 }
 
 bool

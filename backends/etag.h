@@ -17,7 +17,8 @@
  * Quotes that a list leaves out are put round it. */
 void	etag_version(const char *etag, uint64_t size, int64_t secs,
 	    struct store_version *ret);
-/* What the headers say of the object: mtime by Last-Modified, version. */
+/* What the headers say of the object: mtime by Last-Modified, version, and its
+ * sums (those of a part of it are not understood as such: HEAD and PUT). */
 void	etag_info(const struct http_resp *resp, uint64_t size,
 	    struct store_info *ret);
 /* Is the object that info tells of the one v names?  Any, where v is "". */

@@ -5,8 +5,9 @@
  *
  * Rules are separated by ';', a rule's settings by ','.  The first rule that
  * a call meets is obeyed.
- *   op=     get put head del list copy any (needed)
- *   key=    only calls whose key (list: prefix; copy: target) has this in it
+ *   op=     get put head del list copy pull any (needed)
+ *   key=    only calls whose key (list: prefix; copy, pull: target) has this
+ *           in it
  *   nth=N   the Nth such call alone; every=N: each Nth; neither: every one
  *   rc=     the answer, by its name; without it only delay is done
  *   after=1 the call below is made first, to its end; its answer is replaced
@@ -21,10 +22,11 @@
 #include "backends/layer.h"
 #include "base/clock.h"
 
-enum { OP_GET, OP_PUT, OP_HEAD, OP_DEL, OP_LIST, OP_COPY, OP_ANY, OP_COUNT };
+enum { OP_GET, OP_PUT, OP_HEAD, OP_DEL, OP_LIST, OP_COPY, OP_PULL, OP_ANY,
+	OP_COUNT };
 
 static const char *const op_names[OP_COUNT] = {
-	"get", "put", "head", "del", "list", "copy", "any"
+	"get", "put", "head", "del", "list", "copy", "pull", "any"
 };
 
 enum { FAULT_RULES = 32, FAULT_KEY = 128 };
@@ -296,6 +298,21 @@ fault_copy(struct store *s, struct store_call *c, const char *from,
 	    ret));
 }
 
+static enum store_rc
+fault_pull(struct store *s, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	OBEY(s, c, OP_PULL, to, store_pull(f->below, c, from, key, version, to,
+	    ret));
+}
+
+static struct store *
+fault_bare(struct store *s)
+{
+	return store_bare(((struct fault *)s)->below);
+}
+
 static unsigned
 fault_caps(struct store *s)
 {
@@ -314,7 +331,8 @@ fault_free(struct store *s)
 static const struct store_ops fault_ops = {
 	.get = fault_get, .put = fault_put, .head = fault_head,
 	.del = fault_del, .list = fault_list, .copy = fault_copy,
-	.caps = fault_caps, .free = fault_free,
+	.pull = fault_pull, .caps = fault_caps, .bare = fault_bare,
+	.free = fault_free,
 };
 
 int

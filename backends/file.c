@@ -158,7 +158,7 @@ file_store_path(const struct file_store *f, const char *key)
 void
 file_info(const struct stat *st, struct store_info *ret)
 {
-	ret->size = st->st_size;
+	*ret = (struct store_info){ .size = st->st_size };
 	ret->mtime = st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
 	snprintf(ret->version.text, sizeof(ret->version.text),
 	    "e:%" PRIx64 "-%" PRIx64 "-%" PRIx64, (uint64_t)st->st_ino,
@@ -867,21 +867,23 @@ draft_copy(struct draft *d, int from, uint64_t n)
 	return rc;
 }
 
+/* Of one store, into another or the same. */
 static enum store_rc
-file_copy(struct store *s, struct store_call *c, const char *from,
-    const struct store_version *version, const char *to,
+copy_between(struct file_store *in, struct file_store *f,
+    struct store_call *c, const char *from,
+    const struct store_version *version, const char *to, enum store_cond cond,
     struct store_info *ret)
 {
-	struct file_store *f = (struct file_store *)s;
 	enum store_rc rc;
 	struct stat st;
 	struct draft d;
 	int fd = -1;
 
-	if ((rc = key_check(f, c, from)) != STORE_OK ||
-	    (rc = key_check(f, c, to)) != STORE_OK)
+	if ((rc = key_check(in, c, from)) != STORE_OK ||
+	    (rc = key_check(f, c, to)) != STORE_OK ||
+	    (rc = put_precheck(f, c, to, cond, NULL)) != STORE_OK)
 		return rc;
-	if ((rc = object_open(f, c, from, version, &fd, &st)) != STORE_OK)
+	if ((rc = object_open(in, c, from, version, &fd, &st)) != STORE_OK)
 		return rc;
 	rc = draft_begin(&d, f, c, "copy to", to);
 	if (rc == STORE_OK)
@@ -889,10 +891,34 @@ file_copy(struct store *s, struct store_call *c, const char *from,
 	if (rc == STORE_OK && !unchanged(fd, &st))
 		rc = STORE_CHANGED;
 	if (rc == STORE_OK)
-		rc = draft_finish(&d, STORE_ALWAYS, NULL, ret);
+		rc = draft_finish(&d, cond, NULL, ret);
 	draft_end(&d);
 	sys.close(fd);
 	return rc;
+}
+
+static enum store_rc
+file_copy(struct store *s, struct store_call *c, const char *from,
+    const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct file_store *f = (struct file_store *)s;
+
+	return copy_between(f, f, c, from, version, to, STORE_ALWAYS, ret);
+}
+
+static enum store_rc
+file_pull(struct store *s, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct store *below = store_bare(from);
+
+	if (below->ops != s->ops)
+		return STORE_UNSUPPORTED;
+	return copy_between((struct file_store *)below,
+	    (struct file_store *)s, c, key, version, to, STORE_IF_ABSENT,
+	    ret);
 }
 
 /* --- the store --- */
@@ -917,9 +943,23 @@ file_free(struct store *s)
 	free(f);
 }
 
+static struct store *
+file_bare(struct store *s)
+{
+	return s;
+}
+
+static enum store_rc
+file_offer(struct store *s, struct store_call *c, const char *key,
+    const struct store_version *version, int64_t until, struct buf *ret)
+{
+	return STORE_UNSUPPORTED;
+}
+
 static const struct store_ops file_ops = {
 	.get = file_get, .put = file_put, .head = file_head, .del = file_del,
-	.list = file_list, .copy = file_copy, .caps = file_caps,
+	.list = file_list, .copy = file_copy, .pull = file_pull,
+	.caps = file_caps, .bare = file_bare, .offer = file_offer,
 	.free = file_free,
 };
 

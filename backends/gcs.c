@@ -370,7 +370,14 @@ static unsigned
 gcs_caps(struct store *st)
 {
 	return STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
-	    STORE_LIST_SORTED | STORE_LIST_START_AFTER | STORE_DELETE_MATCH;
+	    STORE_LIST_SORTED | STORE_LIST_START_AFTER | STORE_DELETE_MATCH |
+	    STORE_PUT_SUMMED;
+}
+
+static struct store *
+gcs_bare(struct store *st)
+{
+	return st;
 }
 
 static void
@@ -384,6 +391,7 @@ gcs_free(struct store *st)
 	free(s->url);
 	free(s->bucket);
 	free(s->prefix);
+	free(s->profile);
 	free(s->base);
 	free(s);
 }
@@ -395,7 +403,10 @@ static const struct store_ops gcs_ops = {
 	.del = gcs_del,
 	.list = gcs_list,
 	.copy = gcs_copy,
+	.pull = gcs_pull,
 	.caps = gcs_caps,
+	.bare = gcs_bare,
+	.offer = gcs_offer,
 	.free = gcs_free,
 };
 
@@ -545,6 +556,7 @@ gcs_open(const struct url *u, const struct gcs_sizes *sizes,
     struct store **ret, struct why *why)
 {
 	struct http_opts o = { .ca = url_setting(u, "ca") };
+	const char *profile = url_setting(u, "profile");
 	bool emulator;
 	struct gcs *s;
 	int compose, err;
@@ -565,7 +577,9 @@ gcs_open(const struct url *u, const struct gcs_sizes *sizes,
 	if (asprintf(&s->prefix, "%s%s", u->prefix,
 	    u->prefix[0] != '\0' ? "/" : "") < 0)
 		s->prefix = NULL;
-	if (s->url == NULL || s->bucket == NULL || s->prefix == NULL)
+	s->profile = strdup(profile != NULL ? profile : "");
+	if (s->url == NULL || s->bucket == NULL || s->prefix == NULL ||
+	    s->profile == NULL)
 		err = -ENOMEM;
 	s->store.url = s->url;
 	if (err == 0)

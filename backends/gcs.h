@@ -10,6 +10,7 @@
  *   gcs_upload.c    puts: in one request, or resumable
  *   gcs_compose.c   large puts as parallel parts, composed
  *   gcs_copy.c      rewrite
+ *   gcs_offer.c     a URL by which another may get an object
  *
  * It speaks the JSON API (v1).  A version is "e:GENERATION"; an object's
  * mtime is when that generation was made (timeCreated; a get, which is not
@@ -55,6 +56,7 @@ struct gcs {
 	char		*url;		/* store.url */
 	char		*bucket;
 	char		*prefix;	/* "" or ends in '/' */
+	char		*profile;	/* "": none was named */
 	char		*base;		/* "https://host[:port]" */
 	bool		 https, loopback;
 	bool		 google;	/* Google's own; else conditions that an
@@ -139,7 +141,8 @@ bool	gcs_is_no_bucket(const struct gcs_error *e);
 
 /* --- objects (gcs_object.c) --- */
 
-#define GCS_FIELDS	"name,size,generation,timeCreated,updated,crc32c"
+#define GCS_FIELDS	"name,size,generation,timeCreated,updated,crc32c," \
+			"md5Hash"
 
 struct json_t;
 struct gcs_object {
@@ -176,6 +179,13 @@ enum store_rc gcs_del(struct store *st, struct store_call *c,
 enum store_rc gcs_copy(struct store *st, struct store_call *c,
 	    const char *from, const struct store_version *version,
 	    const char *to, struct store_info *ret);
+enum store_rc gcs_pull(struct store *st, struct store_call *c,
+	    struct store *from, const char *key,
+	    const struct store_version *version, const char *to,
+	    struct store_info *ret);
+enum store_rc gcs_offer(struct store *st, struct store_call *c,
+	    const char *key, const struct store_version *version,
+	    int64_t until, struct buf *ret);
 enum store_rc gcs_put(struct store *st, struct store_call *c,
 	    const char *key, enum store_cond cond,
 	    const struct store_version *match, const struct store_src *src,

@@ -333,7 +333,8 @@ gcs_put_parts(struct gcs *s, struct store_call *c, const char *key,
 	p->s = s;
 	p->key = key;
 	p->src = src;
-	p->n = parts_size(src->size, s->sizes.part, COMPOSE_MAX, &p->part);
+	p->n = parts_size(src->size, s->sizes.part, src->part, COMPOSE_MAX,
+	    &p->part);
 	random_bytes(id, sizeof id);
 	hex_encode(id, sizeof id, p->id);
 	rc = parts_run(s->pool, c, p->n, part_send, p);

@@ -1,5 +1,5 @@
 /*
- * gcs_copy: copies within the bucket, by rewrite.
+ * gcs_copy: copies within the bucket or from another, by rewrite.
  *
  * The service copies for as long as it cares to and gives a token with which
  * to go on; with the same token a step may be asked again, so a step that
@@ -16,8 +16,9 @@
 enum { TRIES = 5, LONG_STALL = 300 };
 
 struct rewrite {
-	struct gcs		*s;
-	const char		*from, *to;
+	struct gcs		*s;		/* from's: asked there */
+	const char		*from;
+	bool			 absent;	/* only if `to` is not there */
 	const char		*generation;
 	const char		*tail;		/* /rewriteTo/b/.../o/... */
 	char			*token;		/* NULL at first */
@@ -62,6 +63,8 @@ step(struct rewrite *w, struct store_call *c)
 	enum store_rc rc;
 
 	gcs_param(&r, "ifSourceGenerationMatch", w->generation);
+	if (w->absent)
+		gcs_param(&r, "ifGenerationMatch", "0");
 	if (w->token != NULL)
 		gcs_param(&r, "rewriteToken", w->token);
 	if (w->s->sizes.rewrite != 0) {
@@ -107,30 +110,45 @@ steps(struct rewrite *w, struct store_call *c)
 	return maybe ? STORE_AMBIGUOUS : rc;
 }
 
-enum store_rc
-gcs_copy(struct store *st, struct store_call *c, const char *from,
-    const struct store_version *version, const char *to,
-    struct store_info *ret)
+/* A copy that was refused by a condition: whose, the source's or ours? */
+static enum store_rc
+refused(struct gcs *s, struct store_call *c, const char *to)
 {
-	struct gcs *s = (struct gcs *)st;
-	struct rewrite w = { .s = s, .from = from, .to = to };
+	struct store_call quiet = c != NULL ? *c : (struct store_call){ 0 };
+	struct store_info info;
+
+	quiet.why = NULL;
+	return gcs_head(&s->store, &quiet, to, &info) == STORE_OK ?
+	    STORE_EXISTS : STORE_CHANGED;
+}
+
+/* From f, which may be s, to s. */
+static enum store_rc
+copy_between(struct gcs *f, struct gcs *s, struct store_call *c,
+    const char *from, const struct store_version *version, const char *to,
+    bool absent, struct store_info *ret)
+{
+	struct rewrite w = { .s = f, .from = from, .absent = absent };
 	struct buf tail = BUF_INIT;
 	char generation[GCS_GENERATION];
 	struct store_info info;
 	enum store_rc rc;
 
-	rc = gcs_key_check(s, from, call_why(c));
+	rc = gcs_key_check(f, from, call_why(c));
 	if (rc == STORE_OK)
 		rc = gcs_key_check(s, to, call_why(c));
+	/* An emulator ignores the condition: look first. */
+	if (rc == STORE_OK && absent && !s->google &&
+	    gcs_head(&s->store, c, to, &info) == STORE_OK)
+		rc = STORE_EXISTS;
 	if (rc != STORE_OK)
 		return rc;
-	/* An emulator ignores the condition: look first. */
 	if (!s->google || !gcs_generation(version, generation)) {
-		rc = gcs_head(st, c, from, &info);
+		rc = gcs_head(&f->store, c, from, &info);
 		if (rc == STORE_OK && version_given(version) &&
 		    strcmp(version->text, info.version.text) != 0) {
 			why_set(call_why(c), 0, "bucket '%s': '%.200s' is "
-			    "another version", s->bucket, from);
+			    "another version", f->bucket, from);
 			rc = STORE_CHANGED;
 		}
 		if (rc != STORE_OK || !gcs_generation(&info.version,
@@ -142,9 +160,40 @@ gcs_copy(struct store *st, struct store_call *c, const char *from,
 	gcs_path(s, &tail, to);
 	w.tail = buf_cstr(&tail);
 	rc = buf_err(&tail) == 0 ? steps(&w, c) : STORE_NOMEM;
+	if (rc == STORE_CHANGED && absent)
+		rc = refused(s, c, to);
 	if (rc == STORE_OK && ret != NULL)
 		*ret = w.object.info;
 	free(w.token);
 	buf_done(&tail);
 	return rc;
+}
+
+enum store_rc
+gcs_copy(struct store *st, struct store_call *c, const char *from,
+    const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct gcs *s = (struct gcs *)st;
+
+	return copy_between(s, s, c, from, version, to, false, ret);
+}
+
+/* One service, and whoever we are there may read the one and write the other:
+ * it need not be so, and then it says DENIED. */
+enum store_rc
+gcs_pull(struct store *st, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct gcs *s = (struct gcs *)st, *f;
+	struct store *below = store_bare(from);
+
+	if (below->ops != st->ops)
+		return STORE_UNSUPPORTED;
+	f = (struct gcs *)below;
+	if (strcmp(f->base, s->base) != 0 || (f->creds == NULL) !=
+	    (s->creds == NULL) || strcmp(f->profile, s->profile) != 0)
+		return STORE_UNSUPPORTED;
+	return copy_between(f, s, c, key, version, to, true, ret);
 }

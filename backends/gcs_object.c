@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "backends/sigkey.h"
 #include "base/clock.h"
 
 /* Digits only, as a string or as a number. */
@@ -71,6 +72,27 @@ gcs_generation(const struct store_version *v, char ret[GCS_GENERATION])
 	return true;
 }
 
+/* Both in base64; NULL where not said. */
+static void
+sums(const char *crc, const char *md5, struct store_info *ret)
+{
+	uint8_t *raw = NULL;
+	size_t n = 0;
+
+	if (crc != NULL && sigkey_unbase64(crc, &raw, &n) == 0 && n == 4) {
+		ret->crc32c = (uint32_t)raw[0] << 24 |
+		    (uint32_t)raw[1] << 16 | (uint32_t)raw[2] << 8 | raw[3];
+		ret->sums |= STORE_SUM_CRC32C;
+	}
+	free(raw);
+	raw = NULL;
+	if (md5 != NULL && sigkey_unbase64(md5, &raw, &n) == 0 && n == 16) {
+		memcpy(ret->md5, raw, 16);
+		ret->sums |= STORE_SUM_MD5;
+	}
+	free(raw);
+}
+
 int
 gcs_object_json(const struct json_t *o, struct gcs_object *ret)
 {
@@ -94,6 +116,8 @@ gcs_object_json(const struct json_t *o, struct gcs_object *ret)
 	    gen);
 	if (crc != NULL && strlen(crc) == 8)
 		memcpy(got.crc, crc, 9);
+	sums(crc, json_string_value(json_object_get(o, "md5Hash")),
+	    &got.info);
 	*ret = got;
 	return 0;
 }

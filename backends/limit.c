@@ -110,6 +110,20 @@ limit_copy(struct store *s, struct store_call *c, const char *from,
 	WITHIN_SLOT(s, c, store_copy(l->below, c, from, version, to, ret));
 }
 
+static enum store_rc
+limit_pull(struct store *s, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	WITHIN_SLOT(s, c, store_pull(l->below, c, from, key, version, to, ret));
+}
+
+static struct store *
+limit_bare(struct store *s)
+{
+	return store_bare(((struct limit *)s)->below);
+}
+
 static unsigned
 limit_caps(struct store *s)
 {
@@ -130,7 +144,8 @@ limit_free(struct store *s)
 static const struct store_ops limit_ops = {
 	.get = limit_get, .put = limit_put, .head = limit_head,
 	.del = limit_del, .list = limit_list, .copy = limit_copy,
-	.caps = limit_caps, .free = limit_free,
+	.pull = limit_pull, .caps = limit_caps, .bare = limit_bare,
+	.free = limit_free,
 };
 
 int

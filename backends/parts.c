@@ -210,12 +210,14 @@ parts_run(struct workers *pool, struct store_call *c, unsigned n,
 }
 
 unsigned
-parts_size(uint64_t size, uint64_t least, unsigned most, uint64_t *retpart)
+parts_size(uint64_t size, uint64_t least, uint64_t wanted, unsigned most,
+    uint64_t *retpart)
 {
-	uint64_t part = least;
+	uint64_t part = wanted > least ? wanted : least;
 
 	assert(size > 0);
-	while (part < 64 * MIB && size / part > 64 && least >= 8 * MIB)
+	while (wanted == 0 && part < 64 * MIB && size / part > 64 &&
+	    least >= 8 * MIB)
 		part *= 2;
 	if ((size - 1) / part + 1 > most)
 		part = ((size - 1) / most / MIB + 1) * MIB;

@@ -27,9 +27,10 @@ enum store_rc parts_run(struct workers *pool, struct store_call *c,
 /*
  * How large: at least `least` bytes, whole MiB beyond; more where the object
  * is large (fewer requests to pay for) and so that at most `most` parts do.
- * size > 0.  Returns the number of parts.
+ * wanted: just that size, if that many do (store_src.part; 0: any).  size > 0.
+ * Returns the number of parts.
  */
-unsigned parts_size(uint64_t size, uint64_t least, unsigned most,
-	    uint64_t *retpart);
+unsigned parts_size(uint64_t size, uint64_t least, uint64_t wanted,
+	    unsigned most, uint64_t *retpart);
 
 #endif

@@ -34,6 +34,8 @@
  *                                                (v is gone, that one stays)
  *  copy           AMBIGUOUS                      again: the same version;
  *                                                the source gone: AMBIGUOUS
+ *  pull           AMBIGUOUS                      the same; EXISTS, then, may
+ *                                                be of it or another's
  *  any of them    THROTTLED, UNREACHABLE,        again; at the end AMBIGUOUS
  *                 BROKEN
  *  any of them    DENIED, NOSPACE, ...           AMBIGUOUS
@@ -541,7 +543,35 @@ retry_copy(struct store *s, struct store_call *c, const char *from,
 	return effort_end(&e, rc);
 }
 
+static enum store_rc
+retry_pull(struct store *s, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct effort e;
+	enum store_rc rc;
+
+	effort_begin(&e, s, c);
+	do {
+		attempt_begin(&e);
+		rc = store_pull(e.r->below, &e.call, from, key, version, to,
+		    ret);
+		if (rc == STORE_AMBIGUOUS)
+			e.maybe = true;
+		/* whoever made it: the caller compares */
+		if (rc == STORE_EXISTS)
+			return effort_sure(&e, rc);
+	} while (rc != STORE_OK && again(&e, rc));
+	return effort_end(&e, rc);
+}
+
 /* --- the layer --- */
+
+static struct store *
+retry_bare(struct store *s)
+{
+	return store_bare(((struct retry *)s)->below);
+}
 
 static unsigned
 retry_caps(struct store *s)
@@ -561,7 +591,8 @@ retry_free(struct store *s)
 static const struct store_ops retry_ops = {
 	.get = retry_get, .put = retry_put, .head = retry_head,
 	.del = retry_del, .list = retry_list, .copy = retry_copy,
-	.caps = retry_caps, .free = retry_free,
+	.pull = retry_pull, .caps = retry_caps, .bare = retry_bare,
+	.free = retry_free,
 };
 
 int

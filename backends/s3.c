@@ -38,6 +38,9 @@ head_once(struct s3 *s, struct store_call *c, const char *key,
 	rc = s3_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
+	if (s->checksums)
+		http_headers_add(&r.headers, "x-amz-checksum-mode",
+		    "ENABLED");
 	rc = s3_do(s, c, &r);
 	if (rc == STORE_OK &&
 	    !http_resp_u64(&r.resp, "content-length", &size)) {
@@ -218,6 +221,8 @@ s3_caps(struct store *st)
 	unsigned caps = STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
 	    STORE_LIST_SORTED | STORE_LIST_START_AFTER;
 
+	if (s->checksums)
+		caps |= STORE_PUT_SUMMED;
 	if (!atomic_load(&s->no_del_match))
 		caps |= STORE_DELETE_MATCH;
 	return caps;
@@ -235,10 +240,18 @@ s3_free(struct store *st)
 	free(s->bucket);
 	free(s->prefix);
 	free(s->region);
+	free(s->profile);
+	free(s->server);
 	free(s->base);
 	free(s->host);
 	free(s->path);
 	free(s);
+}
+
+static struct store *
+s3_bare(struct store *st)
+{
+	return st;
 }
 
 static const struct store_ops s3_ops = {
@@ -248,7 +261,10 @@ static const struct store_ops s3_ops = {
 	.del = s3_del,
 	.list = s3_list,
 	.copy = s3_copy,
+	.pull = s3_pull,
 	.caps = s3_caps,
+	.bare = s3_bare,
+	.offer = s3_offer,
 	.free = s3_free,
 };
 
@@ -367,7 +383,7 @@ find_server(struct s3 *s, const struct url *u, struct why *why)
 	s->loopback = host_is_loopback(host);
 	n = asprintf(&s->host, "%s%s%s", virtual ? s->bucket : "",
 	    virtual ? "." : "", host);
-	free(host);
+	s->server = host;
 	if (n < 0) {
 		s->host = NULL;
 		return -ENOMEM;
@@ -424,7 +440,9 @@ static int
 find_strings(struct s3 *s, const struct url *u)
 {
 	const char *region = url_setting(u, "region");
+	const char *profile = url_setting(u, "profile");
 
+	s->profile = strdup(profile != NULL ? profile : "");
 	s->url = strdup(u->text);
 	s->bucket = strdup(u->bucket);
 	if (asprintf(&s->prefix, "%s%s", u->prefix,
@@ -435,7 +453,7 @@ find_strings(struct s3 *s, const struct url *u)
 	if (s->region == NULL)
 		s->region = strdup("us-east-1");
 	if (s->url == NULL || s->bucket == NULL || s->prefix == NULL ||
-	    s->region == NULL)
+	    s->region == NULL || s->profile == NULL)
 		return -ENOMEM;
 	return 0;
 }

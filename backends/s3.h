@@ -6,7 +6,8 @@
  *                   of it
  *   s3_error.c      what an answer that is not 2xx means (enum store_rc)
  *   s3_list.c       a page of ListObjectsV2
- *   s3_multipart.c  large puts and copies as parallel parts
+ *   s3_multipart.c  copies; large puts and copies as parallel parts
+ *   s3_offer.c      a URL by which another may get an object
  *
  * Settings of an s3:// URL: endpoint (http[s]://host[:port]; absent: AWS),
  * region, profile, style (path, virtual), ca (a file of certificates),
@@ -47,6 +48,8 @@ struct s3 {
 	char		*bucket;
 	char		*prefix;	/* "" or ends in '/' */
 	char		*region;
+	char		*profile;	/* "" : none was named */
+	char		*server;	/* host[:port] without the bucket */
 	char		*base;		/* "https://host[:port]" */
 	char		*host;		/* host[:port] as the Host header is */
 	char		*path;		/* "/bucket", or "" (virtual) */
@@ -138,6 +141,13 @@ enum store_rc s3_put_parts(struct s3 *s, struct store_call *c,
 enum store_rc s3_copy(struct store *st, struct store_call *c,
 	    const char *from, const struct store_version *version,
 	    const char *to, struct store_info *ret);
+enum store_rc s3_pull(struct store *st, struct store_call *c,
+	    struct store *from, const char *key,
+	    const struct store_version *version, const char *to,
+	    struct store_info *ret);
+enum store_rc s3_offer(struct store *st, struct store_call *c,
+	    const char *key, const struct store_version *version,
+	    int64_t until, struct buf *ret);
 /* The condition as headers and on_412. STORE_OK, STORE_INVALID, or
  * STORE_UNSUPPORTED (a version that is no ETag). */
 enum store_rc s3_condition(struct s3_req *r, enum store_cond cond,

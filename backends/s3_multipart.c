@@ -55,10 +55,10 @@ job_free(struct job *j)
 	free(j);
 }
 
-/* least: bytes of a part, where S3_PARTS_MAX of them do. */
+/* least, wanted: bytes of a part (parts.h). */
 static struct job *
 job_new(struct s3 *s, struct store_call *c, const char *key, uint64_t size,
-    uint64_t least)
+    uint64_t least, uint64_t wanted)
 {
 	struct job *j = calloc(1, sizeof *j);
 
@@ -68,7 +68,8 @@ job_new(struct s3 *s, struct store_call *c, const char *key, uint64_t size,
 	j->c = c;
 	j->key = key;
 	j->size = size;
-	j->nparts = parts_size(size, least, S3_PARTS_MAX, &j->part_size);
+	j->nparts = parts_size(size, least, wanted, S3_PARTS_MAX,
+	    &j->part_size);
 	j->parts = calloc(j->nparts, sizeof j->parts[0]);
 	if (j->parts == NULL) {
 		job_free(j);
@@ -362,7 +363,7 @@ s3_put_parts(struct s3 *s, struct store_call *c, const char *key,
 	s3_req_done(&check);
 	if (rc != STORE_OK)
 		return rc;
-	j = job_new(s, c, key, src->size, s->sizes.part);
+	j = job_new(s, c, key, src->size, s->sizes.part, src->part);
 	if (j == NULL)
 		return STORE_NOMEM;
 	j->src = src;
@@ -373,8 +374,8 @@ s3_put_parts(struct s3 *s, struct store_call *c, const char *key,
 
 static enum store_rc
 copy_single(struct s3 *s, struct store_call *c, const char *source,
-    const struct store_version *version, const char *to, uint64_t size,
-    struct store_info *ret)
+    const struct store_version *version, const char *to, enum store_cond cond,
+    uint64_t size, struct store_info *ret)
 {
 	struct s3_req r = { .method = "PUT", .op = "COPY", .key = to,
 	    .write = true, .late_error = true, .stall = LONG_STALL };
@@ -384,6 +385,8 @@ copy_single(struct s3 *s, struct store_call *c, const char *source,
 
 	http_headers_add(&r.headers, "x-amz-copy-source", "%s", source);
 	etag_pin(&r.headers, "x-amz-copy-source-", version);
+	if (cond == STORE_IF_ABSENT)
+		http_headers_add(&r.headers, "if-none-match", "*");
 	rc = s3_do(s, c, &r);
 	if (rc == STORE_OK) {
 		answer_parse(&r.resp, &a);
@@ -402,12 +405,24 @@ copy_single(struct s3 *s, struct store_call *c, const char *source,
 	return rc;
 }
 
-enum store_rc
-s3_copy(struct store *st, struct store_call *c, const char *from,
-    const struct store_version *version, const char *to,
-    struct store_info *ret)
+/* A copy that was refused by a condition: whose, the source's or ours? */
+static enum store_rc
+copy_refused(struct s3 *s, struct store_call *c, const char *to)
 {
-	struct s3 *s = (struct s3 *)st;
+	struct store_call quiet = c != NULL ? *c : (struct store_call){ 0 };
+	struct store_info info;
+
+	quiet.why = NULL;
+	return s3_head(&s->store, &quiet, to, &info) == STORE_OK ?
+	    STORE_EXISTS : STORE_CHANGED;
+}
+
+/* From f, which may be s, to s. */
+static enum store_rc
+copy_between(struct s3 *f, struct s3 *s, struct store_call *c,
+    const char *from, const struct store_version *version, const char *to,
+    enum store_cond cond, struct store_info *ret)
+{
 	struct buf source = BUF_INIT;
 	struct store_info info;
 	struct job *j = NULL;
@@ -417,16 +432,16 @@ s3_copy(struct store *st, struct store_call *c, const char *from,
 
 	rc = s3_key_check(s, to, call_why(c));
 	if (rc == STORE_OK)
-		rc = s3_head(st, c, from, &info);
+		rc = s3_head(&f->store, c, from, &info);
 	if (rc == STORE_OK && !etag_is_version(&info, version)) {
 		why_set(call_why(c), 0, "bucket '%s': '%.200s' is another "
-		    "version", s->bucket, from);
+		    "version", f->bucket, from);
 		rc = STORE_CHANGED;
 	}
 	if (rc != STORE_OK)
 		return rc;
-	buf_printf(&source, "/%s/", s->bucket);
-	sigv4_encode(&source, s->prefix, 1);
+	buf_printf(&source, "/%s/", f->bucket);
+	sigv4_encode(&source, f->prefix, 1);
 	sigv4_encode(&source, from, 1);
 	buf_cstr(&source);
 	/* What was just seen, where the caller named none: parts must be of
@@ -439,25 +454,62 @@ s3_copy(struct store *st, struct store_call *c, const char *from,
 	if (buf_err(&source) != 0) {
 		rc = STORE_NOMEM;
 	} else if (info.size <= s->sizes.copy_single) {
-		rc = copy_single(s, c, buf_cstr(&source), version, to,
+		rc = copy_single(s, c, buf_cstr(&source), version, to, cond,
 		    info.size, ret);
 	} else {
-		j = job_new(s, c, to, info.size, s->sizes.copy_part);
+		j = job_new(s, c, to, info.size, s->sizes.copy_part, 0);
 		if (j == NULL) {
 			rc = STORE_NOMEM;
 		} else {
 			j->from = buf_cstr(&source);
 			j->version = version;
-			rc = job_whole(j, STORE_ALWAYS, NULL, ret);
+			rc = job_whole(j, cond, NULL, ret);
 		}
 	}
+	if (rc == STORE_CHANGED && cond == STORE_IF_ABSENT)
+		rc = copy_refused(s, c, to);
 	/* A date pins no better than to a second (etag_pin): look again. */
 	if (rc == STORE_OK && dated) {
-		rc = s3_head(st, c, from, &info);
+		rc = s3_head(&f->store, c, from, &info);
 		if (rc == STORE_ABSENT ||
 		    (rc == STORE_OK && !etag_is_version(&info, version)))
 			rc = STORE_CHANGED;
 	}
 	buf_done(&source);
 	return rc;
+}
+
+enum store_rc
+s3_copy(struct store *st, struct store_call *c, const char *from,
+    const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct s3 *s = (struct s3 *)st;
+
+	return copy_between(s, s, c, from, version, to, STORE_ALWAYS, ret);
+}
+
+/* One server, and whoever we are there may read the one and write the other:
+ * it need not be so, and then it says DENIED. */
+static bool
+can_pull(const struct s3 *f, const struct s3 *s)
+{
+	if ((f->creds == NULL) != (s->creds == NULL) ||
+	    strcmp(f->profile, s->profile) != 0)
+		return false;
+	return (f->aws && s->aws) || strcmp(f->server, s->server) == 0;
+}
+
+enum store_rc
+s3_pull(struct store *st, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct s3 *s = (struct s3 *)st;
+	struct store *below = store_bare(from);
+
+	if (below->ops != st->ops || !can_pull((struct s3 *)below, s))
+		return STORE_UNSUPPORTED;
+	return copy_between((struct s3 *)below, s, c, key, version, to,
+	    STORE_IF_ABSENT, ret);
 }

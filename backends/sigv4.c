@@ -143,22 +143,96 @@ signing_key(const struct sigv4 *k, const char *day, uint8_t ret[SHA256_LEN])
 	hmac_sha256(ret, SHA256_LEN, "aws4_request", 12, ret);
 }
 
+/* The signature of a canonical request, in hex. */
+static int
+signature(const struct sigv4 *k, const char *date, const char *day,
+    struct buf *text, char hex[SHA256_HEX])
+{
+	struct buf tosign = BUF_INIT;
+	uint8_t sum[SHA256_LEN], key[SHA256_LEN];
+	int err = buf_err(text);
+
+	if (err != 0)
+		return err;
+	sha256(text->p, text->len, sum);
+	hex_encode(sum, sizeof sum, hex);
+	buf_printf(&tosign, "AWS4-HMAC-SHA256\n%s\n%s/%s/%s/aws4_request\n%s",
+	    date, day, k->region, k->service, hex);
+	err = buf_err(&tosign);
+	if (err == 0) {
+		signing_key(k, day, key);
+		hmac_sha256(key, sizeof key, tosign.p, tosign.len, sum);
+		explicit_bzero(key, sizeof key);
+		hex_encode(sum, sizeof sum, hex);
+	}
+	buf_done(&tosign);
+	return err;
+}
+
+static void
+dates(const struct sigv4 *k, char date[32], char day[16])
+{
+	time_t secs = (time_t)(k->now / NSEC_PER_SEC);
+	struct tm tm;
+
+	memset(&tm, 0, sizeof tm);
+	gmtime_r(&secs, &tm);
+	strftime(date, 32, "%Y%m%dT%H%M%SZ", &tm);
+	strftime(day, 16, "%Y%m%d", &tm);
+}
+
+int
+sigv4_presign(const struct sigv4 *k, const char *host, const char *path,
+    unsigned secs, struct buf *ret)
+{
+	struct buf text = BUF_INIT, scope = BUF_INIT, query = BUF_INIT;
+	char date[32], day[16], hex[SHA256_HEX];
+	int err;
+
+	dates(k, date, day);
+	buf_printf(&scope, "%s/%s/%s/%s/aws4_request", k->id, day, k->region,
+	    k->service);
+	buf_puts(&query, "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=");
+	sigv4_encode(&query, buf_cstr(&scope), 0);
+	buf_printf(&query, "&X-Amz-Date=%s&X-Amz-Expires=%u", date, secs);
+	if (k->token != NULL) {
+		buf_puts(&query, "&X-Amz-Security-Token=");
+		sigv4_encode(&query, k->token, 0);
+	}
+	buf_puts(&query, "&X-Amz-SignedHeaders=host");
+	err = buf_err(&scope) != 0 ? buf_err(&scope) : buf_err(&query);
+	if (err == 0) {
+		buf_puts(&text, "GET\n");
+		buf_puts(&text, path);
+		buf_printf(&text, "\n%s\nhost:%s\n\nhost\n" SIGV4_UNSIGNED,
+		    buf_cstr(&query), host);
+		err = signature(k, date, day, &text, hex);
+	}
+	if (err == 0) {
+		buf_puts(ret, buf_cstr(&query));
+		buf_printf(ret, "&X-Amz-Signature=%s", hex);
+		err = buf_err(ret);
+	}
+	if (query.p != NULL)
+		explicit_bzero(query.p, query.len);
+	if (text.p != NULL)
+		explicit_bzero(text.p, text.len);
+	buf_done(&text);
+	buf_done(&scope);
+	buf_done(&query);
+	return err;
+}
+
 int
 sigv4_sign(const struct sigv4 *k, const char *method, const char *host,
     const char *path, const char *query, const char *payload,
     struct http_headers *h)
 {
-	struct buf text = BUF_INIT, names = BUF_INIT, tosign = BUF_INIT;
-	time_t secs = (time_t)(k->now / NSEC_PER_SEC);
-	uint8_t sum[SHA256_LEN], key[SHA256_LEN];
+	struct buf text = BUF_INIT, names = BUF_INIT;
 	char date[32], day[16], hex[SHA256_HEX];
-	struct tm tm;
 	int err;
 
-	memset(&tm, 0, sizeof tm);
-	gmtime_r(&secs, &tm);
-	strftime(date, sizeof date, "%Y%m%dT%H%M%SZ", &tm);
-	strftime(day, sizeof day, "%Y%m%d", &tm);
+	dates(k, date, day);
 	http_headers_add(h, "x-amz-date", "%s", date);
 	http_headers_add(h, "x-amz-content-sha256", "%s", payload);
 	if (k->token != NULL)
@@ -167,20 +241,9 @@ sigv4_sign(const struct sigv4 *k, const char *method, const char *host,
 		return h->err;
 
 	canonical(&text, &names, method, host, path, query, payload, h);
-	err = buf_err(&text);
+	err = signature(k, date, day, &text, hex);
 	if (err != 0)
 		goto out;
-	sha256(text.p, text.len, sum);
-	hex_encode(sum, sizeof sum, hex);
-	buf_printf(&tosign, "AWS4-HMAC-SHA256\n%s\n%s/%s/%s/aws4_request\n%s",
-	    date, day, k->region, k->service, hex);
-	err = buf_err(&tosign);
-	if (err != 0)
-		goto out;
-	signing_key(k, day, key);
-	hmac_sha256(key, sizeof key, tosign.p, tosign.len, sum);
-	explicit_bzero(key, sizeof key);
-	hex_encode(sum, sizeof sum, hex);
 	http_headers_add(h, "authorization", "AWS4-HMAC-SHA256 Credential="
 	    "%s/%s/%s/%s/aws4_request, SignedHeaders=%s, Signature=%s", k->id,
 	    day, k->region, k->service, buf_cstr(&names), hex);
@@ -190,6 +253,5 @@ out:
 		explicit_bzero(text.p, text.len);	/* the token is in it */
 	buf_done(&text);
 	buf_done(&names);
-	buf_done(&tosign);
 	return err;
 }

@@ -33,6 +33,13 @@ int	sigv4_sign(const struct sigv4 *k, const char *method,
 	    const char *host, const char *path, const char *query,
 	    const char *payload, struct http_headers *h);
 
+/*
+ * The query (no `?`) of a URL by which anybody may GET path for `secs`
+ * seconds ("Authenticating Requests: Using Query Parameters").  Appended.
+ */
+int	sigv4_presign(const struct sigv4 *k, const char *host,
+	    const char *path, unsigned secs, struct buf *ret);
+
 /* Percent-encodes as AWS does: all but A-Z a-z 0-9 - _ . ~, and '/' where
  * keep_slash; upper-case digits. */
 void	sigv4_encode(struct buf *b, const char *s, int keep_slash);

@@ -64,10 +64,18 @@ int	store_rc_errno(enum store_rc rc);	/* -EEXIST, -ESTALE, -ENOENT,
  */
 struct store_version { char text[160]; };
 
+/* What a store says of the bytes of a whole object, where it does: of two
+ * objects that both have one of these sums, the bytes are the same if it is.
+ * That it differs says nothing (an MD5 may be of encrypted bytes). */
+enum { STORE_SUM_CRC32C = 1, STORE_SUM_MD5 = 2 };
+
 struct store_info {
 	uint64_t		 size;
 	int64_t			 mtime;
 	struct store_version	 version;
+	unsigned		 sums;	/* STORE_SUM_*: which of these */
+	uint32_t		 crc32c;
+	uint8_t			 md5[16];
 };
 
 /* One call's circumstances.  Zero-initialised means: no deadline of its own
@@ -89,6 +97,8 @@ enum store_cond { STORE_ALWAYS, STORE_IF_ABSENT, STORE_IF_MATCH };
  * several threads; the bytes must not change meanwhile. */
 struct store_src {
 	uint64_t	 size;
+	uint64_t	 part;	/* parts of this size (their number allowing):
+				   what read has at hand; 0: as they come */
 	int		(*read)(void *arg, void *buf, size_t n, uint64_t off);
 	void		*arg;
 };
@@ -125,9 +135,12 @@ enum store_cap {
 	STORE_LIST_SORTED = 1 << 3,
 	STORE_LIST_START_AFTER = 1 << 4,
 	STORE_DELETE_MATCH = 1 << 5,
+	STORE_PUT_SUMMED = 1 << 6,	/* a put's bytes are compared with a
+					   sum that was made of them here */
 };
 
 struct store;
+struct buf;
 
 struct store_ops {
 	/* [off, off+len) of key; len 0: to the end.  version NULL or "": any
@@ -158,7 +171,27 @@ struct store_ops {
 	enum store_rc (*copy)(struct store *, struct store_call *,
 	    const char *from, const struct store_version *version,
 	    const char *to, struct store_info *ret);
+	/*
+	 * key of another store (or of this one) becomes `to` here, without its
+	 * bytes going through this host: of that version (never ""), whole or
+	 * not at all.  EXISTS: there is an object (not every store looks: what
+	 * it has may be replaced).  UNSUPPORTED: it is not possible between
+	 * these two, nothing was done; store_relay() is (relay.h).  Size and
+	 * sums of what was made are for the caller to compare.
+	 */
+	enum store_rc (*pull)(struct store *, struct store_call *,
+	    struct store *from, const char *key,
+	    const struct store_version *version, const char *to,
+	    struct store_info *ret);
 	unsigned (*caps)(struct store *);	/* enum store_cap bits */
+	/* The backend below all layers; itself. */
+	struct store *(*bare)(struct store *);
+	/* Of a backend (layers: NULL): appends a URL (a secret: its signature)
+	 * by which anybody may GET key until `until`, s since the epoch.
+	 * UNSUPPORTED: it has none to give. */
+	enum store_rc (*offer)(struct store *, struct store_call *,
+	    const char *key, const struct store_version *version,
+	    int64_t until, struct buf *ret);
 	void	(*free)(struct store *);	/* and the layer below */
 };
 
@@ -174,10 +207,11 @@ struct store {
 #define store_del(s, ...)	((s)->ops->del((s), __VA_ARGS__))
 #define store_list(s, ...)	((s)->ops->list((s), __VA_ARGS__))
 #define store_copy(s, ...)	((s)->ops->copy((s), __VA_ARGS__))
+#define store_pull(s, ...)	((s)->ops->pull((s), __VA_ARGS__))
 #define store_caps(s)		((s)->ops->caps((s)))
+#define store_bare(s)		((s)->ops->bare((s)))
 void	store_free(struct store *s);		/* NULL accepted */
 
-struct buf;
 /* The whole of a small object (at most max bytes, else STORE_BROKEN). */
 enum store_rc store_get_all(struct store *s, struct store_call *c,
 	    const char *key, size_t max, struct buf *out,

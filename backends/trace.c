@@ -19,10 +19,11 @@
 #include "backends/layer.h"
 #include "base/clock.h"
 
-enum { OP_GET, OP_PUT, OP_HEAD, OP_DEL, OP_LIST, OP_COPY, OP_COUNT };
+enum { OP_GET, OP_PUT, OP_HEAD, OP_DEL, OP_LIST, OP_COPY, OP_PULL,
+	OP_COUNT };
 
 static const char *const op_names[OP_COUNT] = {
-	"get", "put", "head", "del", "list", "copy"
+	"get", "put", "head", "del", "list", "copy", "pull"
 };
 
 struct trace {
@@ -195,6 +196,23 @@ trace_copy(struct store *s, struct store_call *c, const char *from,
 	    store_copy(sp.t->below, c, from, version, to, ret));
 }
 
+static enum store_rc
+trace_pull(struct store *s, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	struct span sp = span_begin(s, c, OP_PULL, to);
+
+	return span_end(&sp,
+	    store_pull(sp.t->below, c, from, key, version, to, ret));
+}
+
+static struct store *
+trace_bare(struct store *s)
+{
+	return store_bare(((struct trace *)s)->below);
+}
+
 static unsigned
 trace_caps(struct store *s)
 {
@@ -214,7 +232,8 @@ trace_free(struct store *s)
 static const struct store_ops trace_ops = {
 	.get = trace_get, .put = trace_put, .head = trace_head,
 	.del = trace_del, .list = trace_list, .copy = trace_copy,
-	.caps = trace_caps, .free = trace_free,
+	.pull = trace_pull, .caps = trace_caps, .bare = trace_bare,
+	.free = trace_free,
 };
 
 int

@@ -18,6 +18,11 @@
 	X(uploads_thrown, "uploads", COUNT, "uploads thrown away (B8)") \
 	X(bytes_dirty, "bytes", GAUGE, "bytes that exist only on this host") \
 	X(fill_bytes, "bytes", COUNT, "bytes filled into the cache") \
+	X(reads_elsewhere, "requests", COUNT, "fetches that another store " \
+	    "than the first answered") \
+	X(stage_relayed, "bytes", COUNT, "bytes staged through this host") \
+	X(stage_copied, "bytes", COUNT, "bytes that stores copied " \
+	    "themselves") \
 	X(fill_waits, "reads", COUNT, "reads that waited for a fill") \
 	X(opens_passed, "opens", COUNT, "opens handed a backing file") \
 	X(cache_hits, "reads", COUNT, "reads answered from this host") \

@@ -218,6 +218,33 @@ crc_start(void)
 #endif
 }
 
+/* The product of two polynomials modulo POLY, x^0 the highest bit. */
+static uint32_t
+crc_times(uint32_t a, uint32_t b)
+{
+	uint32_t p = 0;
+
+	for (uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
+		if (a & bit)
+			p ^= b;
+		b = b & 1 ? b >> 1 ^ POLY : b >> 1;
+	}
+	return p;
+}
+
+uint32_t
+crc32c_join(uint32_t a, uint32_t b, uint64_t nb)
+{
+	uint32_t power = 1u << 23;	/* x^8, squared as bits of nb go by */
+
+	for (; nb != 0; nb >>= 1) {
+		if (nb & 1)
+			a = crc_times(power, a);
+		power = crc_times(power, power);
+	}
+	return a ^ b;
+}
+
 uint32_t
 crc32c_portable(uint32_t crc, const void *p, size_t n)
 {

@@ -23,6 +23,8 @@ void	hmac_sha256(const void *key, size_t keylen, const void *p, size_t n,
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 /* The same without the processor's help; for tests to compare. */
 uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
+/* Of b after a, from the two's and b's length. */
+uint32_t crc32c_join(uint32_t a, uint32_t b, uint64_t nb);
 /* Cryptographic quality; never fails (aborts if the kernel has none). */
 void	random_bytes(void *p, size_t n);
 uint64_t random_u64(void);

@@ -15,8 +15,89 @@
 #include "fs/stores.h"
 #include "meta/journal.h"
 
+#define SOON		(3 * NSEC_PER_SEC)	/* where there is another */
+#define SOON_RATE	(1u << 20)		/* and bytes a second */
+
 /* Fewer bytes than that in io_timeout are as good as none. */
 #define SLOWEST		(256u << 10)
+
+/* --- places --- */
+
+struct place { uint32_t store; unsigned rank; size_t key, version; };
+struct places { struct fs *f; struct buf v, text; };
+
+static int
+place_add(void *arg, const struct meta_location *l)
+{
+	struct places *p = arg;
+	struct place one = { l->store, stores_rank(p->f, l->store) };
+
+	one.key = p->text.len;
+	buf_put(&p->text, l->key, strlen(l->key) + 1);
+	one.version = p->text.len;
+	buf_put(&p->text, l->version, strlen(l->version) + 1);
+	buf_put(&p->v, &one, sizeof one);
+	return 0;
+}
+
+static int
+by_rank(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return x->store < y->store ? -1 : x->store > y->store;
+}
+
+static int
+locations_of(struct fs *f, struct sqc *c, uint64_t object,
+    struct locations **ret)
+{
+	struct places p = { .f = f };
+	struct locations *l = NULL;
+	const struct place *v;
+	size_t i, n;
+	char *text;
+	int err;
+
+	err = meta_locations(c, object, place_add, &p);
+	if (err == 0 && (buf_err(&p.v) != 0 || buf_err(&p.text) != 0))
+		err = -ENOMEM;
+	n = p.v.len / sizeof *v;
+	if (err == 0 && (l = malloc(sizeof *l + n * sizeof l->v[0] +
+	    p.text.len)) == NULL)
+		err = -ENOMEM;
+	if (err == 0) {
+		v = (void *)p.v.p;
+		if (n > 1)
+			qsort(p.v.p, n, sizeof *v, by_rank);
+		text = (char *)(l->v + n);
+		if (p.text.len > 0)
+			memcpy(text, p.text.p, p.text.len);
+		l->n = (unsigned)n;
+		for (i = 0; i < n; i++)
+			l->v[i] = (struct location){ v[i].store,
+			    text + v[i].key, text + v[i].version };
+		*ret = l;
+	}
+	buf_done(&p.v);
+	buf_done(&p.text);
+	return err;
+}
+
+int
+content_locations(struct fs *f, uint64_t object, struct locations **ret)
+{
+	struct sqc *c = NULL;
+	int err;
+
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = locations_of(f, c, object, ret);
+	sq_read_end(c);
+	return err;
+}
 
 /* --- extents --- */
 
@@ -24,6 +105,8 @@ struct gather {
 	struct buf	 fixed;		/* struct extent, keys as offsets */
 	struct buf	 text;
 	unsigned	 n;
+	struct sqc	*c;
+	struct fs	*f;		/* NULL: places are as they were */
 };
 
 static int
@@ -32,12 +115,21 @@ gather_extent(void *arg, const struct meta_extent *m)
 	struct gather *g = arg;
 	struct extent e = { .off = m->off, .len = m->len,
 	    .object = m->object, .ooff = m->ooff, .crc = m->crc,
-	    .store = m->store };
+	    .store = m->store, .copies = m->copies };
+	struct locations *l = NULL;
+	const char *key = m->key, *version = m->version;
 
+	if (g->f != NULL && m->copies > 1 && locations_of(g->f, g->c,
+	    m->object, &l) == 0 && l->n > 0) {
+		e.store = l->v[0].store;
+		key = l->v[0].key;
+		version = l->v[0].version;
+	}
 	e.key = (char *)g->text.len;
-	buf_put(&g->text, m->key, strlen(m->key) + 1);
+	buf_put(&g->text, key, strlen(key) + 1);
 	e.version = (char *)g->text.len;
-	buf_put(&g->text, m->version, strlen(m->version) + 1);
+	buf_put(&g->text, version, strlen(version) + 1);
+	free(l);
 	buf_put(&g->fixed, &e, sizeof e);
 	g->n++;
 	return 0;
@@ -71,10 +163,10 @@ gathered(struct gather *g, uint64_t size, struct extents **ret)
 }
 
 static int
-extents_of(struct sqc *c, uint64_t ino, uint64_t size, uint64_t off,
-    uint64_t len, struct extents **ret)
+extents_of(struct fs *f, struct sqc *c, uint64_t ino, uint64_t size,
+    uint64_t off, uint64_t len, struct extents **ret)
 {
-	struct gather g = { .fixed = BUF_INIT };
+	struct gather g = { .fixed = BUF_INIT, .c = c, .f = f };
 	int err;
 
 	err = meta_extents(c, ino, off, len, gather_extent, &g);
@@ -96,7 +188,8 @@ extents_copy(const struct extents *h)
 		struct meta_extent m = { .off = h->v[i].off,
 		    .len = h->v[i].len, .object = h->v[i].object,
 		    .ooff = h->v[i].ooff, .crc = h->v[i].crc,
-		    .store = h->v[i].store, .key = h->v[i].key,
+		    .store = h->v[i].store, .copies = h->v[i].copies,
+		    .key = h->v[i].key,
 		    .version = h->v[i].version };
 
 		(void)gather_extent(&g, &m);
@@ -125,7 +218,7 @@ content_extents(struct fs *f, struct vnode *v, uint64_t off, uint64_t len,
 	}
 	err = sq_read(meta_sq(f->meta), &c);
 	if (err == 0)
-		err = extents_of(c, v->ino, v->attr.size, off, len, ret);
+		err = extents_of(f, c, v->ino, v->attr.size, off, len, ret);
 	sq_read_end(c);
 	return err;
 }
@@ -159,7 +252,8 @@ content_hold(struct fs *f, struct vnode *v)
 	if (v->held != NULL || v->attr.size == 0)
 		return;
 	if (sq_read(meta_sq(f->meta), &c) == 0) {
-		(void)extents_of(c, v->ino, v->attr.size, 0, v->attr.size, &x);
+		(void)extents_of(f, c, v->ino, v->attr.size, 0, v->attr.size,
+		    &x);
 		/* a row that no store has goes when the unlinking lands */
 		if (v->b == NULL && !v->have_bytes)
 			(void)unstored_get(c, v->ino, &row);
@@ -179,43 +273,62 @@ content_hold(struct fs *f, struct vnode *v)
 
 /* --- fetching --- */
 
-struct counted { store_sink *sink; void *arg; uint64_t n; };
+/* A read on its way: what one place gave, another goes on from. */
+struct pour {
+	store_sink	*sink;
+	void		*arg;
+	uint64_t	 done;
+	bool		 stopped;	/* by the sink */
+};
 
 static int
-counted_sink(void *arg, const void *p, size_t n)
+pour_sink(void *arg, const void *p, size_t n)
 {
-	struct counted *c = arg;
-	int stop = c->sink(c->arg, p, n);
+	struct pour *o = arg;
 
-	if (stop == 0)
-		c->n += n;
-	return stop;
+	if (o->sink(o->arg, p, n) != 0) {
+		o->stopped = true;
+		return 1;
+	}
+	o->done += n;
+	return 0;
+}
+
+/* How long one place is asked while there is another. */
+static int64_t
+soon(struct fs *f, uint64_t len)
+{
+	int64_t until = clock_mono() + SOON + (int64_t)(len / SOON_RATE) *
+	    NSEC_PER_SEC, most = io_until(f);
+
+	return until < most ? until : most;
 }
 
 /* Gets all of it, however long that takes, as long as bytes come: a slow link
  * is no outage. */
 static enum store_rc
-fetch_all(struct fs *f, struct store *store, const struct extent *e,
-    uint64_t ooff, uint64_t len, struct store_call *call, struct counted *c)
+fetch_all(struct fs *f, struct store *store, const struct location *l,
+    uint64_t ooff, uint64_t len, struct store_call *call, struct pour *o)
 {
 	struct store_version version;
 	enum store_rc rc;
 	uint64_t had;
 
-	snprintf(version.text, sizeof version.text, "%s", e->version);
+	snprintf(version.text, sizeof version.text, "%s", l->version);
 	do {
-		had = c->n;
+		had = o->done;
 		call->why->text[0] = '\0';
-		call->deadline = io_until(f);
-		rc = store_get(store, call, e->key, &version, ooff + had,
-		    len - had, counted_sink, c, NULL);
-	} while (rc == STORE_UNREACHABLE && io_deadline == 0 && c->n < len &&
-	    c->n - had >= SLOWEST);
+		call->deadline = call->once ? soon(f, len - had) :
+		    io_until(f);
+		rc = store_get(store, call, l->key, &version, ooff + had,
+		    len - had, pour_sink, o, NULL);
+	} while (rc == STORE_UNREACHABLE && io_deadline == 0 &&
+	    o->done < len && o->done - had >= SLOWEST);
 	return rc;
 }
 
 static int
-fetch_errno(struct fs *f, const struct extent *e, enum store_rc rc)
+fetch_errno(struct fs *f, uint32_t store, enum store_rc rc)
 {
 	switch (rc) {
 	case STORE_OK:
@@ -230,37 +343,88 @@ fetch_errno(struct fs *f, const struct extent *e, enum store_rc rc)
 	case STORE_THROTTLED:
 		return -EHOSTUNREACH;
 	default:
-		return stores_is_down(f, e->store) ? -EHOSTUNREACH : -EIO;
+		return stores_is_down(f, store) ? -EHOSTUNREACH : -EIO;
 	}
+}
+
+/* What is left of [ooff, ooff+len) from one place.  others: there are more, so
+ * it is asked once, and not for long. */
+static int
+fetch_at(struct fs *f, const struct location *l, uint64_t ooff, uint64_t len,
+    const char *tag, bool others, struct pour *o)
+{
+	struct store *store = NULL;
+	struct why why = { "" };
+	struct store_call call = { .why = &why, .tag = tag, .once = others,
+	    .cancel = &f->stopping };
+	enum store_rc rc;
+	int err;
+
+	if (stores_is_down(f, l->store))
+		return -EHOSTUNREACH;
+	err = stores_get(f, l->store, &store, &why);
+	if (err != 0) {
+		log_warn("store cannot be used", "store=%u why=%s", l->store,
+		    LOG_Q(why.text));
+		return -EIO;
+	}
+	rc = fetch_all(f, store, l, ooff, len, &call, o);
+	/* a hiccup of one request does not make a store one that is down */
+	if (!others || rc == STORE_OK || rc == STORE_UNREACHABLE)
+		stores_result(f, l->store, rc, &why);
+	if (rc != STORE_OK)
+		log_warn("fetch failed", "store=%u key=%s rc=%s why=%s",
+		    l->store, LOG_Q(l->key), store_rc_name(rc),
+		    LOG_Q(why.text));
+	return fetch_errno(f, l->store, rc);
+}
+
+/* The places of an object whose first one failed with err, one by one, each
+ * going on where the one before broke off; then once more the first, which
+ * was not waited for. */
+static int
+fetch_elsewhere(struct fs *f, const struct extent *e, uint64_t ooff,
+    uint64_t len, const char *tag, int err, struct pour *o)
+{
+	const struct location first = { e->store, e->key, e->version };
+	struct locations *l = NULL;
+	unsigned i;
+	int rc;
+
+	if (content_locations(f, e->object, &l) != 0)
+		return err;
+	for (i = 0; i < l->n && !o->stopped; i++) {
+		if (l->v[i].store == e->store)
+			continue;
+		rc = fetch_at(f, &l->v[i], ooff, len, tag, true, o);
+		if (rc == 0) {
+			counter_add(reads_elsewhere, 1);
+			err = 0;
+			goto out;
+		}
+		if (rc == -EHOSTUNREACH)
+			err = rc;	/* it may be there again */
+	}
+	if (!o->stopped && !stores_is_down(f, e->store))
+		err = fetch_at(f, &first, ooff, len, tag, false, o);
+out:
+	free(l);
+	return err;
 }
 
 int
 content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
     uint64_t len, const char *tag, store_sink *sink, void *arg)
 {
-	struct counted c = { .sink = sink, .arg = arg };
-	struct store *store = NULL;
-	struct why why = { "" };
-	struct store_call call = { .why = &why, .tag = tag,
-	    .cancel = &f->stopping };
-	enum store_rc rc;
+	const struct location first = { e->store, e->key, e->version };
+	struct pour o = { .sink = sink, .arg = arg };
 	int err;
 
-	if (stores_is_down(f, e->store))
-		return -EHOSTUNREACH;
-	err = stores_get(f, e->store, &store, &why);
-	if (err != 0) {
-		log_warn("store cannot be used", "store=%u why=%s", e->store,
-		    LOG_Q(why.text));
-		return -EIO;
-	}
-	rc = fetch_all(f, store, e, ooff, len, &call, &c);
-	stores_result(f, e->store, rc, &why);
-	if (rc != STORE_OK)
-		log_warn("fetch failed", "store=%u key=%s rc=%s why=%s",
-		    e->store, LOG_Q(e->key), store_rc_name(rc),
-		    LOG_Q(why.text));
-	return fetch_errno(f, e, rc);
+	err = fetch_at(f, &first, ooff, len, tag, e->copies > 1, &o);
+	if (err != 0 && err != -ENOMEM && e->copies > 1 && !o.stopped &&
+	    !atomic_load(&f->stopping))
+		err = fetch_elsewhere(f, e, ooff, len, tag, err, &o);
+	return err;
 }
 
 struct small_sink { struct buf *out; size_t max; };
@@ -292,6 +456,36 @@ small_fetch_done(struct small_fetch *s)
 	*s = (struct small_fetch){ .x = NULL };
 }
 
+static bool
+small_is_right(const struct small_fetch *s)
+{
+	const struct extent *e = &s->x->v[0];
+
+	return s->bytes.len == e->len && (e->crc < 0 || crc32c(0, s->bytes.p,
+	    s->bytes.len) == (uint32_t)e->crc);
+}
+
+/* One place gave bytes that are not what was stored: do others? */
+static void
+fetch_small_right(struct fs *f, struct small_fetch *s)
+{
+	const struct extent *e = &s->x->v[0];
+	struct small_sink sink = { .out = &s->bytes, .max = e->len };
+	struct locations *l = NULL;
+	unsigned i;
+
+	if (content_locations(f, e->object, &l) != 0)
+		return;
+	for (i = 0; i < l->n && !small_is_right(s); i++) {
+		struct pour o = { .sink = small_sink, .arg = &sink };
+
+		buf_reset(&s->bytes);
+		(void)fetch_at(f, &l->v[i], e->ooff, e->len, "small",
+		    i + 1 < l->n, &o);
+	}
+	free(l);
+}
+
 static int
 fetch_small(struct fs *f, struct small_fetch *s)
 {
@@ -303,8 +497,9 @@ fetch_small(struct fs *f, struct small_fetch *s)
 	err = content_fetch(f, e, e->ooff, e->len, "small", small_sink, &sink);
 	if (err != 0)
 		return err;
-	if (s->bytes.len != e->len || (e->crc >= 0 && crc32c(0, s->bytes.p,
-	    s->bytes.len) != (uint32_t)e->crc)) {
+	if (!small_is_right(s) && e->copies > 1)
+		fetch_small_right(f, s);
+	if (!small_is_right(s)) {
 		log_error("a store's bytes are not what was stored there",
 		    "ino=%llu store=%u key=%s off=%llu len=%llu",
 		    (unsigned long long)s->id.ino, e->store, LOG_Q(e->key),
@@ -374,7 +569,7 @@ small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
 			counter_add(cache_hits, 1);
 		if (err == -ENOENT)
 			err = v->held != NULL ? 0 :
-			    extents_of(c, v->ino, a.size, 0, a.size, &x);
+			    extents_of(f, c, v->ino, a.size, 0, a.size, &x);
 	}
 	sq_read_end(c);
 	if (err == 0 && (x != NULL || v->held != NULL) && v->bytes.len == 0 &&

@@ -17,10 +17,21 @@ struct extents {
 	struct extent {
 		uint64_t	 off, len, object, ooff;
 		int64_t		 crc;
-		uint32_t	 store;
+		uint32_t	 store;		/* the best when read */
+		uint32_t	 copies;	/* places where it is, in all */
 		char		*key, *version;	/* inside the same block */
 	} v[];
 };
+
+/* The places where an object is, the best to read from first: stores that are
+ * up, among them a directory of this host, then what is where the home is,
+ * then by id.  Freed with free(). */
+struct locations {
+	unsigned	 n;
+	struct location { uint32_t store; char *key, *version; } v[];
+};
+int	content_locations(struct fs *f, uint64_t object,
+	    struct locations **ret);	/* new */
 /* Those of [off, off+len): from v->held when unlinked, else the database.
  * New. */
 int	content_extents(struct fs *f, struct vnode *v, uint64_t off,
@@ -37,9 +48,10 @@ int	content_small(struct fs *f, struct vnode *v);
 int	content_small_enter(struct fs *f, struct vnode *v);
 
 /* One read of [off, off+len) of an extent's object from its store, with the
- * version pinned (B5), the caller's deadline or io_timeout, and health
- * reported.  -EHOSTUNREACH: the store is away, at once where that is known;
- * -ESTALE, -EACCES, -ENOMEM, -EIO. */
+ * version pinned (B5), the caller's deadline or io_timeout (anew while bytes
+ * come), and health reported; where there are copies and one does not answer,
+ * or wrongly, the rest is read from another.  -EHOSTUNREACH: the store is
+ * away, at once where that is known; -ESTALE, -EACCES, -ENOMEM, -EIO. */
 int	content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 	    uint64_t len, const char *tag, store_sink *sink, void *arg);
 

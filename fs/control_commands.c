@@ -39,6 +39,7 @@ const struct ctl_cmd ctl_cmds[] = {
 	{ "unpin", ctl_unpin, false },
 	{ "warm", ctl_warm, false },
 	{ "evict", ctl_evict, false },
+	{ "stage", ctl_stage, false },
 	{ "tag", ctl_tag, false },
 	{ "fsck", ctl_fsck, false },
 	{ NULL }
@@ -221,8 +222,8 @@ ctl_pending(struct ctl *c)
 }
 
 /* In slices, so that who asked can leave. */
-static int
-wait_landed(struct ctl *c, uint64_t seq, int64_t deadline)
+int
+ctl_wait_landed(struct ctl *c, uint64_t seq, int64_t deadline)
 {
 	struct ship_status s;
 	struct why why;
@@ -277,7 +278,7 @@ ctl_flush(struct ctl *c, uint64_t top, int64_t deadline)
 	upload_hurry(c->f, seq);
 	upload_retry(c->f);
 	ship_kick(c->f);
-	return wait_landed(c, seq, deadline);
+	return ctl_wait_landed(c, seq, deadline);
 }
 
 struct land {
@@ -308,7 +309,7 @@ ctl_land(struct ctl *c, const struct op *op)
 	if (rc != 0)
 		return why_set(&c->why, rc, "%s", strerror(-rc));
 	ship_kick(c->f);
-	return wait_landed(c, l.seq, clock_mono() + LAND_TIME);
+	return ctl_wait_landed(c, l.seq, clock_mono() + LAND_TIME);
 }
 
 static int64_t

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "fs/control.h"
 #include "fs/pins.h"
+#include "fs/stage.h"
 #include "meta/op.h"
 #include "meta/query.h"
 
@@ -93,6 +94,8 @@ int	ctl_set_bytes(json_t *o, const char *key, const char *s);
 /* Waits until all below top (0: everything) is in the log, telling progress;
  * -ETIMEDOUT, -EROFS, -ECANCELED with why. */
 int	ctl_flush(struct ctl *c, uint64_t top, int64_t deadline);
+/* Waits until what was journalled as seq is in the log; as ctl_flush. */
+int	ctl_wait_landed(struct ctl *c, uint64_t seq, int64_t deadline);
 /* pending_ops, pending_bytes, oldest_age, pid, state_dir, fenced into
  * result. */
 void	ctl_pending(struct ctl *c);
@@ -122,6 +125,9 @@ int	ctl_explain(struct ctl *c), ctl_fsck(struct ctl *c),
 	ctl_store(struct ctl *c);
 /* control_tree.c */
 int	ctl_find(struct ctl *c), ctl_tag(struct ctl *c);
+/* control_stage.c */
+int	ctl_stage(struct ctl *c);
+json_t	*ctl_stage_json(const struct stage_status *s);
 /* control_pins.c */
 int	ctl_pin(struct ctl *c), ctl_unpin(struct ctl *c),
 	ctl_pins(struct ctl *c), ctl_warm(struct ctl *c),

@@ -81,6 +81,13 @@ add_pin(void *arg, const struct pin_status *p)
 }
 
 static int
+add_stage(void *arg, const struct stage_status *s)
+{
+	json_array_append_new(arg, ctl_stage_json(s));
+	return 0;
+}
+
+static int
 set_log(struct ctl *c)
 {
 	struct meta_session session;
@@ -190,6 +197,7 @@ int
 ctl_status(struct ctl *c)
 {
 	json_t *stores = json_array(), *pins = json_array();
+	json_t *stages = json_array();
 	int rc;
 
 	rc = json_object_update_new(c->result, head(c->f));
@@ -203,8 +211,11 @@ ctl_status(struct ctl *c)
 		rc = stores_each(c->f, add_store, stores);
 	if (rc == 0)
 		rc = pins_each(c->f, add_pin, pins);
+	if (rc == 0)
+		rc = stage_each(c->f, add_stage, stages);
 	json_object_set_new(c->result, "stores", stores);
 	json_object_set_new(c->result, "pins", pins);
+	json_object_set_new(c->result, "stages", stages);
 	json_object_set_new(c->result, "counters", counters());
 	return rc == -1 ? -ENOMEM : rc;
 }

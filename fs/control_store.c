@@ -24,6 +24,7 @@ struct find {
 	uint32_t	 id, flags, max;
 	char		*url;		/* owned */
 	bool		 found;
+	bool		 staged;	/* to it, at the moment */
 };
 
 static int
@@ -383,6 +384,15 @@ objects_in(struct ctl *c, uint32_t id)
 }
 
 static int
+is_staged_to(void *arg, const struct stage_status *s)
+{
+	struct find *f = arg;
+
+	f->staged = f->staged || strcmp(s->store, f->name) == 0;
+	return f->staged;
+}
+
+static int
 rm(struct ctl *c, const char *name)
 {
 	struct find f;
@@ -393,6 +403,11 @@ rm(struct ctl *c, const char *name)
 	if (rc == 0 && f.id == STORE_HOME_ID)
 		rc = why_set(&c->why, -EBUSY, "'%s' is the home: the "
 		    "namespace itself is there", name);
+	if (rc == 0)
+		rc = stage_each(c->f, is_staged_to, &f);
+	if (rc == 0 && f.staged)
+		rc = why_set(&c->why, -EBUSY, "files are being staged to "
+		    "'%s'", name);
 	if (rc == 0)
 		n = objects_in(c, f.id);
 	if (n < 0)

@@ -47,6 +47,35 @@ kind_name(uint32_t kind)
 	return kind < 4 ? names[kind] : "unknown";
 }
 
+struct copies { struct explain *e; json_t *list; uint32_t first; };
+
+static int
+add_copy(void *arg, const struct meta_location *l)
+{
+	struct copies *k = arg;
+	char id[16];
+	json_t *s;
+
+	if (l->store == k->first)
+		return 0;
+	snprintf(id, sizeof id, "%u", l->store);
+	s = json_object_get(k->e->stores, id);
+	return json_array_append_new(k->list, s != NULL ? json_incref(
+	    json_object_get(s, "name")) : json_string(id)) != 0;
+}
+
+/* The names of the other stores that have it. */
+static int
+add_copies(struct explain *e, const struct meta_extent *x, json_t *o)
+{
+	struct copies k = { e, json_array(), x->store };
+
+	if (k.list == NULL)
+		return -ENOMEM;
+	(void)meta_locations(e->q, x->object, add_copy, &k);
+	return json_object_set_new(o, "copies", k.list);
+}
+
 static int
 add_extent(void *arg, const struct meta_extent *x)
 {
@@ -67,6 +96,8 @@ add_extent(void *arg, const struct meta_extent *x)
 	    "kind", kind_name(x->kind), "version", x->version != NULL ?
 	    x->version : "", "object", (json_int_t)x->object,
 	    "object_off", (json_int_t)x->ooff);
+	if (o != NULL && x->copies > 1 && add_copies(e, x, o) != 0)
+		e->err = -ENOMEM;
 	if (o == NULL || ctl_set_bytes(o, "key", x->key) != 0 ||
 	    json_array_append_new(e->extents, o) != 0) {
 		e->err = -ENOMEM;

@@ -14,6 +14,7 @@
  *   fill     bytes from stores into the cache; read.c, write.c above it
  *   import   adopting a bucket
  *   pins     pins, warm, evict
+ *   stage    copies in other stores
  *   control  the socket that the gnsfs command talks to
  *   mount    start and stop of all of it, options, state directory
  *   fuse_*   the kernel's requests; the only files that know FUSE
@@ -54,6 +55,7 @@ struct fs {
 	struct vnodes		*vnodes;
 	struct fill		*fill;
 	struct pins		*pins;
+	struct stages		*stages;
 	struct control		*control;
 	struct pass_dev *_Atomic pass;		/* fs/pass.h; NULL: none */
 	_Atomic unsigned	 unseen;	/* for pass_tick */

@@ -37,6 +37,7 @@
 #include "fs/pins.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
+#include "fs/stage.h"
 #include "fs/stores.h"
 #include "fs/upload.h"
 #include "fs/vnode.h"
@@ -411,6 +412,8 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 	if (err == 0)
 		err = pins_start(f);
 	if (err == 0)
+		err = stages_new(f);
+	if (err == 0)
 		err = control_start(f, why);
 	return err;
 }
@@ -571,6 +574,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		return 0;
 	if (f->control != NULL)
 		control_stop(f);
+	stages_free(f);
 	if (f->pins != NULL)
 		pins_stop(f);
 	settle_stop(f);

@@ -28,6 +28,8 @@
 #define PROBE_MOST	(15 * NSEC_PER_SEC)
 #define PROBE_TIMEOUT	(5 * NSEC_PER_SEC)
 
+enum nearness { HERE, AT_HOME, FAR, RANK_DOWN };
+
 /* A stack that is not the one any more, and may still be in use. */
 struct old {
 	struct store	*store;
@@ -36,6 +38,7 @@ struct old {
 
 struct entry {
 	uint32_t	 id;
+	enum nearness	 near;
 	char		 name[65];
 	char		*url;
 	struct store	*store;		/* NULL: not opened yet */
@@ -208,6 +211,80 @@ stores_is_down(struct fs *f, uint32_t id)
 	return down;
 }
 
+/* The part of a URL that says where its server is; what else it has, as
+ * credentials, is of no account here. */
+static bool
+same_endpoint(const struct url *a, const struct url *b)
+{
+	static const char *const keys[] = { "endpoint", "region" };
+	const char *x, *y;
+	size_t i;
+
+	if (a->scheme != b->scheme)
+		return false;
+	for (i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		x = url_setting(a, keys[i]);
+		y = url_setting(b, keys[i]);
+		if (strcmp(x != NULL ? x : "", y != NULL ? y : "") != 0)
+			return false;
+	}
+	return true;
+}
+
+static enum nearness
+nearness(const char *text, const char *home)
+{
+	enum nearness near = FAR;
+	struct url u, h;
+
+	if (url_parse(text, &u, NULL) != 0)
+		return FAR;
+	if (u.scheme == URL_FILE) {
+		near = HERE;
+	} else if (url_parse(home, &h, NULL) == 0) {
+		if (same_endpoint(&u, &h))
+			near = AT_HOME;
+		url_done(&h);
+	}
+	url_done(&u);
+	return near;
+}
+
+unsigned
+stores_rank(struct fs *f, uint32_t id)
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+	unsigned rank = FAR;
+
+	lock_take(&s->lock);
+	e = entry_find(s, id);
+	if (e != NULL)
+		rank = e->near + (e->down ? RANK_DOWN : 0);
+	lock_drop(&s->lock);
+	return rank;
+}
+
+int
+stores_by_name(struct fs *f, const char *name, uint32_t *ret)
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+	int err;
+
+	err = stores_reload(f);
+	if (err != 0)
+		return err;
+	lock_take(&s->lock);
+	for (e = s->list; e != NULL; e = e->link)
+		if (e->listed && strcmp(e->name, name) == 0)
+			break;
+	if (e != NULL)
+		*ret = e->id;
+	lock_drop(&s->lock);
+	return e != NULL ? 0 : -ENOENT;
+}
+
 uint64_t
 stores_returns(struct fs *f)
 {
@@ -311,6 +388,7 @@ stores_new(struct fs *f, struct store *home, struct stores **ret)
 	err = entry_new(STORE_HOME_ID, "home", home->url, &e);
 	if (err != 0)
 		goto fail;
+	e->near = nearness(home->url, home->url);
 	entry_insert(s, e);
 	/* The prober reports through f->stores, so it is set before it runs. */
 	f->stores = s;
@@ -386,8 +464,10 @@ reload_row(void *arg, const struct store_row *r)
 	e = entry_find(s, r->id);
 	if (e == NULL) {
 		err = entry_new(r->id, r->name, r->url, &e);
-		if (err == 0)
+		if (err == 0) {
+			e->near = nearness(r->url, s->list->url);
 			entry_insert(s, e);
+		}
 		goto out;
 	}
 	e->listed = true;
@@ -403,6 +483,7 @@ reload_row(void *arg, const struct store_row *r)
 	}
 	free(e->url);
 	e->url = url;
+	e->near = nearness(url, s->list->url);
 	if (e->store != NULL) {
 		o->store = e->store;
 		o->next = e->old;

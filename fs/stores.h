@@ -35,6 +35,11 @@ int	stores_find(struct fs *f, const struct url *u, uint32_t *retid,
 void	stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 	    const struct why *why);
 bool	stores_is_down(struct fs *f, uint32_t id);
+/* The less, the better to read from: up before down, a directory of this host
+ * before what is at the home's endpoint before the others. */
+unsigned stores_rank(struct fs *f, uint32_t id);
+/* The id of a store by its name: 0, -ENOENT. */
+int	stores_by_name(struct fs *f, const char *name, uint32_t *ret);
 /* The same, and why; nothing is written where it is up. */
 bool	stores_down_why(struct fs *f, uint32_t id, char *ret, size_t n);
 /* How often a store came back, all of them together: what failed because one

@@ -120,6 +120,31 @@ content_extents(struct sqc *c, const struct change *ch, const struct op *op)
 	return (0);
 }
 
+/* Copies of objects that are there (B3). */
+static int
+content_locate(struct sqc *c, const struct change *ch, const struct op *op)
+{
+	struct buf scratch = BUF_INIT;
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < op->nobjects; i++) {
+		const struct op_object *o = &op->objects[i];
+		struct row object = { T_OBJECT, { col_int(o->id) } };
+		struct row at = { T_LOCATION, { col_int(o->id),
+		    col_int(o->store), col_bytes(NULL, 0),
+		    col_str(o->version) } };
+
+		buf_reset(&scratch);
+		err = row_get(c, &object, &scratch);
+		if (err == 0 && object.v[1].i == (int64_t)o->size)
+			err = row_put(c, ch, &at);
+		else if (err == -ENOENT)
+			err = 0;
+	}
+	buf_done(&scratch);
+	return (err);
+}
+
 int
 apply_content(struct sqc *c, const struct change *ch, const struct op *op,
     uint64_t last)
@@ -129,6 +154,8 @@ apply_content(struct sqc *c, const struct change *ch, const struct op *op,
 		return (content_extents(c, ch, op));
 	case OP_TRUNCATE:
 		return (extents_cut(c, ch, op->ino, op->size, INT64_MAX));
+	case OP_LOCATE:
+		return (content_locate(c, ch, op));
 	default:
 		return (last ? extents_cut(c, ch, last, 0, INT64_MAX) : 0);
 	}

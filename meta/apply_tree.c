@@ -711,7 +711,8 @@ apply_attr(struct sqc *c, const struct change *ch, const struct op *op,
 	case OP_SESSION_OPEN:
 	case OP_SESSION_CLOSE:
 	case OP_SESSION_FENCE:	return (apply_session(c, ch, op));
-	case OP_SNAPSHOT_MARK:	return (0);
+	case OP_SNAPSHOT_MARK:
+	case OP_LOCATE:		return (0);
 	case OP_KIND_END:	break;
 	}
 	return (-EINVAL);

@@ -62,6 +62,37 @@ needs_settle(struct op *op, enum needs *needs, size_t n)
 	return (0);
 }
 
+/* Does a pending op say that there are copies in this store?  Those that are
+ * not frozen yet have no rows of it (M1), and replay would have (M2).  1, 0,
+ * -errno. */
+static int
+store_is_named(struct sqc *c, uint64_t store)
+{
+	struct sqs *s = sq_prep(c, "SELECT body FROM op WHERE kind = ?");
+	struct buf bytes = BUF_INIT;
+	struct cur cur;
+	struct op op;
+	const void *p;
+	size_t n;
+	int rc, named = 0;
+
+	sqs_int(s, 1, OP_LOCATE);
+	while ((rc = sqs_step(s)) == 1 && !named) {
+		p = sqs_col_blob(s, 0, &n);
+		cur_init(&cur, p, n);
+		op_decode(&cur, &op, &bytes);
+		if (cur_err(&cur)) {
+			rc = -EUCLEAN;
+			break;
+		}
+		for (unsigned i = 0; i < op.nobjects; i++)
+			named |= op.objects[i].store == store;
+	}
+	sqs_reset(s);
+	buf_done(&bytes);
+	return (rc < 0 ? rc : named);
+}
+
 int
 journal(struct meta *m, struct sqc *c, const struct op *op, enum needs needs,
     const void *bytes, size_t n, uint64_t *retseq)
@@ -78,6 +109,9 @@ journal(struct meta *m, struct sqc *c, const struct op *op, enum needs needs,
 	    (err = needs_settle(&copy, &needs, n)) != 0 ||
 	    (err = counts_next_seq(c, &ch.undo_seq)) != 0)
 		return (err);
+	if (op->kind == OP_STORE && op->size == 1 &&
+	    (err = store_is_named(c, op->ino)) != 0)
+		return (err < 0 ? err : -EBUSY);
 	if ((err = apply_attr(c, &ch, &copy, &last)) != 0)
 		return (err);
 	if (last != 0 && op->kind != OP_RMDIR)

@@ -31,7 +31,7 @@ op_kind_name(enum op_kind k)
 	    "mkdir", "symlink", "link", "unlink", "rmdir", "rename", "setattr",
 	    "setxattr", "removexattr", "extents", "truncate", "store",
 	    "attach", "pin", "tag", "policy", "quota", "session_open",
-	    "session_close", "session_fence", "snapshot_mark" };
+	    "session_close", "session_fence", "snapshot_mark", "locate" };
 
 	return (k > 0 && k < OP_KIND_END ? names[k] : "unknown");
 }
@@ -437,6 +437,8 @@ check_kind(const struct op *op)
 		    op->flags > 3 ? -EINVAL : 0);
 	case OP_TAG:
 		return (op->nvalue > META_XATTR_MAX ? -E2BIG : 0);
+	case OP_LOCATE:
+		return (op->nobjects == 0 || op->nextents > 0 ? -EINVAL : 0);
 	case OP_ATTACH:
 		return (op->ino2 < op->ino || op->nvalue % 32 ? -EINVAL : 0);
 	case OP_SESSION_OPEN:
@@ -471,7 +473,8 @@ op_check(const struct op *op)
 	    (need & NEED_LABEL &&
 	    (err = check_label(op->name, META_NAME_MAX)) != 0))
 		return (err);
-	if (op->kind == OP_EXTENTS && (err = check_extents(op)) != 0)
+	if ((op->kind == OP_EXTENTS || op->kind == OP_LOCATE) &&
+	    (err = check_extents(op)) != 0)
 		return (err);
 	return (check_kind(op));
 }

@@ -58,6 +58,10 @@ enum op_kind {
 	OP_SESSION_CLOSE,	/* session: -ESTALE unless it is open */
 	OP_SESSION_FENCE,	/* session: the same */
 	OP_SNAPSHOT_MARK,	/* changes nothing */
+	OP_LOCATE,	/* objects: each has a copy of that version in that
+			   store, too, under the key that its id gives.
+			   Content part only; nothing where there is no such
+			   object of that size (any more).  Level 2 */
 	OP_KIND_END
 };
 

@@ -382,7 +382,7 @@ extent_tell(struct sqs *s, struct buf *text,
 	    .len = sqs_col_int(s, 1), .object = sqs_col_int(s, 2),
 	    .ooff = sqs_col_int(s, 3), .crc = sqs_col_int(s, 4),
 	    .osize = sqs_col_int(s, 5), .kind = sqs_col_int(s, 6),
-	    .store = sqs_col_int(s, 7) };
+	    .store = sqs_col_int(s, 7), .copies = sqs_col_int(s, 10) };
 	char derived[KEY_MAX];
 	size_t key, version;
 
@@ -417,7 +417,9 @@ meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
 	if (len > INT64_MAX - off)
 		len = INT64_MAX - off;
 	s = sq_prep(c, "SELECT e.off, e.len, e.object, e.ooff, e.crc, "
-	    "o.size, o.kind, l.store, l.key, l.version FROM extent e "
+	    "o.size, o.kind, l.store, l.key, l.version, "
+	    "(SELECT count(*) FROM location WHERE object = e.object) "
+	    "FROM extent e "
 	    "LEFT JOIN object o ON o.id = e.object "
 	    "LEFT JOIN location l ON l.object = e.object AND l.store = "
 	    "(SELECT min(store) FROM location WHERE object = e.object) "
@@ -436,6 +438,76 @@ meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
 		sqs_reset(s);
 	buf_done(&text);
 	return (rc < 0 ? rc : err);
+}
+
+int
+meta_locations(struct sqc *c, uint64_t object,
+    int (*each)(void *arg, const struct meta_location *l), void *arg)
+{
+	struct sqs *s = sq_prep(c, "SELECT store, key, version FROM location "
+	    "WHERE object = ? ORDER BY store");
+	struct buf text = BUF_INIT;
+	char derived[KEY_MAX];
+	int rc, err = 0;
+
+	sqs_int(s, 1, object);
+	object_key(object, derived);
+	while ((rc = sqs_step(s)) == 1) {
+		struct meta_location l = { .store = sqs_col_int(s, 0) };
+		size_t key, version;
+
+		buf_reset(&text);
+		key = text_read(s, 1, &text);
+		version = text_read(s, 2, &text);
+		if ((err = buf_err(&text)) != 0)
+			break;
+		l.key = (const char *)text.p + key;
+		l.version = (const char *)text.p + version;
+		if (*l.key == '\0')
+			l.key = derived;
+		if (each(arg, &l) != 0)
+			break;
+	}
+	if (rc == 1)
+		sqs_reset(s);
+	buf_done(&text);
+	return (rc < 0 ? rc : err);
+}
+
+int
+meta_unlocated(struct sqc *c, uint64_t ino, uint32_t store,
+    int (*each)(void *arg, const struct meta_unlocated *u), void *arg)
+{
+	struct sqs *s = sq_prep(c, "SELECT e.object, o.size, e.ooff, e.len, "
+	    "o.kind, e.crc FROM extent e JOIN object o ON o.id = e.object "
+	    "WHERE e.ino = ?1 AND NOT EXISTS (SELECT 1 FROM location l "
+	    "WHERE l.object = e.object AND l.store = ?2) ORDER BY e.off");
+	int rc;
+
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, store);
+	while ((rc = sqs_step(s)) == 1) {
+		struct meta_unlocated u = { .object = sqs_col_int(s, 0),
+		    .size = sqs_col_int(s, 1), .ooff = sqs_col_int(s, 2),
+		    .len = sqs_col_int(s, 3), .kind = sqs_col_int(s, 4),
+		    .crc = sqs_col_int(s, 5) };
+
+		if (each(arg, &u) != 0) {
+			sqs_reset(s);
+			return (0);
+		}
+	}
+	return (rc);
+}
+
+int
+meta_store_is_imported(struct sqc *c, uint32_t store)
+{
+	struct sqs *s = sq_prep(c, "SELECT 1 FROM location WHERE store = ? "
+	    "AND length(key) > 0 LIMIT 1");
+
+	sqs_int(s, 1, store);
+	return (sqs_has_row(s));
 }
 
 /* --- rows of the namespace --- */

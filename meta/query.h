@@ -45,16 +45,36 @@ int	meta_getxattr(struct sqc *c, uint64_t ino, const char *name,
 int	meta_listxattr(struct sqc *c, uint64_t ino, struct buf *out);
 
 /* Where bytes [off, off+len) of a file are in stores, as of the frozen prefix
- * (M1): in order; gaps are holes.  A location per extent: the first that
- * exists (others later).  key is whole (derived ones too), borrowed. */
+ * (M1): in order; gaps are holes.  A location per extent: that of the least
+ * store id; meta_locations has the others, where there are copies.  key is
+ * whole (derived ones too), borrowed. */
 struct meta_extent {
 	uint64_t	off, len, object, ooff, osize;
 	int64_t		crc;		/* of the whole extent, -1 unknown */
 	uint32_t	store, kind;	/* store id; enum object_kind */
+	uint32_t	copies;		/* locations in all */
 	const char	*key, *version;
 };
 int	meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
 	    int (*each)(void *arg, const struct meta_extent *e), void *arg);
+
+/* All places where an object is, by store id; borrowed. */
+struct meta_location {
+	uint32_t	store;
+	const char	*key, *version;
+};
+int	meta_locations(struct sqc *c, uint64_t object,
+	    int (*each)(void *arg, const struct meta_location *l), void *arg);
+/* The extents of a file whose object has no location in this store. */
+struct meta_unlocated {
+	uint64_t	object, size, ooff, len;
+	uint32_t	kind;
+	int64_t		crc;
+};
+int	meta_unlocated(struct sqc *c, uint64_t ino, uint32_t store,
+	    int (*each)(void *arg, const struct meta_unlocated *u), void *arg);
+/* Has this store objects that others name (an import)?  1, 0, -errno. */
+int	meta_store_is_imported(struct sqc *c, uint32_t store);
 
 struct store_row { uint32_t id; const char *name, *url; uint32_t flags; };
 int	meta_stores(struct sqc *c,

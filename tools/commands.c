@@ -76,6 +76,12 @@ static const struct tool_opt unpin_opts[] = {
 
 static const struct tool_opt select_opts[] = { SELECTOR_OPTS, { NULL } };
 
+static const struct tool_opt stage_opts[] = {
+	{ "to", 0, "STORE", "The store that gets the copies, by its name." },
+	SELECTOR_OPTS,
+	{ NULL }
+};
+
 static const struct tool_opt find_opts[] = {
 	{ "null", '0', NULL, "A NUL after each path in place of a line "
 	    "break." },
@@ -180,6 +186,17 @@ const struct tool_cmd tool_cmds[] = {
 	    "bucket is ever changed: the files are read-only. gnsfs(5) has "
 	    "the rule for keys that are no paths.",
 	    cmd_import, import_opts, "store", keys_import },
+	{ "stage", "SELECTOR... --to STORE [OPTIONS]", 0, -1,
+	    "copy files to another store, server-side where it can",
+	    "Copies what the stores do not have yet, by the stores "
+	    "themselves where they can (within S3, Google Cloud or Azure, "
+	    "to Azure from the others, between directories), else through "
+	    "this host; what is there is compared by size and checksum, and "
+	    "then recorded. Reads use the best store that answers: a "
+	    "directory of this host first, then what is where the home is. "
+	    "Ended early, it goes on where it was when it is asked again.\n\n"
+	    SELECTORS,
+	    cmd_stage, stage_opts, "store", keys_stage },
 	{ "pin", "SELECTOR... [OPTIONS]", 0, -1,
 	    "keep files on this host",
 	    "Room is reserved first (no room: nothing is pinned), then the "

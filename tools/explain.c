@@ -7,9 +7,9 @@
 static void
 show_extents(const json_t *r)
 {
-	json_t *list = json_object_get(r, "extents"), *x;
+	json_t *list = json_object_get(r, "extents"), *x, *copy;
 	char size[16];
-	size_t i;
+	size_t i, k;
 
 	json_array_foreach(list, i, x) {
 		printf("  bytes %lld to %lld: %s, key %s, %s",
@@ -23,6 +23,9 @@ show_extents(const json_t *r)
 			    "object_off"));
 		if (*get_str(x, "version") != '\0')
 			printf(", version %s", get_str(x, "version"));
+		json_array_foreach(json_object_get(x, "copies"), k, copy)
+			printf("%s %s", k == 0 ? ", and in" : ",",
+			    json_string_value(copy));
 		putchar('\n');
 	}
 	if (get_int(r, "nextents") > (int64_t)json_array_size(list))

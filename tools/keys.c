@@ -34,6 +34,19 @@
 	{ at "state", "How it stands, in a word or two." }, \
 	{ at "why", "What keeps it from being whole." }
 
+#define STAGE(at) \
+	{ at "store", "The store that gets copies." }, \
+	{ at "files", "Files that match." }, \
+	{ at "want", "Their bytes." }, \
+	{ at "seen", "Bytes of them that had a copy there already." }, \
+	{ at "objects", "Objects copied, or found there and recorded." }, \
+	{ at "bytes", "Their bytes; of a pack all, whoever's they are." }, \
+	{ at "relayed", "Bytes that came through this host." }, \
+	{ at "copied", "Bytes that the store copied itself." }, \
+	{ at "found", "Bytes that were there, but not recorded." }, \
+	{ at "read_back", "Bytes read to compare, where the stores keep no " \
+	    "sums that can be." }
+
 const struct tool_key keys_format[] = {
 	{ "name", "Of the namespace." },
 	{ "uuid", "Of the namespace." },
@@ -90,6 +103,8 @@ const struct tool_key keys_evict[] = {
 	{ "note", "What was kept, and why." },
 	{ NULL }
 };
+
+const struct tool_key keys_stage[] = { STAGE(""), { NULL } };
 
 const struct tool_key keys_find[] = {
 	{ "path", "The path on this host." },
@@ -160,6 +175,7 @@ const struct tool_key keys_status[] = {
 	{ "stores[].since_age", "For how long it does or does not, ns." },
 	{ "stores[].why", "Why it does not." },
 	PIN("pins[]."),
+	STAGE("stages[]."),
 	{ "counters.*", "See COUNTERS in gnsfs-status(1)." },
 	{ NULL }
 };
@@ -188,6 +204,7 @@ const struct tool_key keys_explain[] = {
 	{ "extents[].kind", "imported, whole, pack or patch." },
 	{ "extents[].key", "The object's key in the store." },
 	{ "extents[].key_hex", "In its place, where that is no UTF-8." },
+	{ "extents[].copies[]", "Names of the other stores that have it." },
 	{ "extents[].version", "The object's version." },
 	{ "extents[].object", "The object's number." },
 	{ "extents[].object_off", "Where in the object the piece begins." },

@@ -76,7 +76,7 @@ show_one(const struct mount_ref *m, const json_t *o)
 {
 	const json_t *log = json_object_get(o, "log"), *p;
 	const json_t *session = json_object_get(o, "session");
-	char a[16], b[16];
+	char a[16], b[16], c[16], d[16];
 	size_t i;
 
 	printf("%s  %s (%s)\n", m->dir, get_str(o, "name"), get_str(o,
@@ -97,6 +97,13 @@ show_one(const struct mount_ref *m, const json_t *o)
 		    out_size((uint64_t)get_int(p, "have"), a),
 		    out_size((uint64_t)get_int(p, "want"), b),
 		    get_str(p, "state"));
+	json_array_foreach(json_object_get(o, "stages"), i, p)
+		printf("  stage       to %s: %s of %s, %s copied there, %s "
+		    "through here\n", get_str(p, "store"), out_size((uint64_t)
+		    (get_int(p, "bytes") + get_int(p, "seen")), a),
+		    out_size((uint64_t)get_int(p, "want"), b),
+		    out_size((uint64_t)get_int(p, "copied"), c),
+		    out_size((uint64_t)get_int(p, "relayed"), d));
 	printf("  daemon      pid %lld, %s at most in memory, up for %s\n",
 	    (long long)get_int(o, "pid"),
 	    out_size((uint64_t)get_int(o, "peak_memory"), a),

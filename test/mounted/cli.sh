@@ -65,7 +65,7 @@ check_eq "bash: one of every command" "--json" \
 check_eq "bash: a word" "add" "$(bash_words gnsfs store a)"
 check_eq "bash: a file" "commands" "$(bash_words gnsfs pin comm)"
 check_eq "bash: a command to be explained" "status" \
-    "$(bash_words gnsfs help sta)"
+    "$(bash_words gnsfs help stat)"
 zdir=$T/inst/usr/share/zsh/vendor-completions
 check "zsh parses it" zsh -n "$zdir/_gnsfs"
 check "zsh completes" python3 "$py" zsh "$zdir" "gnsfs unp" \
@@ -86,6 +86,8 @@ echo 3 >"$T/stores/lake/$odd"
 echo 3 >"$T/stores/lake/~gns-$odd"
 "$GNSFS" format "$home" --name cli --json >"$J/format"
 mkdir "$m"
+# A store that takes its time to copy: status sees it.
+GNSFS_FAULT=op=pull,delay=4000 \
 "$GNSFS" mount "$home" "$m" -o "cache=$T/cache,lag=100ms" --json >"$J/mount"
 mkdir -p "$T/.mounts"
 printf 'dir=%s\ncache=%s\npid=%s\n' "$m" "$T/cache" "$(_find_daemon "$m")" \
@@ -103,8 +105,19 @@ check_rc 1 "a pin that there is not" "$GNSFS" unpin --name /nothing
 "$GNSFS" evict "$m/lake" --json >"$J/evict"
 "$GNSFS" find --all --json -n "$m" >"$J/find"
 "$GNSFS" tag ls "$m/large" --json >"$J/tag"
+mkdir "$T/second"
+"$GNSFS" store add second "file://$T/second" -n "$m" >/dev/null
+spawn "$GNSFS" stage "$m/large" --to second --json >"$J/stage"
+stage=$!
+staging()
+{
+	"$GNSFS" status "$m" --json >"$T/staging" &&
+	    [ "$(json "$T/staging" 'len(j["stages"])')" = 1 ]
+}
+wait_for 20 staging
 "$GNSFS" status --json >"$J/status.1"
 "$GNSFS" status "$m" --json >"$J/status"
+wait $stage
 "$GNSFS" explain "$m/large" --json >"$J/explain"
 "$GNSFS" explain "$m/lake" --json >"$J/explain.1"
 "$GNSFS" fsck "$m" --json >"$J/fsck"

@@ -307,19 +307,82 @@ START_TEST(pulls_from_elsewhere)
 
 	begin(&tiny);
 	s = (struct azure *)server.s;
-	ck_rc(azure_pull(s, &call, &from, "to", &info), STORE_OK);
+	ck_rc(azure_fetch(s, &call, &from, "to", STORE_ALWAYS,
+	    &info), STORE_OK);
 	is_made(&info);
 	ck_assert_str_eq(auth, "");
 	from.url = "https://b.example/acct/lake/pre/from";
-	ck_rc(azure_pull(s, &call, &from, "to", &info), STORE_DENIED);
+	ck_rc(azure_fetch(s, &call, &from, "to", STORE_ALWAYS,
+	    &info), STORE_DENIED);
 	ck_assert_ptr_null(strstr(why.text, "presigned"));
 	from.bearer = "tok";
-	ck_rc(azure_pull(s, &call, &from, "to", &info), STORE_OK);
+	ck_rc(azure_fetch(s, &call, &from, "to", STORE_ALWAYS,
+	    &info), STORE_OK);
 	ck_assert_str_eq(auth, "Bearer tok");
 	memset(url, 'x', sizeof(url));
 	url[sizeof(url) - 1] = '\0';
 	from.url = url;
-	ck_rc(azure_pull(s, &call, &from, "to", &info), STORE_UNSUPPORTED);
+	ck_rc(azure_fetch(s, &call, &from, "to", STORE_ALWAYS,
+	    &info), STORE_UNSUPPORTED);
+	server_end();
+}
+END_TEST
+
+/* --- an object of another cloud --- */
+
+static struct store_info theirs;
+
+static enum store_rc
+their_head(struct store *st, struct store_call *c, const char *key,
+    struct store_info *ret)
+{
+	*ret = theirs;
+	return strcmp(key, "from") == 0 ? STORE_OK : STORE_ABSENT;
+}
+
+static enum store_rc
+their_offer(struct store *st, struct store_call *c, const char *key,
+    const struct store_version *version, int64_t until, struct buf *ret)
+{
+	ck_assert_int_gt(until, clock_real() / NSEC_PER_SEC);
+	buf_printf(ret, "%s/acct/lake/pre/%s?sig=presigned", st->url, key);
+	return STORE_OK;
+}
+
+static struct store *
+their_bare(struct store *st)
+{
+	return st;
+}
+
+START_TEST(from_another_cloud)
+{
+	static const struct store_ops ops = { .head = their_head,
+	    .offer = their_offer, .bare = their_bare };
+	struct store other = { &ops, "http://bucket.example" };
+	struct store_version v = { "e:\"v1\"" };
+	struct store_info info;
+	struct azure *s;
+
+	theirs = (struct store_info){ .size = SIZE, .version = v };
+	begin(&tiny);
+	s = (struct azure *)server.s;
+	ck_rc(store_pull(server.s, &call, &other, "from", &v, "to", &info),
+	    STORE_OK);
+	is_made(&info);
+	ck_assert_int_gt(atomic_load(&pulls), 0);
+	ck_rc(store_pull(server.s, &call, &other, "none", &v, "to", NULL),
+	    STORE_ABSENT);
+	/* it was replaced before, and while it was copied (B5) */
+	snprintf(theirs.version.text, sizeof(theirs.version.text), "e:\"x\"");
+	ck_rc(store_pull(server.s, &call, &other, "from", &v, "to", NULL),
+	    STORE_CHANGED);
+	/* not in the clear, not to who cannot reach it */
+	s->loopback = false;
+	theirs.version = v;
+	ck_rc(store_pull(server.s, &call, &other, "from", &v, "to", NULL),
+	    STORE_UNSUPPORTED);
+	s->loopback = true;
 	server_end();
 }
 END_TEST
@@ -335,6 +398,7 @@ main(void)
 	tcase_add_loop_test(t, falls_back, 0, 2);
 	tcase_add_test(t, copy_given_up);
 	tcase_add_test(t, pulls_from_elsewhere);
+	tcase_add_test(t, from_another_cloud);
 	suite_add_tcase(suite, t);
 	return help_run(suite);
 }

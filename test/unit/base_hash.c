@@ -72,6 +72,8 @@ START_TEST(crc32c_agrees)
 		ck_assert_uint_eq(crc32c(0, p + off, len), want);
 		if (cut > len)
 			continue;
+		ck_assert_uint_eq(crc32c_join(crc32c(0, p + off, cut),
+		    crc32c(0, p + off + cut, len - cut), len - cut), want);
 		ck_assert_uint_eq(crc32c(crc32c(0, p + off, cut),
 		    p + off + cut, len - cut), want);
 	}

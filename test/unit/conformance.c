@@ -9,8 +9,10 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "backends/relay.h"
 #include "test/unit/store_help.h"
 
 enum { BARE, RETRY, LIMIT, TRACE, FAULT, STACK, STACKS };
@@ -397,6 +399,162 @@ START_TEST(copies)
 END_TEST
 
 /* --- keys and lists --- */
+
+/* --- from another store --- */
+
+/* One beside fx's, by the same server (or on the same disk). */
+static struct store *
+beside(void)
+{
+	const struct stack_opts opts = { .trace_fd = -1 };
+	const char *query = strchrnul(fx.url, '?');
+	char url[URL_MAX];
+
+	snprintf(url, sizeof(url), "%.*s-beside%s", (int)(query - fx.url),
+	    fx.url, query);
+	if (fx.dir[0] != '\0') {
+		snprintf(url, sizeof(url), "file://%s/beside", fx.dir);
+		ck_assert_int_eq(mkdir(url + 7, 0700), 0);
+	}
+	return help_open(url, how != STACK, &opts);
+}
+
+/* What both stores say of the bytes is the same. */
+static void
+same_sums(const struct store_info *a, const struct store_info *b)
+{
+	if (a->sums & b->sums & STORE_SUM_CRC32C)
+		ck_assert_uint_eq(a->crc32c, b->crc32c);
+	if (a->sums & b->sums & STORE_SUM_MD5)
+		ck_assert_mem_eq(a->md5, b->md5, 16);
+}
+
+START_TEST(pulls)
+{
+	struct store_info one, two, got, from;
+	struct store *b;
+	enum store_rc rc;
+
+	begin(_i);
+	b = beside();
+	ck_rc(help_put(b, "from", STORE_ALWAYS, NULL, "one", &one), STORE_OK);
+	ck_rc(store_pull(s, &call, b, "none", &one.version, "new/to", NULL),
+	    STORE_ABSENT);
+	help_is_absent(s, "new/to");
+	/* lost answers: it may be one's own that is met */
+	rc = store_pull(s, &call, b, "from", &one.version, "new/to", &got);
+	ck_rc(rc, hurt && rc == STORE_EXISTS ? STORE_EXISTS : STORE_OK);
+	if (rc == STORE_OK)
+		ck_assert_uint_eq(got.size, 3);
+	help_is(s, "new/to", "one");
+	ck_rc(store_head(s, &call, "new/to", &got), STORE_OK);
+	ck_rc(store_head(b, &call, "from", &from), STORE_OK);
+	same_sums(&from, &got);
+	ck_rc(help_put(b, "from", STORE_ALWAYS, NULL, "second", &two),
+	    STORE_OK);
+	ck_rc(store_pull(s, &call, b, "from", &one.version, "no", NULL),
+	    STORE_CHANGED);
+	help_is_absent(s, "no");
+	/* one that is there may be looked at, or replaced; never mixed */
+	rc = store_pull(s, &call, b, "from", &two.version, "new/to", &got);
+	ck_assert(rc == STORE_EXISTS || rc == STORE_OK);
+	help_is(s, "new/to", rc == STORE_OK ? "second" : "one");
+	/* within one */
+	ck_rc(help_put(s, "mine", STORE_ALWAYS, NULL, "m", &one), STORE_OK);
+	rc = store_pull(s, &call, s, "mine", &one.version, "yours", &got);
+	ck_rc(rc, hurt && rc == STORE_EXISTS ? STORE_EXISTS : STORE_OK);
+	help_is(s, "yours", "m");
+	ck_assert_ptr_eq(store_bare(store_bare(s)), store_bare(s));
+	store_free(b);
+	end();
+}
+END_TEST
+
+/* A directory's bytes no server can get by itself. */
+START_TEST(pull_that_cannot_be)
+{
+	struct fixture file;
+	struct store_info info;
+
+	begin(_i);
+	help_file_store(&file);
+	ck_rc(help_put(file.s, "f", STORE_ALWAYS, NULL, "f", &info),
+	    STORE_OK);
+	ck_rc(store_pull(s, &call, file.s, "f", &info.version, "to", &info),
+	    fx.dir[0] != '\0' ? STORE_OK : STORE_UNSUPPORTED);
+	ck_rc(help_put(s, "s", STORE_ALWAYS, NULL, "s", &info), STORE_OK);
+	ck_rc(store_pull(file.s, &call, s, "s", &info.version, "to", &info),
+	    fx.dir[0] != '\0' ? STORE_OK : STORE_UNSUPPORTED);
+	help_done(&file);
+	end();
+}
+END_TEST
+
+/* There and back through this host; 85 MB are more than it keeps. */
+START_TEST(relays)
+{
+	const uint64_t size = _i % STACKS == STACK ? 85000001 : 17000001;
+	struct store_src src = { .size = size, .read = help_src_read };
+	struct help_check k = { 0 };
+	struct fixture file;
+	struct store_info info;
+	struct relay r;
+	_Atomic uint64_t bytes = 0;
+	uint32_t crc;
+
+	begin(_i);
+	help_file_store(&file);
+	ck_rc(store_put(file.s, &call, "f", STORE_ALWAYS, NULL, &src, &info),
+	    STORE_OK);
+	r = (struct relay){ .from = file.s, .to = s, .key = "f",
+	    .tokey = "relayed", .version = info.version, .size = size,
+	    .bytes = &bytes };
+	ck_rc(store_relay(&r, &call), STORE_OK);
+	ck_assert_uint_ge(bytes, size);
+	ck_assert_uint_eq(r.info.size, size);
+	crc = r.crc32c;
+	ck_rc(store_head(s, &call, "relayed", &info), STORE_OK);
+	if (info.sums & STORE_SUM_CRC32C)
+		ck_assert_uint_eq(info.crc32c, crc);
+	if (!hurt)
+		ck_rc(store_relay(&r, &call), STORE_EXISTS);
+	r = (struct relay){ .from = s, .to = file.s, .key = "relayed",
+	    .tokey = "back", .version = info.version, .size = size };
+	ck_rc(store_relay(&r, &call), STORE_OK);
+	ck_assert_uint_eq(r.crc32c, crc);
+	ck_rc(store_get(file.s, &call, "back", NULL, 0, 0, help_src_check, &k,
+	    NULL), STORE_OK);
+	ck_assert(!k.wrong && k.off == size);
+	r.tokey = "other";
+	snprintf(r.version.text, sizeof(r.version.text), "e:\"other\"");
+	ck_rc(store_relay(&r, &call), STORE_CHANGED);
+	ck_rc(r.read_rc, STORE_CHANGED);
+	help_is_absent(file.s, "other");
+	r.key = "none";
+	ck_rc(store_relay(&r, &call), STORE_ABSENT);
+	help_done(&file);
+	end();
+}
+END_TEST
+
+START_TEST(relay_of_nothing)
+{
+	struct fixture file;
+	struct store_info info;
+	struct relay r;
+
+	begin(_i);
+	help_file_store(&file);
+	ck_rc(help_put(file.s, "f", STORE_ALWAYS, NULL, "", &info), STORE_OK);
+	r = (struct relay){ .from = file.s, .to = s, .key = "f",
+	    .tokey = "empty", .version = info.version };
+	ck_rc(store_relay(&r, &call), STORE_OK);
+	ck_assert_uint_eq(r.crc32c, 0);
+	help_is(s, "empty", "");
+	help_done(&file);
+	end();
+}
+END_TEST
 
 static const char *const odd_keys[] = {
 	"a b/c d", "a..b", "..a", "a+b", "%41", "100%", "a?b=c&d#e", "\"q'",
@@ -816,6 +974,10 @@ main(void)
 	tcase_add_loop_test(t, versions_pin, 0, n);
 	tcase_add_loop_test(t, info_before_bytes, 0, n);
 	tcase_add_loop_test(t, copies, 0, n);
+	tcase_add_loop_test(t, pulls, 0, n);
+	tcase_add_loop_test(t, pull_that_cannot_be, 0, n);
+	tcase_add_loop_test(t, relays, 0, n);
+	tcase_add_loop_test(t, relay_of_nothing, 0, n);
 	tcase_add_loop_test(t, keys_that_are_odd, 0, n);
 	tcase_add_loop_test(t, lists, 0, n);
 	tcase_add_loop_test(t, list_pages, 0, n);

@@ -137,6 +137,20 @@ do_label(struct pick *p)
 	return (mu_journal(A, &op));
 }
 
+/* A copy of some object, or of one that is not known. */
+static int
+do_locate(void)
+{
+	struct op_object o = { .size = 9000, .kind = OBJ_WHOLE,
+	    .store = 1 + rnd(3), .version = "copy" };
+	struct op op = { .kind = OP_LOCATE, .objects = &o, .nobjects = 1 };
+
+	o.id = (uint64_t)mu_int(A, rnd(2) ?
+	    "SELECT ifnull(max(id), 77) FROM object WHERE size = 9000" :
+	    "SELECT ifnull(min(id), 77) FROM object WHERE size = 9000");
+	return (mu_journal(A, &op));
+}
+
 static int
 do_one(void)
 {
@@ -146,7 +160,7 @@ do_one(void)
 	    .nvalue = 6 };
 
 	now += (int64_t)rnd(5) - 1;
-	switch (rnd(14)) {
+	switch (rnd(15)) {
 	case 0: case 1: case 2:
 		op.kind = OP_CREATE;
 		op.mode |= S_IFREG;
@@ -185,6 +199,8 @@ do_one(void)
 		op.flags = op.kind == OP_PIN ? rnd(2) : 0;
 		op.size = op.kind == OP_STORE ? rnd(2) : 7;
 		return (mu_journal(A, &op));
+	case 12:
+		return (do_locate());
 	default:
 		return (do_extents(p.a.ino));
 	}
@@ -474,6 +490,35 @@ START_TEST(test_gone)
 }
 END_TEST
 
+/* A copy is known when the op is frozen, is undone for the prefix until it has
+ * landed, and is of an object that is there, of that size (B3). */
+START_TEST(test_locate)
+{
+	struct op_object o[] = { { .id = 700, .size = 100000,
+	    .kind = OBJ_WHOLE, .store = 2, .version = "v2" },
+	    { .id = 700, .size = 99999, .kind = OBJ_WHOLE, .store = 3 },
+	    { .id = 12345, .size = 1, .store = 2 } };
+	struct op op = { .kind = OP_LOCATE, .objects = o, .nobjects = 3 };
+	uint64_t seq;
+
+	create("a", F);
+	seq = large(F);
+	ck_assert_int_eq(sq_write(meta_sq(A), done_fn, &seq), 0);
+	o[0].id = o[1].id = 9;
+	ck_assert_int_eq(mu_journal(A, &op), 0);
+	ck_assert_int_eq(mu_int(A, "SELECT count(*) FROM location"), 0);
+	ck_assert_int_eq(batch_freeze(A, 1), 1);
+	ck_assert_int_eq(mu_int(A, "SELECT count(*) FROM location"), 2);
+	mu_same("unlanded", 0, mu_dump(A, true), mu_dump(B, false));
+	mu_land(A, B, 1);
+	mu_same("landed", 0, mu_dump(A, false), mu_dump(B, false));
+	ck_assert_int_eq(mu_int(B, "SELECT count(*) FROM location "
+	    "WHERE store = 2 AND CAST(version AS TEXT) = 'v2'"), 1);
+	op.nobjects = 0;
+	ck_assert_int_eq(mu_journal(A, &op), -EINVAL);
+}
+END_TEST
+
 /* M3: what a later op replaces is not sent. */
 START_TEST(test_replaced)
 {
@@ -702,6 +747,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_prefix);
 	tcase_add_test(t, test_gone);
+	tcase_add_test(t, test_locate);
 	tcase_add_test(t, test_replaced);
 	tcase_add_test(t, test_clean);
 	tcase_add_test(t, test_packs);

@@ -25,6 +25,7 @@ static const struct op samples[] = {
 	{ .kind = OP_SETXATTR, .ino = 2, .name = "user.x", .value = "\0\0",
 	    .nvalue = 2, .flags = 1 },
 	{ .kind = OP_SNAPSHOT_MARK },
+	{ .kind = OP_LOCATE, .objects = objects, .nobjects = 2 },
 };
 enum { NSAMPLES = sizeof(samples) / sizeof(*samples) };
 

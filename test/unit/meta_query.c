@@ -158,6 +158,26 @@ sql_fn(struct sqc *c, void *arg)
 	return (sq_exec(c, arg));
 }
 
+static int
+loc_each(void *arg, const struct meta_location *l)
+{
+	int *n = arg;
+
+	/* by store id; the key follows from the object's */
+	ck_assert_uint_eq(l->store, (uint32_t)++*n + 1);
+	ck_assert_int_eq(strncmp(l->key, "data/", 5), 0);
+	ck_assert_str_eq(l->version, "\"etag\"");
+	return (0);
+}
+
+static int
+unloc_each(void *arg, const struct meta_unlocated *u)
+{
+	ck_assert_uint_eq(u->size, 1000);
+	++*(int *)arg;
+	return (0);
+}
+
 START_TEST(test_extents)
 {
 	struct op_extent e[] = { { 0, 100, 700, 0, -1 }, { 100, 50, 700, 100,
@@ -168,7 +188,9 @@ START_TEST(test_extents)
 	struct op op = { .kind = OP_EXTENTS, .ino = F1, .size = 500,
 	    .flags = EXT_WHOLE, .extents = e, .nextents = 3, .objects = o,
 	    .nobjects = 2 };
+	struct op locate = { .kind = OP_LOCATE };
 	struct ext x = { 0 };
+	int n = 0, un = 0;
 
 	ck_assert_int_eq(mu_apply(M, &op), 0);
 	ck_assert_int_eq(meta_extents(C, F1, 0, UINT64_MAX, ext_each, &x), 0);
@@ -185,6 +207,22 @@ START_TEST(test_extents)
 	ck_assert_int_eq(x.n, 0);
 	ck_assert_int_eq(meta_extents(C, F1, 399, 1, ext_each, &x), 0);
 	ck_assert_int_eq(x.n, 1);
+	/* copies */
+	locate.objects = o;
+	locate.nobjects = 1;
+	o[0].store = 3;
+	ck_assert_int_eq(mu_apply(M, &locate), 0);
+	ck_assert_int_eq(meta_locations(C, 700, loc_each, &n), 0);
+	ck_assert_int_eq(n, 2);
+	ck_assert_int_eq(meta_unlocated(C, F1, 3, unloc_each, &un), 0);
+	ck_assert_int_eq(un, 1);		/* of 701 */
+	ck_assert_int_eq(meta_unlocated(C, F1, 9, unloc_each, &un), 0);
+	ck_assert_int_eq(un, 4);
+	ck_assert_int_eq(meta_store_is_imported(C, 3), 0);
+	ck_assert_int_eq(meta_store_is_imported(C, 2), 0);
+	ck_assert_int_eq(sq_write(meta_sq(M), sql_fn,
+	    "UPDATE location SET key = x'61' WHERE object = 701"), 0);
+	ck_assert_int_eq(meta_store_is_imported(C, 2), 1);
 	/* bytes that are nowhere are damage, not a hole */
 	ck_assert_int_eq(sq_write(meta_sq(M), sql_fn,
 	    "DELETE FROM location WHERE object = 701"), 0);

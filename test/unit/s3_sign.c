@@ -94,6 +94,26 @@ START_TEST(token_is_signed)
 }
 END_TEST
 
+/* "Authenticating Requests: Using Query Parameters", its example. */
+START_TEST(presigned)
+{
+	struct sigv4 k = { .id = "AKIAIOSFODNN7EXAMPLE",
+	    .secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+	    .region = "us-east-1", .service = "s3",
+	    .now = INT64_C(1369353600) * NSEC_PER_SEC };
+	struct buf b = BUF_INIT;
+
+	ck_assert_int_eq(sigv4_presign(&k, "examplebucket.s3.amazonaws.com",
+	    "/test.txt", 86400, &b), 0);
+	ck_assert_str_eq(buf_cstr(&b), "X-Amz-Algorithm=AWS4-HMAC-SHA256"
+	    "&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2F"
+	    "s3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400"
+	    "&X-Amz-SignedHeaders=host&X-Amz-Signature=aeeed9bbccd4d02ee5c0109"
+	    "b86d86835f995330da4c265957d157751f604d404");
+	buf_done(&b);
+}
+END_TEST
+
 START_TEST(encoding)
 {
 	struct buf b = BUF_INIT;
@@ -179,6 +199,7 @@ main(void)
 	tcase_add_loop_test(t, published_examples, 0,
 	    sizeof(examples) / sizeof(examples[0]));
 	tcase_add_test(t, token_is_signed);
+	tcase_add_test(t, presigned);
 	tcase_add_test(t, encoding);
 	tcase_add_test(t, sums);
 	tcase_add_test(t, dates);

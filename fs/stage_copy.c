@@ -1,0 +1,387 @@
+/*
+ * stage_copy: one object into another store.
+ *
+ * What is known of its bytes beforehand: the checksums of the pieces that
+ * files name (of a pack, or of a whole file), and what the store that has it
+ * says of it.  Of what is there afterwards: what the store that got it says,
+ * and, after a relay, the checksum of what went through here and that the
+ * store compared it on its way in (STORE_PUT_SUMMED).  Where these do not
+ * meet, it is read back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/relay.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "fs/stage_impl.h"
+#include "fs/stores.h"
+#include "meta/segment.h"
+
+#define LOOK_FIRST	(1u << 20)	/* larger ones are looked for before */
+#define PATIENCE	(60 * NSEC_PER_SEC)
+#define SLOWEST		(256u << 10)	/* bytes a second that are borne */
+
+struct job {
+	struct stage		*s;
+	const struct stage_object *o;
+	struct store		*to;
+	char			 key[KEY_MAX];
+	/* where it is copied from, at the moment */
+	struct store		*from;
+	const struct location	*at;
+	struct store_info	 source;
+	/* what is known of its bytes */
+	bool			 have_crc;
+	uint32_t		 crc;
+	bool			 summed;	/* the store compared them */
+	struct why		 why;		/* of the attempt at hand */
+};
+
+/* Circumstances of a call that may move all its bytes. */
+static struct store_call
+call_for(struct job *j)
+{
+	return (struct store_call){ .why = &j->why, .tag = "stage",
+	    .cancel = &j->s->stop, .deadline = clock_mono() + PATIENCE +
+	    (int64_t)(j->o->size / SLOWEST) * NSEC_PER_SEC };
+}
+
+static int
+errno_of(struct job *j, uint32_t store, enum store_rc rc)
+{
+	int err = rc == STORE_CHANGED ? -ESTALE : store_rc_errno(rc);
+
+	stores_result(j->s->f, store, rc, &j->why);
+	if (err != 0 && j->why.text[0] == '\0')
+		why_set(&j->why, err, "'%s': %s", j->key, store_rc_name(rc));
+	return err;
+}
+
+/* --- reading back --- */
+
+struct reading {
+	const struct stage_object *o;
+	unsigned	 i;		/* piece at hand */
+	uint64_t	 at, proven;	/* bytes that pieces' sums cover */
+	uint32_t	 piece, all;
+	bool		 wrong;
+};
+
+static void
+read_piece(struct reading *r, const uint8_t *p, size_t n)
+{
+	while (n > 0 && r->i < r->o->npieces) {
+		const struct stage_piece *k = &r->o->pieces[r->i];
+		uint64_t take = n;
+
+		if (r->at < k->off) {
+			if (take > k->off - r->at)
+				take = k->off - r->at;
+		} else {
+			if (take > k->off + k->len - r->at)
+				take = k->off + k->len - r->at;
+			r->piece = crc32c(r->piece, p, (size_t)take);
+			if (r->at + take == k->off + k->len) {
+				r->wrong = r->wrong || r->piece != k->crc;
+				r->proven += k->len;
+				r->piece = 0;
+				r->i++;
+			}
+		}
+		r->at += take;
+		p += take;
+		n -= (size_t)take;
+	}
+	r->at += n;
+}
+
+static int
+read_sink(void *arg, const void *p, size_t n)
+{
+	struct reading *r = arg;
+
+	r->all = crc32c(r->all, p, n);
+	read_piece(r, p, n);
+	return 0;
+}
+
+static enum store_rc
+read_whole(struct job *j, struct store *st, const char *key,
+    const struct store_version *version, struct reading *ret)
+{
+	struct store_call c = call_for(j);
+	enum store_rc rc;
+
+	*ret = (struct reading){ .o = j->o };
+	rc = store_get(st, &c, key, version, 0, 0, read_sink, ret, NULL);
+	atomic_fetch_add(&j->s->read_back, ret->at);
+	if (rc == STORE_OK && ret->at != j->o->size)
+		rc = STORE_BROKEN;
+	return rc;
+}
+
+/* 1: it is what was stored; 0: it is not; -errno. */
+static int
+read_back(struct job *j, const struct store_info *made)
+{
+	struct reading r, source;
+	enum store_rc rc;
+
+	rc = read_whole(j, j->to, j->key, &made->version, &r);
+	if (rc != STORE_OK)
+		return errno_of(j, j->s->to, rc);
+	if (r.wrong || (j->have_crc && r.all != j->crc))
+		return 0;
+	if (j->have_crc || r.proven == j->o->size)
+		return 1;
+	rc = read_whole(j, j->from, j->at->key, &j->source.version, &source);
+	if (rc != STORE_OK)
+		return errno_of(j, j->at->store, rc);
+	return source.all == r.all;
+}
+
+/* --- comparing --- */
+
+/* Do the two stores say that it is the same? */
+static bool
+sums_agree(const struct job *j, const struct store_info *made)
+{
+	if ((made->sums & STORE_SUM_CRC32C) != 0 && j->have_crc)
+		return made->crc32c == j->crc;
+	return (made->sums & j->source.sums & STORE_SUM_MD5) != 0 &&
+	    memcmp(made->md5, j->source.md5, 16) == 0;
+}
+
+/* As read_back. */
+static int
+is_right(struct job *j, const struct store_info *made)
+{
+	if (made->size != j->o->size)
+		return 0;
+	if (j->summed || sums_agree(j, made) || made->size == 0)
+		return 1;
+	return read_back(j, made);
+}
+
+/* What is there now, whoever made it; -ENOENT: nothing. */
+static int
+look(struct job *j, struct store_info *ret)
+{
+	struct store_call c = call_for(j);
+	enum store_rc rc;
+
+	rc = store_head(j->to, &c, j->key, ret);
+	if (rc == STORE_ABSENT && j->why.text[0] == '\0')
+		return -ENOENT;
+	return errno_of(j, j->s->to, rc);
+}
+
+/* What is there is ours?  0 and its version; -EEXIST. */
+static int
+adopt(struct job *j, struct op_object *ret)
+{
+	struct store_info info;
+	int rc;
+
+	rc = look(j, &info);
+	if (rc == 0)
+		rc = is_right(j, &info);
+	if (rc == 0)
+		return why_set(&j->why, -EEXIST, "store '%s' has another "
+		    "object under '%s'; is it another namespace's? give each "
+		    "a prefix of its own", j->s->fixed.store, j->key);
+	if (rc < 0)
+		return rc;
+	snprintf(ret->version, sizeof ret->version, "%s", info.version.text);
+	return 0;
+}
+
+/* --- copying --- */
+
+/* What of its bytes is known before anything is moved. */
+static void
+know(struct job *j)
+{
+	const struct stage_object *o = j->o;
+
+	j->have_crc = j->summed = false;
+	if (o->npieces == 1 && o->pieces[0].off == 0 &&
+	    o->pieces[0].len == o->size) {
+		j->have_crc = true;
+		j->crc = o->pieces[0].crc;
+	} else if (j->source.sums & STORE_SUM_CRC32C) {
+		j->have_crc = true;
+		j->crc = j->source.crc32c;
+	}
+}
+
+/* The source as it is now: 0, -errno. */
+static int
+ask_source(struct job *j)
+{
+	struct store_call c = call_for(j);
+	enum store_rc rc;
+
+	if (stores_is_down(j->s->f, j->at->store))
+		return why_set(&j->why, -EHOSTUNREACH, "the store that has it "
+		    "is down");
+	if (stores_get(j->s->f, j->at->store, &j->from, &j->why) != 0)
+		return -EIO;
+	rc = store_head(j->from, &c, j->at->key, &j->source);
+	if (rc == STORE_OK && j->source.size != j->o->size)
+		rc = STORE_CHANGED;
+	if (rc != STORE_OK)
+		return errno_of(j, j->at->store, rc);
+	/* The version that is recorded is the one that counts (B5). */
+	if (j->at->version[0] != '\0') {
+		if (strcmp(j->source.version.text, j->at->version) != 0)
+			j->source.sums = 0;
+		snprintf(j->source.version.text,
+		    sizeof j->source.version.text, "%s", j->at->version);
+	}
+	know(j);
+	return 0;
+}
+
+/* -EEXIST where it is there. */
+static int
+relay(struct job *j)
+{
+	struct store_call c = call_for(j);
+	struct relay r = { .from = j->from, .to = j->to, .key = j->at->key,
+	    .tokey = j->key, .version = j->source.version,
+	    .size = j->o->size, .bytes = &j->s->relayed };
+	enum store_rc rc;
+
+	rc = store_relay(&r, &c);
+	if (rc != STORE_OK)
+		return errno_of(j, r.read_rc != STORE_OK ? j->at->store :
+		    j->s->to, rc);
+	counter_add(stage_relayed, (int64_t)j->o->size);
+	if (j->have_crc && r.crc32c != j->crc)
+		return why_set(&j->why, -EIO, "what came from '%s' is not "
+		    "what was stored", j->at->key);
+	j->have_crc = true;
+	j->crc = r.crc32c;
+	j->summed = (store_caps(j->to) & STORE_PUT_SUMMED) != 0;
+	return 0;
+}
+
+/* By the store, or else by us. */
+static int
+move(struct job *j)
+{
+	struct store_call c = call_for(j);
+	enum store_rc rc;
+
+	rc = store_pull(j->to, &c, j->from, j->at->key, &j->source.version,
+	    j->key, NULL);
+	switch (rc) {
+	case STORE_OK:
+		atomic_fetch_add(&j->s->copied, j->o->size);
+		counter_add(stage_copied, (int64_t)j->o->size);
+		return 0;
+	case STORE_EXISTS:
+		return -EEXIST;
+	case STORE_CHANGED:
+		return errno_of(j, j->at->store, rc);
+	case STORE_CANCELLED:
+	case STORE_NOSPACE:
+	case STORE_NOMEM:
+		return errno_of(j, j->s->to, rc);
+	case STORE_UNSUPPORTED:
+		break;
+	default:
+		log_debug("a store does not copy by itself", "store=%s key=%s "
+		    "rc=%s why=%s", j->s->fixed.store, LOG_Q(j->key),
+		    store_rc_name(rc), LOG_Q(j->why.text));
+		break;
+	}
+	j->why.text[0] = '\0';
+	return relay(j);
+}
+
+/* What was made here and is wrong goes, and is made anew by the next run. */
+static int
+not_right(struct job *j, const struct store_info *made)
+{
+	struct store_call c = call_for(j);
+
+	c.why = NULL;
+	(void)store_del(j->to, &c, j->key, &made->version);
+	return why_set(&j->why, -EIO, "what was copied to '%s' of store '%s' "
+	    "is not what was stored", j->key, j->s->fixed.store);
+}
+
+static int
+copy_from(struct job *j, struct op_object *ret)
+{
+	struct store_info made;
+	int rc;
+
+	rc = ask_source(j);
+	if (rc == 0 && j->o->size > LOOK_FIRST) {
+		rc = look(j, &made);
+		rc = rc == 0 ? -EEXIST : rc == -ENOENT ? 0 : rc;
+	}
+	if (rc == 0)
+		rc = move(j);
+	if (rc == -EEXIST) {
+		j->why.text[0] = '\0';
+		rc = adopt(j, ret);
+		if (rc == 0)
+			atomic_fetch_add(&j->s->found, j->o->size);
+		return rc;
+	}
+	if (rc == 0)
+		rc = look(j, &made);
+	if (rc == 0) {
+		rc = is_right(j, &made);
+		rc = rc == 1 ? 0 : rc == 0 ? not_right(j, &made) : rc;
+	}
+	if (rc == 0)
+		snprintf(ret->version, sizeof ret->version, "%s",
+		    made.version.text);
+	return rc;
+}
+
+int
+stage_copy(struct stage *s, const struct stage_object *o,
+    struct op_object *ret, struct why *why)
+{
+	struct job j = { .s = s, .o = o };
+	struct locations *l = NULL;
+	unsigned i;
+	int rc;
+
+	*ret = (struct op_object){ .id = o->id, .size = o->size,
+	    .kind = o->kind, .store = s->to };
+	object_key(o->id, j.key);
+	rc = stores_get(s->f, s->to, &j.to, &j.why);
+	if (rc == 0)
+		rc = content_locations(s->f, o->id, &l);
+	if (rc == 0 && l->n == 0)
+		rc = why_set(&j.why, -EUCLEAN, "'%s' is in no store", j.key);
+	for (i = 0; rc == 0 && i < l->n; i++) {
+		j.at = &l->v[i];
+		j.why.text[0] = '\0';
+		rc = copy_from(&j, ret);
+		if (rc == 0 || rc == -ECANCELED || rc == -EEXIST ||
+		    rc == -ENOSPC || i + 1 == l->n)
+			break;
+		rc = 0;
+	}
+	free(l);
+	if (rc != 0) {
+		why_set(why, rc, "%s", why_text(&j.why, rc));
+		return rc;
+	}
+	atomic_fetch_add(&s->objects, 1);
+	atomic_fetch_add(&s->bytes, o->size);
+	return 0;
+}

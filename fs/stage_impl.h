@@ -1,0 +1,38 @@
+/*
+ * stage_impl: what stage.c (which objects, how many at once, the records) and
+ * stage_copy.c (one object) share.
+ */
+#ifndef FS_STAGE_IMPL_H
+#define FS_STAGE_IMPL_H
+
+#include "fs/content.h"
+#include "fs/stage.h"
+#include "meta/op.h"
+
+/* One part of an object whose checksum is known. */
+struct stage_piece { uint64_t off, len; uint32_t crc; };
+
+/* One object to be copied. */
+struct stage_object {
+	uint64_t	 id, size;
+	uint32_t	 kind;
+	unsigned	 npieces;
+	struct stage_piece *pieces;	/* by off; not overlapping */
+};
+
+struct stage {
+	struct stage	*next;
+	struct fs	*f;
+	uint32_t	 to;		/* the store's id */
+	_Atomic bool	 stop;
+	_Atomic uint64_t seen, objects, bytes, relayed, copied, found,
+			 read_back;
+	struct stage_status fixed;	/* what does not change */
+};
+
+/* Copies it, or finds it there, and compares.  0 and the place's version in
+ * ret; -errno with why. */
+int	stage_copy(struct stage *s, const struct stage_object *o,
+	    struct op_object *ret, struct why *why);
+
+#endif

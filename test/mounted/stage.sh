@@ -1,0 +1,241 @@
+#!/bin/sh
+# timeout: 420
+# stage: copies of files in other stores: S3 to Azure to Google Cloud to a
+# directory (what of them can be started), with hashes equal at the end while a
+# reader reads all of them in a loop; killed in the middle it goes on; each
+# store stopped, reads go on from the others; a fresh mount sees all.
+. "$(dirname "$0")/../lib.sh"
+
+N=1000
+[ -z "${GNSFS_TEST_SHORT:-}" ] || N=300
+# Large files: each an object of its own, and more than a relay keeps.
+LARGE="a b c"
+BIG=70
+
+begin
+t0=$(now_ms)
+start_s3
+home=$(store_url s3 home) || bail "no home"
+# Another mount with an empty cache is the reader; here reads miss.
+clouds=
+if azurite_start "$T/azurite" 0 >"$T/out" 2>&1 &&
+    azurite_container lake >>"$T/out" 2>&1; then
+	clouds="$clouds azure"
+else
+	show_out
+	bail "azurite cannot be started"
+fi
+if gcs_start "$T/gcs" 0 >"$T/out" 2>&1 && gcs_bucket lake >>"$T/out" 2>&1
+then
+	clouds="$clouds gcs"
+else
+	show_out
+	bail "fake-gcs-server cannot be started"
+fi
+CLOUDSDK_CONFIG=$T/gcloud
+export CLOUDSDK_CONFIG
+unset GOOGLE_APPLICATION_CREDENTIALS STORAGE_EMULATOR_HOST
+_stop_clouds()
+{
+	azurite_stop
+	gcs_stop
+	_finish
+}
+trap _stop_clouds EXIT
+
+m=$T/m
+format_home "$home"
+start_mount "$home" "$m" lag=100ms,io_timeout=10s
+mkdir "$m/small" "$m/large"
+python3 - "$m" $N <<'END'
+import os, sys, random
+m, n = sys.argv[1], int(sys.argv[2])
+r = random.Random(5)
+for i in range(n):
+    with open(f'{m}/small/{i:04}', 'wb') as f:
+        f.write(r.randbytes(r.randrange(1, 12000)))
+END
+for x in $LARGE; do
+	head -c 5000001 /dev/urandom >"$m/large/$x"
+done
+head -c ${BIG}000001 /dev/urandom >"$m/large/big"
+sums "$m" >"$T/sums"
+check "all is stored" "$GNSFS" sync "$m" --timeout 60s
+mkdir -p "$T/here"
+add()
+{
+	check "a store $1" "$GNSFS" -n "$m" store add "$1" "$2"
+}
+add azure "$(azurite_url lake/p)"
+add gcs "$(gcs_url lake/p)"
+add here "file://$T/here"
+s3_bucket other || bail "no second bucket"
+add other "$(s3_url other/p)"
+
+# --- misuse ---
+
+check_rc 2 "to which store must be said" "$GNSFS" stage "$m/small"
+check_rc 1 "an unknown store is refused" "$GNSFS" stage "$m/small" --to none
+check_says "and named" "no store 'none'"
+check_rc 1 "so is a path that is not there" "$GNSFS" stage "$m/nil" --to here
+mkdir -p "$T/lake" && echo theirs >"$T/lake/f"
+check "an import" "$GNSFS" import "file://$T/lake" "$m/lake"
+name=$("$GNSFS" -n "$m" --json store ls | python3 -c 'import json, sys
+print([s["name"] for s in json.load(sys.stdin) if s["url"].endswith("/lake")
+    and s["url"].startswith("file")][0])')
+check_rc 1 "what others write gets no copies (B2)" \
+    "$GNSFS" stage "$m/small" --to "$name"
+check_says "and that is said" "only others write"
+
+# --- a reader, in a loop, all the time ---
+
+cat >"$T/reader.py" <<'END'
+import hashlib, os, subprocess, sys, time
+m, sums, gnsfs, stop = sys.argv[1:]
+want = {}
+for line in open(sums):
+    h, name = line.rstrip('\n').split('  ', 1)
+    want[name] = h
+rounds = bad = 0
+while not os.path.exists(stop):
+    # what is read must come from a store
+    subprocess.run([gnsfs, 'evict', m + '/small', m + '/large'],
+        stdout=subprocess.DEVNULL)
+    for name, h in want.items():
+        try:
+            with open(m + '/' + name, 'rb') as f:
+                got = hashlib.file_digest(f, 'sha256').hexdigest() \
+                    if hasattr(hashlib, 'file_digest') else \
+                    hashlib.sha256(f.read()).hexdigest()
+            if got != h:
+                print('differs', name)
+                bad += 1
+        except OSError as e:
+            print('fails', name, e)
+            bad += 1
+    rounds += 1
+    time.sleep(0.2)
+print('rounds', rounds, 'bad', bad)
+sys.exit(bad != 0 or rounds == 0)
+END
+python3 "$T/reader.py" "$m" "$T/sums" "$GNSFS" "$T/stop" \
+    >"$T/reader.out" 2>&1 &
+reader=$!
+echo $reader >>"$T/.spawned"
+
+# staged TO: what of it was relayed, copied, in the JSON.
+staged()
+{
+	quiet "$GNSFS" --json stage "$m/small" "$m/large" --to "$1"
+	_rc=$?
+	say "$(($(now_ms) - t0)) ms since the begin"
+	cp "$T/out" "$T/$1.json"
+	[ $_rc = 0 ] || show_out
+	return $_rc
+}
+
+staged other && ok "to another bucket" || fail "to another bucket"
+check_eq "by the server itself" "0 True" "$(json "$T/other.json" \
+    '"%d %s" % (j["relayed"], j["copied"] > 70000000)')"
+staged azure && ok "to Azure" || fail "to Azure"
+check_eq "through this host" "True 0" "$(json "$T/azure.json" \
+    '"%s %d" % (j["relayed"] > 70000000, j["copied"])')"
+staged gcs && ok "to Google Cloud" || fail "to Google Cloud"
+objects=$(json "$T/gcs.json" 'j["objects"]')
+check_eq "packs once" True "$(json "$T/gcs.json" '4 < j["objects"] < 100')"
+
+# --- killed in the middle ---
+
+quiet "$GNSFS" explain "$m/small/0001"
+check_says "copies are told" "and in (azure, )?(gcs, )?other"
+touch "$T/stop"
+wait $reader
+check_eq "the reader saw no error" 0 $?
+say "$(tail -1 "$T/reader.out")"
+grep -v '^rounds' "$T/reader.out" | head -5
+
+"$GNSFS" --json stage "$m/large" "$m/small" --to here \
+    >"$T/killed.json" 2>&1 &
+stage=$!
+wait_for 30 sh -c "find '$T/here' -type f | grep -q data/"
+kill_mount "$m"
+wait $stage
+check_eq "it fails when the daemon is killed" False \
+    "$([ $? = 0 ] && echo True || echo False)"
+before=$(find "$T/here" -type f -path '*/data/*' ! -name '.gnsfs-tmp*' |
+    wc -l)
+start_mount "$home" "$m" lag=100ms,io_timeout=10s
+staged here && ok "asked again, it goes on" || fail "asked again, it goes on"
+check_eq "and every object is there once" "$objects" \
+    "$(find "$T/here" -type f -path '*/data/*' ! -name '.gnsfs-tmp*' | wc -l)"
+say "before $before of $objects objects; $(json "$T/here.json" \
+    '"%d found, %d copied, %d relayed" % (j["found"], j["copied"],
+    j["relayed"])')"
+staged here && ok "and once more" || fail "and once more"
+check_eq "there is nothing left to do" 0 "$(json "$T/here.json" \
+    'j["objects"]')"
+check "fsck" "$GNSFS" fsck "$m"
+
+# --- stores that are gone ---
+
+cp "$T/sums" "$T/sums.some"
+[ -z "${GNSFS_TEST_SHORT:-}" ] ||
+    grep -e large/ -e "0$" "$T/sums" >"$T/sums.some"
+
+# same WHERE: all files from empty caches; in short form a tenth of the small.
+same()
+{
+	_began=$(now_ms)
+	quiet "$GNSFS" evict "$m/small" "$m/large"
+	(cd "$m" && sed 's/^[^ ]*  //' "$T/sums.some" |
+	    xargs -d '\n' sha256sum) >"$T/sums.now" 2>/dev/null
+	say "$(($(now_ms) - _began)) ms"
+	if cmp -s "$T/sums.some" "$T/sums.now"; then
+		ok "$1"
+	else
+		fail "$1" "$(diff "$T/sums.some" "$T/sums.now" | head -4)"
+	fi
+}
+
+same "all four, this host's first"
+mv "$T/here" "$T/gone"
+same "this host's is gone"
+s3_stop
+same "S3 is gone"
+azurite_stop
+same "Azure is gone"
+s3_start "$T/s3" "$S3_PORT" >"$T/out" 2>&1 || bail "S3 does not come back"
+gcs_stop
+is_up()
+{
+	"$GNSFS" -n "$m" --json status >"$T/status.json" 2>/dev/null
+	[ "$(json "$T/status.json" '[s["up"] for s in j["stores"]
+	    if s["name"] == "home"][0]')" = True ]
+}
+check "S3 is seen to be back" wait_for 40 is_up
+same "Google Cloud is gone, S3 is back"
+mv "$T/gone" "$T/here"
+
+# An object that says other bytes in one place is read from another (B5).
+python3 - "$T/here" <<'END'
+import os, sys
+n = 0
+for d, _, names in os.walk(sys.argv[1]):
+    for name in names:
+        with open(os.path.join(d, name), 'r+b') as f:
+            f.write(b'not what was stored')
+        n += 1
+sys.exit(n == 0)
+END
+same "what this host's says is wrong"
+
+# --- another host ---
+
+stop_mount "$m"
+rm -rf "$T/cache.m"
+start_mount "$home" "$m" lag=100ms,io_timeout=10s
+same "a fresh mount reads all"
+quiet "$GNSFS" explain "$m/large/big"
+check_says "and knows the copies" "and in .*gcs"
+check "fsck there" "$GNSFS" fsck "$m"
+stop_mount "$m"
