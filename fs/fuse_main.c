@@ -252,6 +252,18 @@ session_args(const struct fs_options *o, struct buf *text)
 	return buf_err(text);
 }
 
+static void
+signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	(void)pthread_sigmask(how, &set, NULL);
+}
+
 static int
 serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 {
@@ -267,7 +279,11 @@ serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 	fuse_loop_cfg_set_idle_threads(cfg, IDLE_THREADS);
 	err = -pthread_create(&thread, NULL, announce, &ready);
 	if (err == 0) {
+		/* Only now, so that no thread of ours has them unblocked: one
+		 * that took a signal would not wake this one's loop. */
+		signals(SIG_UNBLOCK);
 		err = fuse_session_loop_mt(fr->se, cfg);
+		signals(SIG_BLOCK);
 		if (err > 0)
 			err = 0;	/* a signal: as asked */
 		(void)pthread_join(thread, NULL);
@@ -290,18 +306,6 @@ stop_notifier(struct fuse_front *fr)
 		fr->head = x->next;
 		free(x);
 	}
-}
-
-static void
-signals(int how)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	(void)pthread_sigmask(how, &set, NULL);
 }
 
 static int
@@ -352,7 +356,6 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	err = mount_session(fr, o, why);
 	if (err != 0)
 		goto out;
-	signals(SIG_UNBLOCK);
 	err = fuse_set_signal_handlers(fr->se) == 0 ? 0 : -EIO;
 	f->front = fr;
 	if (err == 0)
@@ -368,7 +371,6 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	f->front = NULL;
 	fuse_session_unmount(fr->se);
 	fuse_remove_signal_handlers(fr->se);
-	signals(SIG_BLOCK);
 out:
 	if (fr->se != NULL)
 		fuse_session_destroy(fr->se);
