@@ -97,7 +97,7 @@ dentry_find(struct sqc *c, uint64_t parent, const char *name, struct row *ret)
 	return (-ENOENT);
 }
 
-static int
+int
 dir_is_empty(struct sqc *c, int64_t ino)
 {
 	struct sqs *s = sq_prep(c,
@@ -141,7 +141,7 @@ col_max(struct col a, int64_t b)
 	return (col_int(a.i > b ? a.i : b));
 }
 
-static int
+int
 inode_touch(struct sqc *c, const struct change *ch, const struct row *old,
     int64_t ctime)
 {
@@ -151,7 +151,7 @@ inode_touch(struct sqc *c, const struct change *ch, const struct row *old,
 	return (row_change(c, ch, old, &new));
 }
 
-static int
+int
 dir_touch(struct sqc *c, const struct change *ch, const struct row *old,
     int64_t time)
 {
@@ -210,7 +210,7 @@ inode_delete(struct sqc *c, const struct change *ch, const struct row *old)
 	    "SELECT key FROM tag WHERE ino = ? LIMIT 1"));
 }
 
-static int
+int
 link_drop(struct sqc *c, const struct change *ch, const struct row *old,
     int64_t ctime, uint64_t *retlast)
 {
@@ -240,7 +240,7 @@ entry_room(struct sqc *c, const struct op *op, struct row *retdir,
 	    retslot->tbl == T_DENTRY ? 0 : err);
 }
 
-static int
+int
 entry_put(struct sqc *c, const struct change *ch, const struct row *dir,
     struct row *slot, int64_t ino, int64_t mode, int64_t time)
 {
@@ -695,6 +695,7 @@ apply_attr(struct sqc *c, const struct change *ch, const struct op *op,
 	case OP_SESSION_CLOSE:
 	case OP_SESSION_FENCE:	return (apply_session(c, ch, op));
 	case OP_SNAPSHOT_MARK:	return (0);
+	case OP_REFRESH:	return (apply_refresh(c, ch, op, retlast));
 	case OP_KIND_END:	break;
 	}
 	return (-EINVAL);

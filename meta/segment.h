@@ -17,7 +17,7 @@
 #define SEGMENT_RAW_MAX	(16u << 20)	/* before compression */
 #define SEGMENT_BATCHES	4096		/* most in one */
 #define SEGMENT_OPENS	4096		/* most session ops in one */
-#define FEATURE_LEVEL	1u
+#define FEATURE_LEVEL	2u
 
 /* Keys in the home (objects: in their store).  ret has room for KEY_MAX.
  * Numbers are lower-case hex; <xx> of an object is its counter's low byte, of
