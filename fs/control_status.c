@@ -185,6 +185,7 @@ ctl_status(struct ctl *c)
 		rc = pins_each(c->f, add_pin, pins);
 	json_object_set_new(c->result, "stores", stores);
 	json_object_set_new(c->result, "pins", pins);
+	json_object_set_new(c->result, "imports", ctl_imports_json(c->f));
 	json_object_set_new(c->result, "counters", counters());
 	return rc == -1 ? -ENOMEM : rc;
 }

@@ -13,6 +13,7 @@
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
  *   import   adopting a bucket
+ *   refresh  following it
  *   pins     pins, warm, evict
  *   control  the socket that the gnsfs command talks to
  *   mount    start and stop of all of it, options, state directory
@@ -54,6 +55,7 @@ struct fs {
 	struct vnodes		*vnodes;
 	struct fill		*fill;
 	struct pins		*pins;
+	struct refresher	*refresher;
 	struct control		*control;
 	struct pass_dev		*pass;		/* fs/pass.h; NULL: none */
 	struct fuse_front	*front;		/* invalidations go here */

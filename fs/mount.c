@@ -32,6 +32,7 @@
 #include "fs/home.h"
 #include "fs/io.h"
 #include "fs/pins.h"
+#include "fs/refresh.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
@@ -345,6 +346,8 @@ start_parts(struct fs *f, struct store **home, int64_t deadline,
 	if (err == 0)
 		err = pins_start(f);
 	if (err == 0)
+		err = refresh_start(f);
+	if (err == 0)
 		err = control_start(f, why);
 	return err;
 }
@@ -486,8 +489,10 @@ fs_stop(struct fs *f, int64_t deadline)
 
 	if (f == NULL)
 		return 0;
+	refresh_stop(f);
 	if (f->control != NULL)
 		control_stop(f);
+	refresh_done(f);
 	if (f->pins != NULL)
 		pins_stop(f);
 	settle_stop(f);

@@ -57,8 +57,8 @@ enum op_kind {
 	OP_SESSION_CLOSE,	/* session: -ESTALE unless it is open */
 	OP_SESSION_FENCE,	/* session: the same */
 	OP_SNAPSHOT_MARK,	/* changes nothing */
-	OP_REFRESH,	/* below an import, which nothing else changes (B2): what
-			   its bucket has now.  mask: enum refresh_what; ino.
+	OP_REFRESH,	/* ino mask(enum refresh_what): below an import, which
+			   nothing else changes (B2), what its bucket has now.
 			   All of it is the attribute part, but that the bytes
 			   of what is gone are let go of (M1) */
 	OP_KIND_END

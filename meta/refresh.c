@@ -288,7 +288,7 @@ plan_dir(struct plan *p, uint32_t dir)
 /* The key is not there yet. */
 static int
 plan_new(struct plan *p, const uint8_t key[16], uint32_t *slot,
-    const struct act *a)
+    const struct act *a, uint64_t size)
 {
 	struct known k = { .seen = true };
 
@@ -296,6 +296,7 @@ plan_new(struct plan *p, const uint8_t key[16], uint32_t *slot,
 	buf_put(&p->files, &k, sizeof(k));
 	*slot = p->files.len / sizeof(k);
 	p->r->st.added++;
+	p->r->st.bytes += size;
 	return (buf_err(&p->files) != 0 ? -ENOMEM : act_add(p, NEW_FILE, a));
 }
 
@@ -320,7 +321,7 @@ plan_file(struct plan *p, uint32_t file, const struct buf *dirkey)
 	a.beside = idir_find(imp, a.dir, rec.name, rec.nname) != 0;
 	slot = slot_of(p, hash);
 	if (*slot == 0) {
-		err = plan_new(p, hash, slot, &a);
+		err = plan_new(p, hash, slot, &a, rec.size);
 		goto out;
 	}
 	k = known_at(p, *slot - 1);
@@ -336,6 +337,7 @@ plan_file(struct plan *p, uint32_t file, const struct buf *dirkey)
 		goto out;
 	if (k->content != content_hash(rec.size, rec.version)) {
 		p->r->st.changed++;
+		p->r->st.bytes += rec.size;
 		err = act_add(p, NEW_FILE, &a);
 	} else if (k->mtime != rec.mtime) {
 		p->r->st.retimed++;

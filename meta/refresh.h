@@ -36,7 +36,7 @@
 struct import_row {
 	uint64_t	 root;
 	uint32_t	 store;
-	uint32_t	 file_mode;	/* of new files; directories: the root's */
+	uint32_t	 file_mode;	/* of files; directories: the root's */
 	int64_t		 every;		/* ns; 0: only when asked */
 	const char	*prefix;	/* of the keys, in the store */
 };
