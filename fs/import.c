@@ -57,6 +57,10 @@ struct importing {
 	struct buf	 hashes;
 	_Atomic bool	 cancel;
 	bool		 loaded;
+	/* the first directory above it that was made, which the kernel may
+	 * know to be missing */
+	uint64_t	 made_in;
+	char		 made[META_NAME_MAX + 1];
 
 	int		 fd;		/* the spool */
 	struct store	*home;
@@ -549,6 +553,10 @@ parent_step(struct importing *im, struct sqc *c, uint64_t *parent,
 	op.ino = meta_new_id(im->f->meta);
 	if (op.ino == 0)
 		return -EROFS;
+	if (im->made_in == 0) {
+		im->made_in = *parent;
+		memcpy(im->made, name, strlen(name) + 1);
+	}
 	*parent = op.ino;
 	return journal(im->f->meta, c, &op, NEEDS_NOTHING, NULL, 0, NULL);
 }
@@ -675,6 +683,10 @@ attach(struct importing *im, struct why *why)
 	/* it is in the namespace now: nothing is taken back any more */
 	im->loaded = false;
 	im->n = 0;
+	if (im->made_in != 0) {
+		fs_inval_entry(f, im->made_in, im->made);
+		fs_inval_inode(f, im->made_in);
+	}
 	if (f->front != NULL) {
 		fs_inval_entry(f, a.parent, last_part(im->r->path, &np));
 		fs_inval_inode(f, a.parent);
