@@ -104,6 +104,6 @@ if __name__ == "__main__":
     what, name, bucket = sys.argv[1:4]
     one_cloud = {"s3": S3, "az": Az, "gs": Gs}[name](bucket)
     if what == "put":
-        put(one_cloud, int(sys.argv[4]), int(sys.argv[5]))
+        put(one_cloud, int(sys.argv[4]), sys.argv[5])
     else:
         sums(one_cloud)

@@ -8,7 +8,7 @@
 begin
 m=$T/m
 n=${N:-10000}
-[ -z "${GNSFS_TEST_SHORT:-}" ] || n=${N:-300}
+[ -z "${GNSFS_TEST_SHORT:-}" ] || n=${N:-200}
 py=$TOP/test/mounted/clouds.py
 CLOUDSDK_CONFIG=$T/gcloud
 export CLOUDSDK_CONFIG
@@ -86,8 +86,8 @@ check "a pin across all three" "$GNSFS" pin "$m/*/part-3/**" \
     "$m/*/large.bin" --wait
 "$GNSFS" pins --json -n "$m" >"$T/pins"
 check_eq "all of it is here" True "$(json "$T/pins" \
-    "j[0]['have'] == j[0]['want'] > 27000000 and
-    j[0]['files'] == 3 * ($n // 10 + 1)" | tail -1)"
+    "(j[0]['have'] == j[0]['want'] > 27000000 and
+    j[0]['files'] == 3 * ($n // 10 + 1))")"
 for cloud in s3 az gs; do
 	check_eq "$cloud: what is pinned is" 100 "$(cached \
 	    "$m/$cloud/large.bin")"
@@ -132,7 +132,7 @@ for down in s3 az gs; do
 	check_eq "$down: its names are there" $((n + 1)) \
 	    "$(find "$m/$down" -type f | wc -l)"
 	check_rc 1 "$down: a refresh fails" "$GNSFS" refresh "$m/$down"
-	check "and can be written to elsewhere" sh -c "echo $down >'$m/$down.txt'"
+	check "and files are made meanwhile" sh -c "echo $down >'$m/$down.txt'"
 	start_one $down >"$T/out" 2>&1 || {
 		show_out
 		bail "$down cannot be started again"
