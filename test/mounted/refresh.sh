@@ -35,7 +35,8 @@ random()
 
 names()
 {
-	(cd "$1" && rm -rf .sgwtmp && find . -mindepth 1 \( -type f -printf '%P %s\n' \) -o \
+	rm -rf "$dir/.sgwtmp"		# versitygw's own
+	(cd "$1" && find . -mindepth 1 \( -type f -printf '%P %s\n' \) -o \
 	    -printf '%P/\n' | LC_ALL=C sort)
 }
 
