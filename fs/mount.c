@@ -33,6 +33,7 @@
 #include "fs/fs.h"
 #include "fs/home.h"
 #include "fs/io.h"
+#include "fs/pass.h"
 #include "fs/pins.h"
 #include "fs/refresh.h"
 #include "fs/settle.h"
@@ -516,6 +517,8 @@ block_signals(void)
 	sigaddset(&set, SIGPIPE);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* of a lease that somebody's open broke (C2): it would end us */
+	(void)signal(SIGIO, SIG_IGN);
 }
 
 int
@@ -587,6 +590,8 @@ fs_stop(struct fs *f, int64_t deadline)
 		ship_stop(f, deadline > 0);
 	workers_free(f->io);
 	f->io = NULL;
+	if (f->vnodes != NULL)
+		pass_stop(f);
 	upload_free(f);
 	if (f->meta != NULL)
 		left = pending(f);
@@ -600,7 +605,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		close(f->lock_fd);
 	lock_done(&f->why_lock);
 	options_done(&f->opt);
-	free(f->pass);
+	pass_free(f);
 	free(f->state_dir);
 	free(f->cache_dir);
 	free(f);
