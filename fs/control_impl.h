@@ -123,6 +123,9 @@ json_t	*ctl_pin_json(const struct pin_status *p);
 /* explain.c, verify.c, control_store.c */
 int	ctl_explain(struct ctl *c), ctl_fsck(struct ctl *c),
 	ctl_store(struct ctl *c);
+/* control_refresh.c */
+int	ctl_refresh(struct ctl *c), ctl_imports(struct ctl *c);
+json_t	*ctl_imports_json(struct fs *f);
 /* control_tree.c */
 int	ctl_find(struct ctl *c), ctl_tag(struct ctl *c);
 /* control_stage.c */

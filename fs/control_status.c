@@ -216,6 +216,7 @@ ctl_status(struct ctl *c)
 	json_object_set_new(c->result, "stores", stores);
 	json_object_set_new(c->result, "pins", pins);
 	json_object_set_new(c->result, "stages", stages);
+	json_object_set_new(c->result, "imports", ctl_imports_json(c->f));
 	json_object_set_new(c->result, "counters", counters());
 	return rc == -1 ? -ENOMEM : rc;
 }

@@ -13,6 +13,7 @@
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
  *   import   adopting a bucket
+ *   refresh  following it
  *   pins     pins, warm, evict
  *   stage    copies in other stores
  *   control  the socket that the gnsfs command talks to
@@ -56,6 +57,7 @@ struct fs {
 	struct fill		*fill;
 	struct pins		*pins;
 	struct stages		*stages;
+	struct refresher	*refresher;
 	struct control		*control;
 	struct pass_dev *_Atomic pass;		/* fs/pass.h; NULL: none */
 	_Atomic unsigned	 unseen;	/* for pass_tick */

@@ -36,6 +36,8 @@ op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		err = tree_clear_ids(f, node_ino(f, node));
 	if (err == 0)
 		err = io_open(f, node_ino(f, node), fi->flags, &h);
+	if (err == -ENOENT)
+		err = -ESTALE;	/* F1: the kernel looks its name up again */
 	if (err != 0) {
 		fuse_reply_err(req, -err);
 		return;

@@ -22,19 +22,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "fs/import_list.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
 #include "meta/import.h"
 #include "meta/journal.h"
 #include "meta/query.h"
+#include "meta/refresh.h"
 #include "meta/segment.h"
 
 #define PUTS_AT_ONCE	8u
-#define LISTS_AT_ONCE	8u
-#define PROGRESS_EVERY	1000u
 #define LAND_TIMEOUT	(60 * NSEC_PER_SEC)
-/* A store out of reach is told of soon; a listing may then take its time. */
-#define FIRST_TIMEOUT	(7 * NSEC_PER_SEC)
 
 struct spooled {
 	uint8_t		 hash[32];
@@ -57,9 +55,12 @@ struct importing {
 	struct import	*imp;
 	struct import_stats st;
 	struct buf	 hashes;
-	uint64_t	 keys, bytes;
 	_Atomic bool	 cancel;
 	bool		 loaded;
+	/* the first directory above it that was made, which the kernel may
+	 * know to be missing */
+	uint64_t	 made_in;
+	char		 made[META_NAME_MAX + 1];
 
 	int		 fd;		/* the spool */
 	struct store	*home;
@@ -235,69 +236,21 @@ check_path(struct importing *im, struct why *why)
 /* --- listing --- */
 
 static int
-listed(void *arg, const struct store_entry *e)
-{
-	struct importing *im = arg;
-	size_t np = strlen(im->prefix);
-	int err;
-
-	if (e->is_prefix || strncmp(e->key, im->prefix, np) != 0)
-		return 0;
-	err = import_add(im->imp, e->key + np, e->info.size, e->info.mtime,
-	    e->info.version.text);
-	if (err != 0) {
-		im->err = err;
-		return 1;
-	}
-	im->keys++;
-	im->bytes += e->info.size;
-	if (im->keys % PROGRESS_EVERY == 0 && im->r->progress != NULL &&
-	    im->r->progress(im->r->arg, im->keys, im->bytes) != 0) {
-		im->err = -ECANCELED;
-		return 1;
-	}
-	return atomic_load(&im->f->stopping) ? (im->err = -ECANCELED, 1) : 0;
-}
-
-static int
-ignored(void *arg, const struct store_entry *e)
-{
-	return 0;
-}
-
-static int
 list_keys(struct importing *im, struct why *why)
 {
-	struct walk_opts wo = { .parallel = LISTS_AT_ONCE };
-	struct store_list first = { .prefix = im->prefix, .max = 1 };
-	struct why own = { "" };
-	struct store_call c = { .tag = "import", .cancel = &im->cancel,
-	    .why = &own, .deadline = clock_mono() + FIRST_TIMEOUT };
-	int64_t t0 = clock_mono();
-	enum store_rc rc;
+	struct import_list l = { .f = im->f, .store = im->store,
+	    .store_id = im->store_is_new ? 0 : im->store_id,
+	    .prefix = im->prefix, .tag = "import", .imp = im->imp,
+	    .cancel = &im->cancel, .progress = im->r->progress,
+	    .arg = im->r->arg };
+	int err;
 
-	rc = store_list(im->store, &c, &first, ignored, NULL);
-	c.deadline = 0;
-	if (rc == STORE_OK)
-		rc = store_walk(im->store, &c, im->prefix, &wo, listed, im);
-	im->t_list = clock_mono() - t0;
-	if (!im->store_is_new)
-		stores_result(im->f, im->store_id, rc, &own);
-	if (im->err != 0)
-		return why_set(why, im->err, im->err == -ECANCELED ?
-		    "the import was cancelled" : "a key cannot be imported");
-	if (rc == STORE_ABSENT)
-		return why_set(why, -ENOENT, "%s", own.text[0] != '\0' ?
-		    own.text : "there is no such bucket");
-	if (rc != STORE_OK)
-		return why_set(why, store_rc_errno(rc), "%s",
-		    own.text[0] != '\0' ? own.text : store_rc_name(rc));
-	if (im->keys == 0 && im->prefix[0] != '\0')
-		return why_set(why, -ENOENT, "%s: no key begins with '%s';"
+	err = import_list(&l, why);
+	im->t_list = l.took;
+	if (err == 0 && l.keys == 0 && im->prefix[0] != '\0')
+		err = why_set(why, -ENOENT, "%s: no key begins with '%s';"
 		    " is the prefix right?", im->r->url, im->prefix);
-	if (im->r->progress != NULL)
-		(void)im->r->progress(im->r->arg, im->keys, im->bytes);
-	return 0;
+	return err;
 }
 
 /* --- pieces: to the spool, and from there to the home --- */
@@ -600,6 +553,10 @@ parent_step(struct importing *im, struct sqc *c, uint64_t *parent,
 	op.ino = meta_new_id(im->f->meta);
 	if (op.ino == 0)
 		return -EROFS;
+	if (im->made_in == 0) {
+		im->made_in = *parent;
+		memcpy(im->made, name, strlen(name) + 1);
+	}
 	*parent = op.ino;
 	return journal(im->f->meta, c, &op, NEEDS_NOTHING, NULL, 0, NULL);
 }
@@ -654,6 +611,26 @@ clear_place(struct importing *im, struct sqc *c, uint64_t parent,
 	return err == -ENOTEMPTY ? -EEXIST : err;
 }
 
+/* Where it is from, for a refresh. */
+static int
+note_origin(struct importing *im, struct sqc *c)
+{
+	const struct import_request *r = im->r;
+	struct import_row row = { .root = im->st.lo, .store = im->store_id,
+	    .file_mode = r->file_mode >= 0 ? (uint32_t)r->file_mode & 0777 :
+	    0644, .prefix = im->prefix };
+	struct buf body = BUF_INIT;
+	struct op op;
+	int err;
+
+	err = import_row_op(&row, &body, &op);
+	if (err == 0)
+		err = journal(im->f->meta, c, &op, NEEDS_NOTHING, NULL, 0,
+		    NULL);
+	buf_done(&body);
+	return err;
+}
+
 static int
 attach_fn(struct sqc *c, void *arg)
 {
@@ -680,6 +657,8 @@ attach_fn(struct sqc *c, void *arg)
 	if (err == 0)
 		err = clear_place(im, c, a->parent, op.name);
 	if (err == 0)
+		err = note_origin(im, c);
+	if (err == 0)
 		err = journal(im->f->meta, c, &op, NEEDS_NOTHING, NULL, 0,
 		    &a->seq);
 	return err;
@@ -704,6 +683,10 @@ attach(struct importing *im, struct why *why)
 	/* it is in the namespace now: nothing is taken back any more */
 	im->loaded = false;
 	im->n = 0;
+	if (im->made_in != 0) {
+		fs_inval_entry(f, im->made_in, im->made);
+		fs_inval_inode(f, im->made_in);
+	}
 	if (f->front != NULL) {
 		fs_inval_entry(f, a.parent, last_part(im->r->path, &np));
 		fs_inval_inode(f, a.parent);

@@ -35,6 +35,7 @@
 #include "fs/io.h"
 #include "fs/pass.h"
 #include "fs/pins.h"
+#include "fs/refresh.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
 #include "fs/stage.h"
@@ -414,6 +415,8 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 	if (err == 0)
 		err = stages_new(f);
 	if (err == 0)
+		err = refresh_start(f);
+	if (err == 0)
 		err = control_start(f, why);
 	return err;
 }
@@ -572,9 +575,11 @@ fs_stop(struct fs *f, int64_t deadline)
 
 	if (f == NULL)
 		return 0;
+	refresh_stop(f);
 	if (f->control != NULL)
 		control_stop(f);
 	stages_free(f);
+	refresh_done(f);
 	if (f->pins != NULL)
 		pins_stop(f);
 	settle_stop(f);

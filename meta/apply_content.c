@@ -176,6 +176,8 @@ apply(struct sqc *c, const struct change *ch, const struct op *op,
 			last = op->ino;
 		else if (op->kind == OP_RENAME)
 			last = op->ino2;
+		else if (op->kind == OP_REFRESH)
+			last = op->mask == REFRESH_FILE ? op->ino2 : op->ino;
 	}
 	return (part & APPLY_CONTENT ? apply_content(c, ch, op, last) : 0);
 }

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "meta/internal.h"
+#include "meta/refresh.h"
 
 /* RENAME_NOREPLACE, RENAME_EXCHANGE; XATTR_CREATE, XATTR_REPLACE: part of the
  * format, so not the C library's. */
@@ -97,7 +98,7 @@ dentry_find(struct sqc *c, uint64_t parent, const char *name, struct row *ret)
 	return (-ENOENT);
 }
 
-static int
+int
 dir_is_empty(struct sqc *c, int64_t ino)
 {
 	struct sqs *s = sq_prep(c,
@@ -141,7 +142,7 @@ col_max(struct col a, int64_t b)
 	return (col_int(a.i > b ? a.i : b));
 }
 
-static int
+int
 inode_touch(struct sqc *c, const struct change *ch, const struct row *old,
     int64_t ctime)
 {
@@ -151,7 +152,7 @@ inode_touch(struct sqc *c, const struct change *ch, const struct row *old,
 	return (row_change(c, ch, old, &new));
 }
 
-static int
+int
 dir_touch(struct sqc *c, const struct change *ch, const struct row *old,
     int64_t time)
 {
@@ -210,7 +211,7 @@ inode_delete(struct sqc *c, const struct change *ch, const struct row *old)
 	    "SELECT key FROM tag WHERE ino = ? LIMIT 1"));
 }
 
-static int
+int
 link_drop(struct sqc *c, const struct change *ch, const struct row *old,
     int64_t ctime, uint64_t *retlast)
 {
@@ -240,7 +241,7 @@ entry_room(struct sqc *c, const struct op *op, struct row *retdir,
 	    retslot->tbl == T_DENTRY ? 0 : err);
 }
 
-static int
+int
 entry_put(struct sqc *c, const struct change *ch, const struct row *dir,
     struct row *slot, int64_t ino, int64_t mode, int64_t time)
 {
@@ -640,14 +641,30 @@ put_or_remove(struct sqc *c, const struct change *ch, const struct row *r,
 	return (row_del(c, ch, r));
 }
 
-/* No object says that it has a copy there (L9), and it is not the home. */
+struct user { struct sqc *c; uint64_t store; bool found; };
+
+static int
+find_user(void *arg, const struct import_row *r)
+{
+	struct user *u = arg;
+	struct row root;
+
+	u->found = r->store == u->store && inode_get(u->c, r->root, &root) == 0;
+	return (u->found);
+}
+
+/* No object says that it has a copy there, no import that it is from there
+ * (L9), and it is not the home. */
 static int
 store_is_free(struct sqc *c, uint64_t id)
 {
-	struct sqs *s = sq_prep(c,
-	    "SELECT 1 FROM location WHERE store = ? LIMIT 1");
-	int rc;
+	struct user u = { c, id, false };
+	struct sqs *s;
+	int rc = import_rows(c, find_user, &u);
 
+	if (rc != 0 || u.found)
+		return (rc ? rc : -EBUSY);
+	s = sq_prep(c, "SELECT 1 FROM location WHERE store = ? LIMIT 1");
 	sqs_int(s, 1, (int64_t)id);
 	rc = sqs_step(s);
 	sqs_reset(s);
@@ -713,6 +730,7 @@ apply_attr(struct sqc *c, const struct change *ch, const struct op *op,
 	case OP_SESSION_FENCE:	return (apply_session(c, ch, op));
 	case OP_SNAPSHOT_MARK:
 	case OP_LOCATE:		return (0);
+	case OP_REFRESH:	return (apply_refresh(c, ch, op, retlast));
 	case OP_KIND_END:	break;
 	}
 	return (-EINVAL);

@@ -69,5 +69,8 @@ void	irec_file(const struct import *imp, place at, struct irec *ret);
 /* A directory of that raw name in parent, or 0. */
 uint32_t idir_find(const struct import *imp, uint32_t parent,
 	    const char *name, size_t n);
+/* Its key ("a/b/", the root's: ""), or with names its path in the tree. */
+void	idir_path(const struct import *imp, uint32_t dir, bool names,
+	    struct buf *out);
 
 #endif

@@ -63,8 +63,8 @@ kid_name(const struct import *imp, uint32_t kid, char *ret)
 }
 
 /* A directory's key ("a/b/", the root's: ""), or with names its path. */
-static void
-dir_path(const struct import *imp, uint32_t dir, bool names, struct buf *out)
+void
+idir_path(const struct import *imp, uint32_t dir, bool names, struct buf *out)
 {
 	char name[META_NAME_MAX + 1];
 	uint32_t *up, n = 0;
@@ -103,11 +103,11 @@ tell_escaped(struct tree *t, uint32_t dir, uint32_t kid, const char *name)
 	if (t->report == NULL)
 		return 0;
 	kid_rec(t->imp, kid, &r);
-	dir_path(t->imp, dir, false, &key);
+	idir_path(t->imp, dir, false, &key);
 	buf_put(&key, r.name, r.nname);
 	if ((kid & KID_DIR) != 0)
 		buf_puts(&key, "/");
-	dir_path(t->imp, dir, true, &path);
+	idir_path(t->imp, dir, true, &path);
 	buf_puts(&path, name);
 	(void)buf_cstr(&key);
 	(void)buf_cstr(&path);
@@ -422,7 +422,7 @@ tree_rows(struct tree *t, enum tbl tbl)
 		buf_reset(&key);
 		if (tbl == T_LOCATION) {
 			buf_puts(&key, imp->prefix);
-			dir_path(imp, dir, false, &key);
+			idir_path(imp, dir, false, &key);
 			err = buf_err(&key);
 		}
 		if (err == 0)

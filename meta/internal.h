@@ -90,6 +90,22 @@ int	apply_session(struct sqc *c, const struct change *ch,
 int	dentry_find(struct sqc *c, uint64_t parent, const char *name,
 	    struct row *ret);
 int	inode_get(struct sqc *c, uint64_t ino, struct row *ret);
+/* The same file, for apply_refresh.c: a name for ino in slot (as dentry_find
+ * left it) of the directory dir; a name less of a file (*retlast: none is
+ * left), or a directory gone; times.  old, dir: rows as they are. */
+int	entry_put(struct sqc *c, const struct change *ch,
+	    const struct row *dir, struct row *slot, int64_t ino,
+	    int64_t mode, int64_t time);
+int	link_drop(struct sqc *c, const struct change *ch,
+	    const struct row *old, int64_t ctime, uint64_t *retlast);
+int	dir_touch(struct sqc *c, const struct change *ch,
+	    const struct row *old, int64_t time);
+int	dir_is_empty(struct sqc *c, int64_t ino);	/* 1, 0, -errno */
+int	inode_touch(struct sqc *c, const struct change *ch,
+	    const struct row *old, int64_t ctime);
+/* apply_refresh.c.  retlast as apply_attr. */
+int	apply_refresh(struct sqc *c, const struct change *ch,
+	    const struct op *op, uint64_t *retlast);
 
 /* batch.c, for freeze.c.  A row of a query: 1, 0, -errno; the statement is
  * reset.  No row of this inode: 1, 0, -errno.  The row of session b->session

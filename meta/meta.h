@@ -15,6 +15,8 @@
  *      order, with undo rows.  So the content tables always stand at the end
  *      of the frozen prefix, and while an op is merely journalled its bytes
  *      are known to the cache alone.
+ *      Imported files are known to the stores alone: where the bytes of a new
+ *      one are is the attribute part of its attach or refresh.
  *  M2  Replay applies both parts of each op, in order.  Both ways give the
  *      same rows.
  *  M3  Where a file's size or bytes change, the op is `extents` (whole list

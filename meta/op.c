@@ -31,7 +31,8 @@ op_kind_name(enum op_kind k)
 	    "mkdir", "symlink", "link", "unlink", "rmdir", "rename", "setattr",
 	    "setxattr", "removexattr", "extents", "truncate", "store",
 	    "attach", "pin", "tag", "policy", "quota", "session_open",
-	    "session_close", "session_fence", "snapshot_mark", "locate" };
+	    "session_close", "session_fence", "snapshot_mark", "locate",
+	    "refresh" };
 
 	return (k > 0 && k < OP_KIND_END ? names[k] : "unknown");
 }
@@ -361,6 +362,7 @@ static const uint8_t needed[OP_KIND_END] = {
 	[OP_SESSION_OPEN] = NEED_SESSION,
 	[OP_SESSION_CLOSE] = NEED_SESSION,
 	[OP_SESSION_FENCE] = NEED_SESSION,
+	[OP_REFRESH] = NEED_INO,
 };
 
 static int
@@ -418,6 +420,33 @@ check_extents(const struct op *op)
 }
 
 static int
+check_refresh(const struct op *op)
+{
+	bool file = op->mask == REFRESH_FILE;
+	int err = 0;
+
+	if (op->mask < REFRESH_DIR || op->mask > REFRESH_TIME)
+		return (-EINVAL);
+	if (op->mask != REFRESH_TIME && op->parent == 0)
+		return (-EINVAL);
+	if (op->mask != REFRESH_TIME)
+		err = check_entry(op->name);
+	if (err == 0 && op->mask == REFRESH_NAME)
+		err = check_entry(op->name2);
+	if (err != 0)
+		return (err);
+	if (op->nextents != 0 || op->nobjects != (file ? 1 : 0))
+		return (-EINVAL);
+	if (!file)
+		return (0);
+	if (op->objects[0].id != op->ino || op->objects[0].size != op->size ||
+	    op->objects[0].kind != OBJ_IMPORTED || op->ino2 == op->ino ||
+	    op->nvalue == 0 || !S_ISREG(op->mode))
+		return (-EINVAL);
+	return (0);
+}
+
+static int
 check_kind(const struct op *op)
 {
 	switch (op->kind) {
@@ -441,6 +470,8 @@ check_kind(const struct op *op)
 		return (op->nobjects == 0 || op->nextents > 0 ? -EINVAL : 0);
 	case OP_ATTACH:
 		return (op->ino2 < op->ino || op->nvalue % 32 ? -EINVAL : 0);
+	case OP_REFRESH:
+		return (check_refresh(op));
 	case OP_SESSION_OPEN:
 		if (op->session > META_SESSION_MAX || op->first_seq == 0)
 			return (-EINVAL);
@@ -473,7 +504,8 @@ op_check(const struct op *op)
 	    (need & NEED_LABEL &&
 	    (err = check_label(op->name, META_NAME_MAX)) != 0))
 		return (err);
-	if ((op->kind == OP_EXTENTS || op->kind == OP_LOCATE) &&
+	if ((op->kind == OP_EXTENTS || op->kind == OP_LOCATE ||
+	    op->kind == OP_REFRESH) &&
 	    (err = check_extents(op)) != 0)
 		return (err);
 	return (check_kind(op));

@@ -62,11 +62,25 @@ enum op_kind {
 			   store, too, under the key that its id gives.
 			   Content part only; nothing where there is no such
 			   object of that size (any more).  Level 2 */
+	OP_REFRESH,	/* ino mask(enum refresh_what): below an import, which
+			   nothing else changes (B2), what its bucket has now.
+			   All of it is the attribute part, but that the bytes
+			   of what is gone are let go of (M1) */
 	OP_KIND_END
 };
 
 enum { ATTR_MODE = 1, ATTR_UID = 2, ATTR_GID = 4, ATTR_ATIME = 8,
 	ATTR_MTIME = 16 };	/* ctime is always set */
+/* What a refresh does; parent and name but for the last.
+ * _DIR: a new directory: mode uid gid mtime ctime(of parent).
+ * _FILE: a new file: the same, and size, one object whose id is ino, value its
+ *	key.  ino2: the file of that name whose place and tags it takes (a
+ *	changed object is another file: F1, B5); 0 none.
+ * _GONE: a file, or an empty directory: ctime.
+ * _NAME: becomes name2: ctime.
+ * _TIME: a directory marked, or the same bytes stored again: mtime. */
+enum refresh_what { REFRESH_DIR = 1, REFRESH_FILE, REFRESH_GONE, REFRESH_NAME,
+	REFRESH_TIME };
 /* EXT_WHOLE: the list replaces every extent; else it is laid over them.  Both
  * ways nothing stays beyond size.  Extents ascend and do not overlap.
  * EXT_VOID: completed empty (M3). */

@@ -251,6 +251,15 @@ tell_changed(const struct changed_fns *f, const struct op *op)
 	const char *name2 = op->name2 != NULL ? op->name2 : "";
 
 	switch (op->kind) {
+	case OP_REFRESH:
+		f->inode(f->arg, op->ino);
+		if (op->mask == REFRESH_TIME)
+			break;
+		f->entry(f->arg, op->parent, name);
+		f->inode(f->arg, op->parent);
+		if (op->mask == REFRESH_NAME)
+			f->entry(f->arg, op->parent, name2);
+		break;
 	case OP_RENAME:
 		f->entry(f->arg, op->parent2, name2);
 		f->inode(f->arg, op->parent2);

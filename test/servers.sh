@@ -21,6 +21,9 @@
 #   azurite_kill [DIR], azurite_install
 #   azurite_sas            prints a shared access signature for all of it
 #
+#   sdk_python             prints a python that has the clouds' own SDKs (boto3,
+#                          azure-storage-blob, google-cloud-storage of PyPI)
+#
 # s3_start exports AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and
 # sets S3_DIR, S3_PORT and S3_ENDPOINT.  DIR/objects holds the objects (with
 # versitygw a bucket is a folder there, a key a file), DIR/pid the server's
@@ -513,4 +516,28 @@ azurite_stop()
 azurite_kill()
 {
 	servers_end "${1:-$AZURITE_DIR}" KILL
+}
+
+# --- the clouds' own clients ---
+
+sdk_python()
+{
+	_venv=$(servers_dir)/sdk-venv
+	_want="boto3 azure-storage-blob google-cloud-storage"
+	_try="import boto3, azure.storage.blob, google.cloud.storage"
+	mkdir -p "$(servers_dir)" || return 1
+	(
+		if command -v flock >/dev/null; then
+			exec 9>"$(servers_dir)/lock"
+			flock 9
+		fi
+		"$_venv/bin/python" -c "$_try" 2>/dev/null && exit 0
+		servers_need python3-venv python3 -c \
+		    'import ensurepip, venv' || exit 1
+		servers_say "installing $_want (a minute, once)"
+		{ rm -rf "$_venv" && python3 -m venv "$_venv" &&
+		    "$_venv/bin/pip" install -q $_want; } >&2 ||
+		    { servers_say "cannot install $_want"; exit 1; }
+	) || return 1
+	echo "$_venv/bin/python"
 }

@@ -57,6 +57,13 @@ static const struct tool_opt import_opts[] = {
 	{ NULL }
 };
 
+static const struct tool_opt refresh_opts[] = {
+	{ "every", 0, "TIME", "And again each time that this has passed since "
+	    "the last, by the host that has the namespace mounted; 0: not any "
+	    "more, and not now." },
+	{ NULL }
+};
+
 static const struct tool_opt pin_opts[] = {
 	{ "wait", 0, NULL, "Return when every byte is here and its checksum "
 	    "has been read back." },
@@ -197,6 +204,22 @@ const struct tool_cmd tool_cmds[] = {
 	    "Ended early, it goes on where it was when it is asked again.\n\n"
 	    SELECTORS,
 	    cmd_stage, stage_opts, "store", keys_stage },
+	{ "refresh", "PATH [--every TIME]", 1, 1,
+	    "bring an import up to date with its bucket",
+	    "Lists the bucket again. New objects appear, vanished ones go, "
+	    "and of a changed one the new content is read by who opens it "
+	    "from then on; who has it open goes on with what is on this host "
+	    "of the old one, and gets ESTALE for the rest. Pins follow. A "
+	    "listing that fails changes nothing. PATH is the directory that "
+	    "was imported to, wherever it was moved since.\n\n"
+	    " gnsfs refresh /gns/imagenet --every 10m",
+	    cmd_refresh, refresh_opts, "store", keys_refresh },
+	{ "imports", "[DIR]", 0, 1,
+	    "the imports, and when each was refreshed",
+	    "Lists what was imported, from where, how often it is refreshed, "
+	    "when that was done last on this host, and what was wrong if it "
+	    "failed.",
+	    cmd_imports, NULL, "store", keys_imports },
 	{ "pin", "SELECTOR... [OPTIONS]", 0, -1,
 	    "keep files on this host",
 	    "Room is reserved first (no room: nothing is pinned), then the "

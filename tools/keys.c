@@ -47,6 +47,17 @@
 	{ at "read_back", "Bytes read to compare, where the stores keep no " \
 	    "sums that can be." }
 
+#define IMPORT(at) \
+	{ at "path", "The directory of an import." }, \
+	{ at "path_hex", "In its place, where that is no UTF-8." }, \
+	{ at "url", "Where it is from." }, \
+	{ at "url_hex", "In its place, where that is no UTF-8." }, \
+	{ at "store", "The name of the store that is." }, \
+	{ at "every", "How often it is refreshed, ns; 0: when asked." }, \
+	{ at "last_age", "Since it was, on this host, ns; -1: unknown." }, \
+	{ at "running", "Whether it is being refreshed." }, \
+	{ at "why", "Why the last refresh failed." }
+
 const struct tool_key keys_format[] = {
 	{ "name", "Of the namespace." },
 	{ "uuid", "Of the namespace." },
@@ -89,6 +100,23 @@ const struct tool_key keys_import[] = {
 	{ "renamed[].path_hex", "In its place, where that is no UTF-8." },
 	{ NULL }
 };
+
+const struct tool_key keys_refresh[] = {
+	{ "keys", "Objects that the bucket has." },
+	{ "same", "Files that are as they were." },
+	{ "added", "Files that are new." },
+	{ "changed", "Files that have another content." },
+	{ "gone", "Files that are no more." },
+	{ "retimed", "Files with the same content and another time." },
+	{ "renamed", "Files whose name a directory took, or gave back." },
+	{ "dirs_added", "Directories that are new." },
+	{ "dirs_gone", "Directories that are no more." },
+	{ "bytes", "Of the files that are new or changed." },
+	{ "took", "How long it took, ns." },
+	{ NULL }
+};
+
+const struct tool_key keys_imports[] = { IMPORT("[]."), { NULL } };
 
 const struct tool_key keys_pin[] = {
 	{ "files", "Files that match now." },
@@ -176,6 +204,7 @@ const struct tool_key keys_status[] = {
 	{ "stores[].why", "Why it does not." },
 	PIN("pins[]."),
 	STAGE("stages[]."),
+	IMPORT("imports[]."),
 	{ "counters.*", "See COUNTERS in gnsfs-status(1)." },
 	{ NULL }
 };

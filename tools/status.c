@@ -71,6 +71,31 @@ show_stores(const json_t *o)
 	}
 }
 
+/* Those that are refreshed by themselves, and those that could not be. */
+static void
+show_imports(const json_t *o)
+{
+	char a[16], b[16];
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(json_object_get(o, "imports"), i, p) {
+		if (get_int(p, "every") == 0 && *get_str(p, "why") == '\0')
+			continue;
+		printf("  import      %s", get_str(p, "path"));
+		if (get_int(p, "every") > 0)
+			printf(" every %s", out_time(get_int(p, "every"), a));
+		if (get_bool(p, "running"))
+			printf(", now");
+		else if (get_int(p, "last_age") >= 0)
+			printf(", last %s ago", out_time(get_int(p,
+			    "last_age"), b));
+		putchar('\n');
+		if (*get_str(p, "why") != '\0')
+			printf("              %s\n", get_str(p, "why"));
+	}
+}
+
 static void
 show_one(const struct mount_ref *m, const json_t *o)
 {
@@ -104,6 +129,7 @@ show_one(const struct mount_ref *m, const json_t *o)
 		    out_size((uint64_t)get_int(p, "want"), b),
 		    out_size((uint64_t)get_int(p, "copied"), c),
 		    out_size((uint64_t)get_int(p, "relayed"), d));
+	show_imports(o);
 	printf("  daemon      pid %lld, %s at most in memory, up for %s\n",
 	    (long long)get_int(o, "pid"),
 	    out_size((uint64_t)get_int(o, "peak_memory"), a),

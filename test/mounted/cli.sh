@@ -93,6 +93,8 @@ mkdir -p "$T/.mounts"
 printf 'dir=%s\ncache=%s\npid=%s\n' "$m" "$T/cache" "$(_find_daemon "$m")" \
     >"$(_slot "$m")"
 "$GNSFS" import "$lake" "$m/lake" --report --json >"$J/import"
+"$GNSFS" refresh "$m/lake" --json >"$J/refresh"
+"$GNSFS" imports "$m" --json >"$J/imports"
 head -c 3000000 /dev/urandom >"$m/large"
 echo small >"$m/small"
 "$GNSFS" tag add "$m/large" kind=test --json >"$J/tag.1"
@@ -136,6 +138,8 @@ while IFS='|' read -r c unknown unseen; do
 	case $c in
 	# Of what is no UTF-8, and has a path that is.
 	explain) want='extents[].key_hex' ;;
+	imports) want='[].path_hex [].url_hex' ;;
+	status)	want='imports[].path_hex imports[].url_hex' ;;
 	# No snapshot yet.
 	fsck)	want="snapshot snapshot.digest snapshot.from snapshot.same" ;;
 	*)	want= ;;
