@@ -338,11 +338,11 @@ answer(struct ctl *c, int rc)
 	out_flush(c);
 }
 
-static void
-serve(struct control *k, int fd)
+void
+ctl_serve(struct fs *f, int fd)
 {
 	struct timeval tv = { .tv_sec = SEND_TIME };
-	struct ctl c = { .f = k->f, .fd = fd, .spool = -1 };
+	struct ctl c = { .f = f, .fd = fd, .spool = -1 };
 	struct buf line = BUF_INIT;
 	const char *cmd = NULL;
 	json_t *root = NULL;
@@ -383,7 +383,7 @@ conn_main(void *arg)
 	struct control *k = n->k;
 
 	pthread_setname_np(pthread_self(), "gnsfs-control");
-	serve(k, n->fd);
+	ctl_serve(k->f, n->fd);
 	lock_take(&k->lock);
 	for (p = &k->conns; *p != n; p = &(*p)->next)
 		;
