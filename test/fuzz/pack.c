@@ -175,6 +175,13 @@ small_holds(void *arg, uint64_t ino, uint64_t seq, uint64_t object,
 	return 0;
 }
 
+static void
+packs_drop(void)
+{
+	while (npacks > 0)
+		buf_done(&packs[--npacks].bytes);
+}
+
 /* 1: a batch is frozen, and its packs hold what they are to. */
 static int
 freeze(void)
@@ -183,9 +190,9 @@ freeze(void)
 	int rc = batch_freeze(meta, 1);
 
 	HOLDS(rc == 0 || rc == 1);
+	packs_drop();
 	if (rc == 0)
 		return 0;
-	npacks = 0;
 	HOLDS(sq_read(meta_sq(meta), &c) == 0);
 	HOLDS(batch_packs(c, pack_note, c) == 0);
 	HOLDS(batch_small(c, small_holds, NULL) == 0);
@@ -249,9 +256,7 @@ land(void)
 			cut[i].seq = 0;		/* seen */
 		}
 	sq_read_end(c);
-	for (unsigned i = 0; i < npacks; i++)
-		buf_done(&packs[i].bytes);
-	npacks = 0;
+	packs_drop();
 }
 
 static void
@@ -274,15 +279,15 @@ cut_run(const uint8_t *p, size_t n)
 		default:
 			if ((p[i] & 1) != 0)
 				land();
-			else if (freeze() == 1)
-				for (unsigned k = 0; k < npacks; k++)
-					buf_done(&packs[k].bytes);
+			else
+				(void)freeze();
 		}
 	}
 	for (unsigned i = 0; i < FILES; i++)
 		file_remove(i);
 	while (freeze() == 1)
 		land();
+	packs_drop();
 }
 
 /* --- reading back --- */
