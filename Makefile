@@ -60,7 +60,8 @@ check: unit gnsfs check-man
 	sh test/run-unit.sh $(filter-out %_live,$(UNIT))
 
 # The pages that are made from the command's own tables; committed.
-MADE_PAGES = gnsfs.1 mount.gnsfs.8
+MADE_PAGES = gnsfs.1 mount.gnsfs.8 gnsfs-format.1 gnsfs-mount.1 \
+	gnsfs-store.1 gnsfs-pin.1 gnsfs-find.1 gnsfs-status.1
 PAGES = $(MADE_PAGES) gnsfs.5
 
 man: $(B)/gnsfs
@@ -77,9 +78,15 @@ install: $(B)/gnsfs
 	ln -sf $(PREFIX)/bin/gnsfs $(DESTDIR)$(MOUNTDIR)/mount.gnsfs
 	for p in $(PAGES); do install -D -m 644 man/$$p \
 		$(DESTDIR)$(PREFIX)/share/man/man$${p##*.}/$$p || exit 1; done
+	$< help | sed -n 's/^  \([a-z]*\) .*/\1/p' | while read -r c; do \
+		$< help --man gnsfs-$$c.1 \
+		>$(DESTDIR)$(PREFIX)/share/man/man1/gnsfs-$$c.1 || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$< help --completion bash > \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/gnsfs
+	install -d $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
+	$< help --completion zsh > \
+		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_gnsfs
 
 lint: gnsfs
 	sh test/lint.sh

@@ -14,16 +14,9 @@
 #include <string.h>
 
 #include "backends/creds_aws_impl.h"
+#include "base/env.h"
 
 enum { CHAIN_MAX = 5 };		/* roles that one is had by */
-
-const char *
-aws_env(const char *name)
-{
-	const char *s = getenv(name);
-
-	return s != NULL && *s != '\0' ? s : NULL;
-}
 
 void
 aws_wipe(char **p)
@@ -56,12 +49,12 @@ aws_creds_done(struct aws_creds *c)
 int
 aws_env_creds(struct aws_creds *ret)
 {
-	const char *id = aws_env("AWS_ACCESS_KEY_ID");
-	const char *secret = aws_env("AWS_SECRET_ACCESS_KEY");
+	const char *id = env_get("AWS_ACCESS_KEY_ID");
+	const char *secret = env_get("AWS_SECRET_ACCESS_KEY");
 
 	if (id == NULL || secret == NULL)
 		return -ENOENT;
-	return aws_creds_take(id, secret, aws_env("AWS_SESSION_TOKEN"), ret);
+	return aws_creds_take(id, secret, env_get("AWS_SESSION_TOKEN"), ret);
 }
 
 /* --- roles by profiles --- */
@@ -297,9 +290,9 @@ static int
 find_web(struct creds_aws *c, const struct creds_aws_opts *o, struct why *why)
 {
 	if (o->profile != NULL ||
-	    aws_env("AWS_WEB_IDENTITY_TOKEN_FILE") == NULL)
+	    env_get("AWS_WEB_IDENTITY_TOKEN_FILE") == NULL)
 		return -ENOENT;
-	if (aws_env("AWS_ROLE_ARN") == NULL)
+	if (env_get("AWS_ROLE_ARN") == NULL)
 		return why_set(why, -EINVAL, "AWS_WEB_IDENTITY_TOKEN_FILE is "
 		    "set and AWS_ROLE_ARN is not: it takes both");
 	return use_sts(c, "the web identity", token_web, o, why);
@@ -340,7 +333,7 @@ static int
 find(struct creds_aws *c, const struct creds_aws_opts *o,
     const struct aws_profile *p, struct why *why)
 {
-	bool named = o->profile != NULL || aws_env("AWS_PROFILE") != NULL;
+	bool named = o->profile != NULL || env_get("AWS_PROFILE") != NULL;
 	int err;
 
 	err = check_profile(aws_profile_name(o->profile), p, why);

@@ -17,6 +17,7 @@
 
 #include "backends/creds_aws_impl.h"
 #include "base/clock.h"
+#include "base/env.h"
 
 #define CONTAINER	"http://169.254.170.2"
 #define MACHINE		"http://169.254.169.254"
@@ -242,8 +243,8 @@ int
 aws_container_url(char **returl, struct why *why)
 {
 	static const char name[] = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-	const char *part = aws_env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
-	const char *full = aws_env(name), *host;
+	const char *part = env_get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+	const char *full = env_get(name), *host;
 	size_t n;
 
 	if (part == NULL && full == NULL)
@@ -273,8 +274,8 @@ aws_container_url(char **returl, struct why *why)
 static int
 container_token(struct http_headers *h, struct why *why)
 {
-	const char *path = aws_env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-	const char *text = aws_env("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+	const char *path = env_get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+	const char *text = env_get("AWS_CONTAINER_AUTHORIZATION_TOKEN");
 	struct buf b = BUF_INIT;
 	int err = 0;
 
@@ -345,13 +346,13 @@ out:
 bool
 aws_machine_is_named(void)
 {
-	return aws_env("AWS_EC2_METADATA_SERVICE_ENDPOINT") != NULL;
+	return env_get("AWS_EC2_METADATA_SERVICE_ENDPOINT") != NULL;
 }
 
 bool
 aws_machine_is_disabled(void)
 {
-	const char *s = aws_env("AWS_EC2_METADATA_DISABLED");
+	const char *s = env_get("AWS_EC2_METADATA_DISABLED");
 
 	return s != NULL && strcasecmp(s, "true") == 0;
 }
@@ -359,8 +360,8 @@ aws_machine_is_disabled(void)
 static const char *
 machine_base(void)
 {
-	const char *s = aws_env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-	const char *mode = aws_env("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
+	const char *s = env_get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+	const char *mode = env_get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
 
 	if (s != NULL)
 		return s;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backends/creds_aws_impl.h"
+#include "base/env.h"
 #include "base/sys.h"
 
 #define FILE_MAX	((size_t)1 << 20)
@@ -167,7 +168,7 @@ aws_profile_name(const char *named)
 {
 	if (named != NULL)
 		return named;
-	named = aws_env("AWS_PROFILE");
+	named = env_get("AWS_PROFILE");
 	return named != NULL ? named : "default";
 }
 
@@ -200,7 +201,7 @@ aws_file_read(const char *path, struct buf *b)
 static void
 file_path(const char *var, const char *name, struct buf *ret)
 {
-	const char *home = aws_env("HOME"), *s = aws_env(var);
+	const char *home = env_get("HOME"), *s = env_get(var);
 
 	if (s == NULL || s[0] == '~') {
 		buf_puts(ret, home != NULL ? home : "");
@@ -289,16 +290,16 @@ creds_aws_region(const char *profile)
 	struct aws_profile p = { 0 };
 	char *region = NULL;
 
-	if (profile == NULL && aws_env("AWS_REGION") != NULL)
-		return strdup(aws_env("AWS_REGION"));
-	if (profile == NULL && aws_env("AWS_DEFAULT_REGION") != NULL)
-		return strdup(aws_env("AWS_DEFAULT_REGION"));
+	if (profile == NULL && env_get("AWS_REGION") != NULL)
+		return strdup(env_get("AWS_REGION"));
+	if (profile == NULL && env_get("AWS_DEFAULT_REGION") != NULL)
+		return strdup(env_get("AWS_DEFAULT_REGION"));
 	if (aws_profile_load(aws_profile_name(profile), &p, NULL) == 0) {
 		region = p.region;
 		p.region = NULL;
 		aws_profile_done(&p);
 	}
-	if (region == NULL && aws_env("AWS_REGION") != NULL)
-		region = strdup(aws_env("AWS_REGION"));
+	if (region == NULL && env_get("AWS_REGION") != NULL)
+		region = strdup(env_get("AWS_REGION"));
 	return region;
 }

@@ -27,8 +27,6 @@ struct creds_aws {
 	_Atomic bool	 proven;	/* the metadata service has answered */
 };
 
-/* NULL where the variable is not set, or empty. */
-const char *aws_env(const char *name);
 /* Wipes and frees; *p is NULL then. */
 void	aws_wipe(char **p);
 /* The same for a buffer. */

@@ -13,6 +13,7 @@
 #include "backends/store.h"
 #include "backends/xml.h"
 #include "base/clock.h"
+#include "base/env.h"
 #include "base/hash.h"
 
 #define VERSION		"2011-06-15"
@@ -22,11 +23,11 @@
 int
 aws_sts_url(const struct creds_aws *c, char **ret, struct why *why)
 {
-	const char *set = aws_env("AWS_ENDPOINT_URL_STS");
+	const char *set = env_get("AWS_ENDPOINT_URL_STS");
 	size_t n;
 
 	if (set == NULL)
-		set = aws_env("AWS_ENDPOINT_URL");
+		set = env_get("AWS_ENDPOINT_URL");
 	if (set != NULL) {
 		n = strlen(set);
 		while (n > 0 && set[n - 1] == '/')
@@ -247,10 +248,10 @@ aws_web_fetch(struct creds_aws *c, const struct aws_profile *p,
     const struct token_call *call, struct aws_fetched *ret, struct why *why)
 {
 	const char *path = p != NULL ? p->web_file :
-	    aws_env("AWS_WEB_IDENTITY_TOKEN_FILE");
-	const char *role = p != NULL ? p->role : aws_env("AWS_ROLE_ARN");
+	    env_get("AWS_WEB_IDENTITY_TOKEN_FILE");
+	const char *role = p != NULL ? p->role : env_get("AWS_ROLE_ARN");
 	const char *session = p != NULL ? p->session_name :
-	    aws_env("AWS_ROLE_SESSION_NAME");
+	    env_get("AWS_ROLE_SESSION_NAME");
 	struct buf token = BUF_INIT, body = BUF_INIT;
 	int err;
 

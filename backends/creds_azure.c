@@ -10,6 +10,7 @@
 
 #include "backends/sigkey.h"
 #include "base/buf.h"
+#include "base/env.h"
 #include "base/sys.h"
 #include "base/url.h"
 
@@ -40,14 +41,6 @@ struct creds_azure {
 	char		*secret;	/* or the header's, of a service */
 	char		*file;		/* of the federated token */
 };
-
-static const char *
-env(const char *name)
-{
-	const char *s = getenv(name);
-
-	return s != NULL && *s != '\0' ? s : NULL;
-}
 
 static void
 wipe(char *p, size_t n)
@@ -187,8 +180,8 @@ connection_is_of(const struct connection *n, const char *account)
 		return strcmp(n->account, account) == 0;
 	host = n->endpoint != NULL ? strstr(n->endpoint, "://") : NULL;
 	if (host == NULL)
-		return env("AZURE_STORAGE_ACCOUNT") != NULL &&
-		    strcmp(env("AZURE_STORAGE_ACCOUNT"), account) == 0;
+		return env_get("AZURE_STORAGE_ACCOUNT") != NULL &&
+		    strcmp(env_get("AZURE_STORAGE_ACCOUNT"), account) == 0;
 	host += 3;
 	if (strncmp(host, account, len) == 0 && host[len] == '.')
 		return true;
@@ -205,9 +198,9 @@ from_connection(struct creds_azure *c, const char *account, struct why *why)
 	char *copy;
 	int err;
 
-	if (env(name) == NULL)
+	if (env_get(name) == NULL)
 		return -ENOENT;
-	copy = strdup(env(name));
+	copy = strdup(env_get(name));
 	if (copy == NULL)
 		return -ENOMEM;
 	err = connection_parse(copy, &n, why);
@@ -231,7 +224,7 @@ from_connection(struct creds_azure *c, const char *account, struct why *why)
 			err = -ENOMEM;
 		}
 	}
-	wipe(copy, strlen(env(name)));
+	wipe(copy, strlen(env_get(name)));
 	return err;
 }
 
@@ -240,7 +233,7 @@ from_connection(struct creds_azure *c, const char *account, struct why *why)
 static bool
 env_is_of(const char *account)
 {
-	const char *named = env("AZURE_STORAGE_ACCOUNT");
+	const char *named = env_get("AZURE_STORAGE_ACCOUNT");
 
 	return named == NULL || strcmp(named, account) == 0;
 }
@@ -248,7 +241,7 @@ env_is_of(const char *account)
 static int
 from_key(struct creds_azure *c, const char *account, struct why *why)
 {
-	const char *key = env("AZURE_STORAGE_KEY");
+	const char *key = env_get("AZURE_STORAGE_KEY");
 
 	return key != NULL && env_is_of(account) ?
 	    take_key(c, key, "AZURE_STORAGE_KEY", why) : -ENOENT;
@@ -257,7 +250,7 @@ from_key(struct creds_azure *c, const char *account, struct why *why)
 static int
 from_sas(struct creds_azure *c, const char *account, struct why *why)
 {
-	const char *sas = env("AZURE_STORAGE_SAS_TOKEN");
+	const char *sas = env_get("AZURE_STORAGE_SAS_TOKEN");
 
 	return sas != NULL && env_is_of(account) ?
 	    take_sas(c, sas, "AZURE_STORAGE_SAS_TOKEN", why) : -ENOENT;
@@ -435,11 +428,11 @@ keep(char **to, const char *s)
 static int
 from_application(struct creds_azure *c, const char *account, struct why *why)
 {
-	const char *tenant = env("AZURE_TENANT_ID");
-	const char *client = env("AZURE_CLIENT_ID");
-	const char *secret = env("AZURE_CLIENT_SECRET");
-	const char *file = env("AZURE_FEDERATED_TOKEN_FILE");
-	const char *base = env("AZURE_AUTHORITY_HOST");
+	const char *tenant = env_get("AZURE_TENANT_ID");
+	const char *client = env_get("AZURE_CLIENT_ID");
+	const char *secret = env_get("AZURE_CLIENT_SECRET");
+	const char *file = env_get("AZURE_FEDERATED_TOKEN_FILE");
+	const char *base = env_get("AZURE_AUTHORITY_HOST");
 	char *rest;
 	int err;
 
@@ -467,14 +460,14 @@ from_application(struct creds_azure *c, const char *account, struct why *why)
 static int
 from_service(struct creds_azure *c, const char *account, struct why *why)
 {
-	const char *base = env("IDENTITY_ENDPOINT");
+	const char *base = env_get("IDENTITY_ENDPOINT");
 	int err;
 
-	if (base == NULL || env("IDENTITY_HEADER") == NULL)
+	if (base == NULL || env_get("IDENTITY_HEADER") == NULL)
 		return -ENOENT;
-	err = keep(&c->client, env("AZURE_CLIENT_ID"));
+	err = keep(&c->client, env_get("AZURE_CLIENT_ID"));
 	if (err == 0)
-		err = keep(&c->secret, env("IDENTITY_HEADER"));
+		err = keep(&c->secret, env_get("IDENTITY_HEADER"));
 	return err != 0 ? err : take_issuer(c, base,
 	    "?api-version=2019-08-01", "IDENTITY_ENDPOINT", fetch_managed,
 	    false, why);
@@ -483,10 +476,10 @@ from_service(struct creds_azure *c, const char *account, struct why *why)
 static int
 from_machine(struct creds_azure *c, const char *account, struct why *why)
 {
-	const char *base = env("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+	const char *base = env_get("AZURE_POD_IDENTITY_AUTHORITY_HOST");
 	int err;
 
-	err = keep(&c->client, env("AZURE_CLIENT_ID"));
+	err = keep(&c->client, env_get("AZURE_CLIENT_ID"));
 	return err != 0 ? err : take_issuer(c, base != NULL ? base : IMDS,
 	    "/metadata/identity/oauth2/token?api-version=2018-02-01",
 	    "machine", fetch_managed, false, why);
@@ -509,7 +502,7 @@ creds_azure_open(const char *account, bool loopback, struct creds_azure **ret,
 	struct creds_azure *c = calloc(1, sizeof *c);
 	/* A stand-in for the machine's, for tests of it on loopback. */
 	bool asks_machine = !loopback ||
-	    env("AZURE_POD_IDENTITY_AUTHORITY_HOST") != NULL;
+	    env_get("AZURE_POD_IDENTITY_AUTHORITY_HOST") != NULL;
 	int i, n = asks_machine ? NSOURCES : NSOURCES - 1;
 	int err = -ENOENT;
 

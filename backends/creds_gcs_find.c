@@ -11,6 +11,7 @@
 
 #include "backends/creds_aws.h"
 #include "backends/creds_gcs_impl.h"
+#include "base/env.h"
 #include "base/sys.h"
 
 #define FILE_MAX	((size_t)1 << 20)
@@ -18,14 +19,6 @@
 #define METADATA_HOST	"metadata.google.internal"
 #define METADATA_PATH	"/computeMetadata/v1/instance/service-accounts/" \
 			"default/token"
-
-static const char *
-env(const char *name)
-{
-	const char *s = getenv(name);
-
-	return s != NULL && *s != '\0' ? s : NULL;
-}
 
 void
 creds_gcs_wipe(struct buf *b)
@@ -65,14 +58,14 @@ static void
 config_path(struct buf *b, const char *before, const char *name,
     const char *after)
 {
-	const char *dir = env("CLOUDSDK_CONFIG");
+	const char *dir = env_get("CLOUDSDK_CONFIG");
 
 	buf_reset(b);
 	if (dir != NULL)
 		buf_printf(b, "%s/", dir);
 	else
-		buf_printf(b, "%s/.config/gcloud/", env("HOME") != NULL ?
-		    env("HOME") : "");
+		buf_printf(b, "%s/.config/gcloud/", env_get("HOME") != NULL ?
+		    env_get("HOME") : "");
 	buf_printf(b, "%s%s%s", before, name, after);
 }
 
@@ -313,7 +306,7 @@ try_file(struct creds_gcs *c, const char *path, bool optional,
 static int
 use_metadata(struct creds_gcs *c)
 {
-	const char *host = env("GCE_METADATA_HOST");
+	const char *host = env_get("GCE_METADATA_HOST");
 
 	c->kind = METADATA;
 	c->who = strdup("the account of this machine");
@@ -327,7 +320,7 @@ int
 creds_gcs_find(struct creds_gcs *c, const struct creds_gcs_opts *o,
     struct why *why)
 {
-	const char *named = env("GOOGLE_APPLICATION_CREDENTIALS");
+	const char *named = env_get("GOOGLE_APPLICATION_CREDENTIALS");
 	struct buf path = BUF_INIT;
 	int err;
 

@@ -24,6 +24,12 @@
  * here is set from the clock's full resolution, so that it tells two objects
  * apart even where an inode number is used again and the kernel's own stamps
  * are coarse.  The change time is not part of it: link(2) moves it.
+ *
+ * A directory on a disk that goes away leaves its mountpoint behind, empty:
+ * it would answer that nothing is there, and take what is written.  So each
+ * call looks whether the root is still the same directory, or another with the
+ * same gnsfs.json (file_root_check); where the store is no home, anything is
+ * the same.
  */
 #include "backends/file.h"
 
@@ -75,11 +81,67 @@ file_key_ok(const char *key, size_t n)
 	}
 }
 
+/* A hash of the root's gnsfs.json; 0: there is none to be read. */
+static uint64_t
+root_mark(struct file_store *f)
+{
+	char *path = file_store_path(f, "gnsfs.json");
+	char text[4096];
+	ssize_t n = -1;
+	int fd = -1;
+
+	if (path != NULL)
+		fd = sys.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	if (fd >= 0) {
+		n = sys.pread(fd, text, sizeof(text), 0);
+		sys.close(fd);
+	}
+	free(path);
+	return n > 0 ? name_hash(text, n) | 1 : 0;
+}
+
+enum store_rc
+file_root_check(struct file_store *f, struct store_call *c)
+{
+	struct stat st;
+	uint64_t mark;
+	bool same;
+
+	if (sys.stat(f->root[0] != '\0' ? f->root : "/", &st) != 0)
+		return STORE_OK;	/* the call itself will say so */
+	lock_take(&f->lock);
+	same = f->rooted && st.st_dev == f->root_dev &&
+	    st.st_ino == f->root_ino;
+	lock_drop(&f->lock);
+	if (same)
+		return STORE_OK;
+	mark = root_mark(f);
+	lock_take(&f->lock);
+	same = f->mark == 0 || f->mark == mark;
+	if (same) {
+		f->rooted = true;
+		f->root_dev = st.st_dev;
+		f->root_ino = st.st_ino;
+		f->mark = mark;
+	}
+	lock_drop(&f->lock);
+	if (same)
+		return STORE_OK;
+	why_set(call_why(c), 0, "%s: %s is another directory than before, and"
+	    " %s; is what holds it mounted?", f->url, f->root, mark == 0 ?
+	    "no namespace's" : "another namespace's");
+	return STORE_UNREACHABLE;
+}
+
 static enum store_rc
 key_check(struct file_store *f, struct store_call *c, const char *key)
 {
-	if (file_key_ok(key, strlen(key)))
-		return call_check(c);
+	enum store_rc rc;
+
+	if (file_key_ok(key, strlen(key))) {
+		rc = call_check(c);
+		return rc == STORE_OK ? file_root_check(f, c) : rc;
+	}
 	why_set(call_why(c), 0, "%s: the key '%s' is no path that a directory"
 	    " can hold", f->url, key);
 	return STORE_INVALID;
@@ -448,7 +510,8 @@ draft_begin(struct draft *d, struct file_store *f, struct store_call *c,
 	if (d->dirfd < 0)
 		return write_fail(f, c, d->dirfd, verb, key);
 	sweep(f, d->dir);
-	return STORE_OK;
+	/* again: what is open now cannot be unmounted any more */
+	return file_root_check(f, c);
 }
 
 static void

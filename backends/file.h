@@ -22,6 +22,10 @@ struct file_store {
 	char		*root;		/* absolute; owned; "" for / */
 	char		*url;		/* owned */
 	struct lock	 lock;		/* over what follows */
+	bool		 rooted;	/* root was seen, as: */
+	dev_t		 root_dev;
+	ino_t		 root_ino;
+	uint64_t	 mark;	/* hash of its gnsfs.json; 0: it has none */
 	struct cond	 scanned;	/* a scan has been loaded */
 	struct file_scan *scans[FILE_SCANS];
 	size_t		 scan_bytes;
@@ -34,6 +38,11 @@ struct file_store {
 bool	file_key_ok(const char *key, size_t n);
 bool	file_is_temp(const char *name);
 bool	file_root_is_there(struct file_store *f);
+/* Is the root what it was?  A folder that held a namespace (gnsfs.json) is not
+ * to be taken for the bare one under it while its disk is not mounted, nor for
+ * another disk: STORE_UNREACHABLE.  A root that is missing is not its
+ * affair. */
+enum store_rc	file_root_check(struct file_store *f, struct store_call *c);
 /* root/key; new; NULL: no memory. */
 char	*file_store_path(const struct file_store *f, const char *key);
 void	file_info(const struct stat *st, struct store_info *ret);

@@ -593,7 +593,8 @@ file_list(struct store *s, struct store_call *c, struct store_list *l,
 	size_t dlen;
 
 	l->more = false;
-	if ((t.rc = call_check(c)) != STORE_OK)
+	if ((t.rc = call_check(c)) != STORE_OK ||
+	    (t.rc = file_root_check(f, c)) != STORE_OK)
 		return t.rc;
 	t.max = l->max == 0 || l->max > STORE_PAGE ? STORE_PAGE : l->max;
 	if (l->token[0] != '\0') {

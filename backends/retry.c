@@ -326,6 +326,14 @@ retry_list(struct store *s, struct store_call *c, struct store_list *l,
 		if (page.nomem)
 			rc = STORE_NOMEM;
 	} while (again(&e, rc));
+	/* else such a list never ends */
+	if (rc == STORE_OK && next.more && l->token[0] != '\0' &&
+	    strcmp(next.token, l->token) == 0) {
+		why_set(&e.said, 0, "%s answers LIST with one page again and "
+		    "again: it says where to go on, and that is where it "
+		    "was", s->url);
+		rc = STORE_BROKEN;
+	}
 	if (rc == STORE_OK) {
 		*l = next;
 		for (i = 0; i < page.n && rc == STORE_OK; i++) {

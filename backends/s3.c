@@ -160,7 +160,7 @@ s3_del(struct store *st, struct store_call *c, const char *key,
 	enum store_rc rc;
 
 	rc = s3_key_check(s, key, call_why(c));
-	if (rc == STORE_OK && version_given(match))
+	if (rc == STORE_OK && version_given(match) && (c == NULL || !c->probe))
 		rc = del_look(s, c, key, match);
 	if (rc == STORE_OK) {
 		if (version_given(match) &&

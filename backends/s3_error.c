@@ -203,24 +203,34 @@ advise(const struct s3 *s, const struct s3_req *r, enum store_rc rc,
 	    (rc == STORE_INVALID || rc == STORE_DENIED)) {
 		snprintf(ret, size, "it is in the region '%.40s', not '%s': "
 		    "put region= in the URL", region, s->region);
+	} else if (r->resp.status / 100 == 3) {
+		theirs = http_resp_header(&r->resp, "location");
+		snprintf(ret, size, "it is elsewhere (%.100s), and no "
+		    "redirect is followed: correct endpoint= or region= in "
+		    "the URL", theirs != NULL ? theirs : "it does not say "
+		    "where");
 	} else if (strcmp(e->code, "NoSuchBucket") == 0) {
-		snprintf(ret, size, "there is no such bucket");
+		snprintf(ret, size, "there is no such bucket; create it, or "
+		    "correct the name");
 	} else if (strcmp(e->code, "InvalidObjectState") == 0) {
 		snprintf(ret, size, "the object is archived and must be "
 		    "restored first");
 	} else if (strcmp(e->code, "SignatureDoesNotMatch") == 0) {
 		snprintf(ret, size, "the secret of the key %.8s... is not "
-		    "the right one", id);
+		    "the right one; correct AWS_SECRET_ACCESS_KEY or the "
+		    "profile", id);
 	} else if (strcmp(e->code, "InvalidAccessKeyId") == 0 ||
 	    strcmp(e->code, "XAdminUserNotFound") == 0) {
-		snprintf(ret, size, "the key %.8s... is not known there", id);
+		snprintf(ret, size, "the key %.8s... is not known there; "
+		    "correct AWS_ACCESS_KEY_ID or the profile", id);
 	} else if (r->resp.status == 404 && rc == STORE_BROKEN &&
 	    e->code[0] == '\0') {
 		snprintf(ret, size, "is there an S3 server at %.100s?",
 		    s->base);
 	} else if (rc == STORE_DENIED && id[0] == '\0') {
 		snprintf(ret, size, "no credentials were found, so the "
-		    "request was not signed");
+		    "request was not signed; set AWS_ACCESS_KEY_ID and "
+		    "AWS_SECRET_ACCESS_KEY, or profile= in the URL");
 	} else if (rc == STORE_DENIED && (e->code[0] == '\0' ||
 	    strcmp(e->code, "AccessDenied") == 0)) {
 		snprintf(ret, size, "the key %.8s... lacks %s", id,

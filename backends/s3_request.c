@@ -172,6 +172,8 @@ source_failed(struct store_call *c, int err)
 static enum store_rc
 no_answer(struct s3 *s, struct store_call *c, const struct s3_req *r)
 {
+	const char *q = r->key != NULL ? " of '" : "";
+	const char *key = r->key != NULL ? r->key : "";
 	struct why *why = call_why(c);
 
 	switch (r->end) {
@@ -184,12 +186,14 @@ no_answer(struct s3 *s, struct store_call *c, const struct s3_req *r)
 			return source_failed(c, r->resp.err);
 		return STORE_CANCELLED;
 	case HTTP_UNSENT:
-		why_set(why, 0, "bucket '%s' at %s cannot be reached for %s: "
-		    "%s", s->bucket, s->base, r->op, r->resp.error);
+		why_set(why, 0, "bucket '%s' at %s cannot be reached for %s"
+		    "%s%.200s%s: %s", s->bucket, s->base, r->op, q, key, r->key
+		    != NULL ? "'" : "", r->resp.error);
 		return STORE_UNREACHABLE;
 	default:
-		why_set(why, 0, "bucket '%s' at %s gave no whole answer to %s: "
-		    "%s", s->bucket, s->base, r->op, r->resp.error);
+		why_set(why, 0, "bucket '%s' at %s gave no whole answer to %s"
+		    "%s%.200s%s: %s", s->bucket, s->base, r->op, q, key, r->key
+		    != NULL ? "'" : "", r->resp.error);
 		return r->write ? STORE_AMBIGUOUS : STORE_UNREACHABLE;
 	}
 }

@@ -78,6 +78,8 @@ struct store_call {
 	struct why	*why;		/* borrowed; may be NULL */
 	const char	*tag;	/* for traces: "fill", "import", ... static */
 	bool		 once;	/* retry layer: one attempt, fail fast */
+	bool		 probe;	/* a condition is left to the store alone, to
+				   find out whether it honours it */
 };
 
 enum store_cond { STORE_ALWAYS, STORE_IF_ABSENT, STORE_IF_MATCH };

@@ -34,6 +34,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/room.h"
 #include "base/sys.h"
 
 #define BUSY_MS		5000	/* another process at work on the file */
@@ -42,6 +43,8 @@
 #define WAL_HUGE	((int64_t)256 << 20)	/* bytes till one that waits */
 #define FRAME_HEAD	24	/* bytes of WAL beside each page */
 #define SAME_MAX	32	/* statements of one text in use at once */
+
+#define ROW_AGAIN	(10 * NSEC_PER_SEC)	/* a row that did not fit */
 
 static const char SQL_BEGIN[] = "BEGIN IMMEDIATE";
 static const char SQL_COMMIT[] = "COMMIT";
@@ -95,6 +98,12 @@ struct sq {
 	int64_t		 wal_bytes;	/* after the last commit */
 	int64_t		 wal_next;	/* checkpoint at that size */
 
+	struct room	*room;		/* the leader's, as these are: C5 */
+	int64_t		 ballast;	/* bytes */
+	bool		 has_row;	/* pages of it stand by */
+	int64_t		 row_again;	/* clock_mono */
+	_Atomic bool	 low;		/* the disk gives no more */
+
 	struct lock	 pool_lock;
 	struct cond	 pool_cond;
 	struct sqc	*pool;		/* idle readers */
@@ -134,6 +143,8 @@ io_errno(sqlite3 *db, int rc)
 		return -ENOSPC;
 	if (sys_err == EROFS)
 		return -EROFS;
+	if (sys_err == EMFILE || sys_err == ENFILE)
+		return -ENFILE;
 	complain(db, rc);
 	return -EIO;
 }
@@ -521,8 +532,11 @@ static int
 on_commit(void *arg, sqlite3 *db, const char *name, int frames)
 {
 	struct sq *q = arg;
+	int64_t was = q->wal_bytes;
 
 	q->wal_bytes = (int64_t)frames * (q->opts.page_size + FRAME_HEAD);
+	if (q->room != NULL && q->wal_bytes < was)
+		room_moved(q->room);
 	return SQLITE_OK;
 }
 
@@ -661,6 +675,7 @@ sq_close(struct sq *q)
 		sqlite3_wal_checkpoint_v2(q->w->db, NULL,
 		    SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	conn_close(q->w);
+	room_close(q->room);
 	cond_done(&q->pool_cond);
 	lock_done(&q->pool_lock);
 	lock_done(&q->lock);
@@ -690,6 +705,27 @@ reader_open(struct sq *q, struct sqc **ret)
 	return 0;
 }
 
+/* Could not be opened: one that is lent comes back before long. */
+static int
+reader_wait(struct sq *q, int err, struct sqc **ret)
+{
+	int64_t end = clock_mono() + BUSY_MS * NSEC_PER_MSEC;
+	struct sqc *c;
+	int late = 0;
+
+	lock_take(&q->pool_lock);
+	q->nreaders--;
+	cond_signal(&q->pool_cond);
+	while (!q->pool && q->nreaders > 0 && !late)
+		late = cond_wait_until(&q->pool_cond, &q->pool_lock, end);
+	c = q->pool;
+	if (c)
+		q->pool = c->next;
+	lock_drop(&q->pool_lock);
+	*ret = c;
+	return c ? 0 : err;
+}
+
 int
 sq_read(struct sq *q, struct sqc **ret)
 {
@@ -707,13 +743,10 @@ sq_read(struct sq *q, struct sqc **ret)
 	lock_drop(&q->pool_lock);
 	if (!c) {
 		err = reader_open(q, &c);
-		if (err) {
-			lock_take(&q->pool_lock);
-			q->nreaders--;
-			cond_signal(&q->pool_cond);
-			lock_drop(&q->pool_lock);
+		if (err)
+			err = reader_wait(q, err, &c);
+		if (err)
 			return err;
-		}
 	}
 	c->err = 0;
 	*ret = c;
@@ -884,10 +917,18 @@ look_after_wal(struct sq *q)
 {
 	sqlite3 *db = q->w->db;
 	bool huge = q->wal_bytes > WAL_HUGE;
+	int64_t step = WAL_LIMIT;
 	int rc;
 
-	if (q->wal_bytes + WAL_LIMIT < q->wal_next)
-		q->wal_next = WAL_LIMIT;	/* it started over */
+	/* on a small disk it stays small; on a full one it must begin anew
+	 * while there is room in hand */
+	if (q->room != NULL && 4 * q->ballast < step)
+		step = 4 * q->ballast;
+	if (atomic_load(&q->low))
+		step = q->ballast / 4;
+
+	if (q->wal_bytes + step < q->wal_next)
+		q->wal_next = step;	/* it started over */
 	if (q->wal_bytes < q->wal_next)
 		return;
 	if (huge)
@@ -898,7 +939,70 @@ look_after_wal(struct sq *q)
 		sqlite3_busy_timeout(db, BUSY_MS);
 	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
 		complain(db, rc);
-	q->wal_next = q->wal_bytes + WAL_LIMIT;
+	if (q->room != NULL)
+		room_moved(q->room);
+	q->wal_next = q->wal_bytes + step;
+}
+
+/* The leader's own transaction. */
+static int
+run_alone(struct sqc *w, sq_fn *fn, void *arg)
+{
+	struct req r = { .fn = fn, .arg = arg };
+
+	(void)run_some(w, &r, false);
+	return r.rv;
+}
+
+static int
+row_put_fn(struct sqc *w, void *arg)
+{
+	struct sqs *s = sq_prep(w, "INSERT OR REPLACE INTO sq_ballast"
+	    " VALUES(1, zeroblob(?1))");
+
+	sqs_int(s, 1, *(int64_t *)arg);
+	return sqs_run(s);
+}
+
+static int
+row_drop_fn(struct sqc *w, void *arg)
+{
+	return sqs_run(sq_prep(w, "DELETE FROM sq_ballast"));
+}
+
+/*
+ * C5.  Room in hand is kept as the files grow.  When the disk gives no more,
+ * the row of sq_ballast goes, so that its pages are free ones of the
+ * database, which then need not grow, and the WAL begins anew more often.
+ */
+static void
+look_after_room(struct sq *q)
+{
+	bool low = atomic_load(&q->low);
+	int err;
+
+	if (q->room == NULL)
+		return;
+	err = room_keep(q->room, q->wal_bytes);
+	if (err == 0 && !low && q->has_row)
+		return;
+	if (err != 0 && !low) {
+		log_warn("the disk of a database is full: nothing that takes "
+		    "room is done any more", "path=%s", LOG_Q(q->path));
+		atomic_store(&q->low, true);
+		q->wal_next = q->wal_bytes;
+	} else if (err == 0 && low) {
+		log_info("the disk of a database has room again", "path=%s",
+		    LOG_Q(q->path));
+		atomic_store(&q->low, false);
+	}
+	if (err != 0 && q->has_row) {
+		q->has_row = run_alone(q->w, row_drop_fn, NULL) != 0;
+	} else if (err == 0 && !q->has_row &&
+	    clock_mono() >= q->row_again) {
+		q->has_row = run_alone(q->w, row_put_fn, &q->ballast) == 0;
+		q->row_again = clock_mono() + ROW_AGAIN;
+	}
 }
 
 /* Takes at most SQ_GROUP of the queue apart.  Locked. */
@@ -953,6 +1057,7 @@ lead(struct sq *q, struct req *self)
 	run_list(q->w, sync, true);
 	wake(q, sync, self);
 	look_after_wal(q);
+	look_after_room(q);
 	lock_take(&q->lock);
 	if (q->head) {
 		q->head->lead = true;
@@ -1011,4 +1116,41 @@ int
 sq_write_sync(struct sq *q, sq_fn *fn, void *arg)
 {
 	return submit(q, fn, arg, true);
+}
+
+static int
+ballast_fn(struct sqc *c, void *arg)
+{
+	struct sq *q = arg;
+	struct sqs *s;
+	int rv;
+
+	rv = sq_exec(c, "CREATE TABLE IF NOT EXISTS "
+	    "sq_ballast(id INTEGER PRIMARY KEY, b BLOB)");
+	if (rv)
+		return rv;
+	s = sq_prep(c, "SELECT 1 FROM sq_ballast");
+	rv = sqs_step(s);
+	q->has_row = rv == 1;
+	sqs_reset(s);
+	return rv < 0 ? rv : 0;
+}
+
+int
+sq_ballast(struct sq *q)
+{
+	int rv;
+
+	q->ballast = (int64_t)room_bytes(q->path);
+	/* it writes, so that the files are there */
+	rv = sq_write_sync(q, ballast_fn, q);
+	if (!rv)
+		rv = room_open(q->path, (uint64_t)q->ballast, &q->room);
+	return rv ? rv : sq_sync(q);
+}
+
+bool
+sq_is_low(struct sq *q)
+{
+	return atomic_load(&q->low);
 }

@@ -24,7 +24,7 @@
  *
  * Errors: -EIO, -ENOSPC (SQLITE_FULL), -ENOMEM, -EUCLEAN (damaged or not a
  * database), -EBUSY (held by another process), -EEXIST (constraint),
- * -EROFS.
+ * -EROFS, -ENFILE (no descriptor for another reader).
  */
 #ifndef BASE_SQ_H
 #define BASE_SQ_H
@@ -52,6 +52,16 @@ int	sq_open(const char *path, const struct sq_opts *opts, struct sq **ret,
 	    struct why *why);
 /* Everybody else has returned what they borrowed.  NULL is accepted. */
 void	sq_close(struct sq *q);
+
+/*
+ * C5: from now on keeps room in hand (room.h), so that while the disk is full
+ * changes go on that make room, or take little.  To be called before others
+ * use it; room_enter before sq_open.  What cannot be kept is asked for again
+ * and again, and no error.  Who wants to add asks sq_is_low first: the room
+ * is not for that.
+ */
+int	sq_ballast(struct sq *q);
+bool	sq_is_low(struct sq *q);
 
 typedef int sq_fn(struct sqc *c, void *arg);
 /* Runs fn once in the writer's transaction and returns its result (0 or

@@ -202,8 +202,29 @@ bfile_assign(struct sqc *q, struct bfile *b, uint64_t ino)
 	return 0;
 }
 
+/* The backing file is gone.  Where all of it was clean it is made again, empty
+ * (fit_size finds that no chunk is there); else bytes are lost: -EIO. */
 static int
-open_file(struct cache *c, const struct index_file *f, struct bfile *b)
+remake_file(struct sqc *q, const struct index_file *f, const char *path)
+{
+	struct dset dirty = { 0 };
+	int err, fd = -EIO;
+
+	err = index_dirty_load(q, f, &dirty);
+	if (!err && !f->alldirty && dirty.n == 0)
+		fd = sys.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC |
+		    O_NOFOLLOW, 0600);
+	dset_done(&dirty);
+	log_warn(fd >= 0 ? "a backing file is missing; its bytes will be"
+	    " fetched again" : "a backing file is missing, and with it bytes"
+	    " that were not stored yet", "ino=%llu file=%s",
+	    (unsigned long long)f->ino, LOG_Q(path));
+	return err ? err : fd == -ENOENT ? -EIO : fd;
+}
+
+static int
+open_file(struct cache *c, struct sqc *q, const struct index_file *f,
+    struct bfile *b)
 {
 	char *path[2];
 	int i, fd = -ENOENT;
@@ -215,9 +236,12 @@ open_file(struct cache *c, const struct index_file *f, struct bfile *b)
 		if (path[i] == NULL)
 			fd = -ENOMEM;
 		else
-			fd = sys.open(path[i], O_RDWR | O_CLOEXEC | O_NOFOLLOW,
-			    0);
+			fd = file_open(c, path[i], O_RDWR);
 	}
+	if (fd == -ENOENT && f->slot < 0)
+		fd = remake_file(q, f, path[0]);
+	else if (fd == -ENOENT)
+		fd = remake_file(q, f, path[1]);
 	if (f->slot >= 0)
 		atomic_store(&b->slot, i == 1 ? f->slot : -1);
 	free(path[0]);
@@ -287,18 +311,18 @@ load(struct cache *c, uint64_t ino, struct bfile *b)
 	b->mtime = f.mtime;
 	atomic_store(&b->atime, f.atime);
 	atomic_store(&b->size, f.alldirty ? INF : f.size);
-	err = open_file(c, &f, b);
+	err = open_file(c, q, &f, b);
 	if (!err)
 		err = map_load(q, &f, b);
 	if (!err)
 		err = fit_size(&f, b);
 	if (!err)
 		err = pinned_load(q, b);
-	if (err)
+	if (!err)
+		map_update(b);
+	else if (err != -ENFILE)
 		log_error("a backing file of the cache cannot be used",
 		    "ino=%llu err=%d", (unsigned long long)ino, err);
-	else
-		map_update(b);
 	/* it is in the accounts, as it was when they were taken */
 	atomic_store(&b->used, f.used);
 	atomic_store(&b->dirty_bytes, err ? 0 :
@@ -389,7 +413,7 @@ bfile_make(struct cache *c, uint64_t ino, uint64_t size, struct bfile **ret)
 	path = data_path(c, ino, m.f.inc);
 	if (path == NULL)
 		return -ENOMEM;
-	fd = sys.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = file_open(c, path, O_RDWR | O_CREAT | O_EXCL);
 	err = fd < 0 ? fd : sys.ftruncate(fd, size);
 	if (!err)
 		err = sq_write(c->index, make_tx, &m);

@@ -23,7 +23,7 @@ struct bfile;
 
 /* --- getting one --- */
 /* A ready one from the pool (made on the spot when that is empty): NEW, one
- * reference.  -ENOSPC, -EMFILE, -errno of the disk. */
+ * reference.  -ENOSPC, -ENFILE, -errno of the disk. */
 int	bfile_new(struct cache *c, struct bfile **ret);
 /* In the transaction that creates the inode (F2): it now belongs to ino.  If
  * that transaction fails the caller drops it with bfile_put. */

@@ -46,6 +46,7 @@ run(void *arg)
 	struct cache *c = arg;
 	int64_t due = INT64_MAX;
 	bool stop;
+	int err;
 
 	pthread_setname_np(pthread_self(), "gnsfs-cache");
 	for (;;) {
@@ -60,7 +61,8 @@ run(void *arg)
 		if (stop)
 			return NULL;
 		slots_retire_now(c);
-		if (slots_refill(c))
+		err = slots_refill(c);
+		if (err && err != -EMFILE && err != -ENOSPC)
 			log_warn("cannot refill the pool of backing files",
 			    "dir=%s", LOG_Q(c->dir));
 		bfile_trim(c, IDLE_FILES);
@@ -118,6 +120,7 @@ start_tx(struct sqc *q, void *arg)
 	struct start *s = arg;
 	struct cache *c = s->c;
 	int64_t boot[2], was[2] = { 0, 0 }, clean = 1, epoch = 1, limit = 0;
+	int64_t closed = 0;
 	int err;
 
 	err = index_schema(q);
@@ -129,6 +132,9 @@ start_tx(struct sqc *q, void *arg)
 	index_meta_get(q, "clean", &clean);
 	index_meta_get(q, "epoch", &epoch);
 	index_meta_get(q, "limit", &limit);
+	index_meta_get(q, "closed", &closed);
+	c->closed_at = clean ? closed : 0;
+	c->opened_at = clock_real();
 	s->crashed = !clean;
 	c->unclean = !clean && memcmp(boot, was, sizeof(boot)) != 0;
 	c->epoch = epoch + c->unclean;
@@ -324,7 +330,7 @@ static void
 init(struct cache *c, const struct cache_opts *o)
 {
 	c->index = o->index;
-	c->pool = o->pool ? o->pool : POOL_DEFAULT;
+	c->pool = o->pool ? o->pool : file_pool(POOL_DEFAULT);
 	c->reserve_fd = -1;
 	c->next_slot = 1;
 	atomic_store(&c->next_inc, clock_real() / NSEC_PER_SEC);
@@ -405,7 +411,9 @@ cache_open(const struct cache_opts *o, struct cache **ret, bool *retunclean,
 static int
 clean_tx(struct sqc *q, void *arg)
 {
-	return index_meta_set(q, "clean", 1);
+	int err = index_meta_set(q, "closed", clock_real());
+
+	return err ? err : index_meta_set(q, "clean", 1);
 }
 
 void

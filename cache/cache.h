@@ -77,6 +77,10 @@ struct cache_orphan {
 int	cache_recover(struct cache *c,
 	    int (*each)(void *arg, const struct cache_orphan *o), void *arg);
 
+/* Closes what is idle where the process runs short of descriptors; the limit
+ * may change while it runs.  Cheap: for now and then, and after an EMFILE. */
+void	cache_mind_fds(struct cache *c);
+
 /* --- space (space.c) --- */
 struct cache_stat {
 	uint64_t	limit, used, dirty, pinned, reserved, small;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -293,6 +294,22 @@ load_page(void *arg, uint64_t page, const struct page *p)
 	return 0;
 }
 
+/* Did somebody else change the backing file between the last close and now?
+ * Its checksums are then looked at before it is used.  Not known of bytes that
+ * are not stored yet: they have none. */
+static bool
+is_altered(const struct bfile *b)
+{
+	const struct cache *c = b->c;
+	struct stat st;
+	int64_t t;
+
+	if (c->closed_at == 0 || sys.fstat(b->fd, &st) != 0)
+		return false;
+	t = st.st_ctim.tv_sec * NSEC_PER_SEC + st.st_ctim.tv_nsec;
+	return t > c->closed_at && t < c->opened_at;
+}
+
 int
 map_load(struct sqc *q, const struct index_file *f, struct bfile *b)
 {
@@ -301,7 +318,8 @@ map_load(struct sqc *q, const struct index_file *f, struct bfile *b)
 
 	err = index_dirty_load(q, f, &b->dirty);
 	if (!err)
-		err = index_pages_load(q, b->c->epoch, f->ino, load_page, b);
+		err = index_pages_load(q, is_altered(b) ? UINT64_MAX :
+		    b->c->epoch, f->ino, load_page, b);
 	if (err)
 		return err;
 	s = sq_prep(q, "SELECT seq FROM c_frozen WHERE ino=?1"

@@ -144,6 +144,8 @@ struct cache {
 	struct sq	*index, *small;
 	unsigned	 pool;
 	uint64_t	 epoch;		/* of unclean boots */
+	int64_t		 closed_at; /* before, clock_real; 0: not cleanly */
+	int64_t		 opened_at;	/* this time */
 	bool		 unclean;
 	_Atomic uint32_t next_inc;
 	_Atomic uint64_t next_clean;
@@ -217,6 +219,7 @@ int	slots_open(struct cache *c);
 void	slots_close(struct cache *c);
 int	slots_take(struct cache *c, struct slot *ret);
 int	slots_refill(struct cache *c);
+void	slots_trim(struct cache *c, unsigned keep);
 /* Takes both descriptors.  Emptied and ready again, or unlinked. */
 void	slots_give(struct cache *c, int64_t n, int fd, int reg_fd);
 /* Closes later, off the critical path. */
@@ -226,6 +229,16 @@ char	*slot_path(const struct cache *c, int64_t n);
 
 /* --- cache.c --- */
 void	cache_kick(struct cache *c);
+
+/* --- files.c --- */
+/* As sys.open, for backing files.  Some descriptors are left to the rest of
+ * the process; when there are no more, idle files are closed: -ENFILE.  When
+ * the disk has no inode left, clean files are evicted.  No lock is held. */
+int	file_open(struct cache *c, const char *path, int flags);
+/* As sys.open, and leaves those descriptors: -EMFILE; no more is tried. */
+int	file_try(const char *path, int flags);
+/* Of a pool of `dfl`, as many as descriptors allow. */
+unsigned file_pool(unsigned dfl);
 
 /* --- backing.c --- */
 /* Names in the index and on disk; new. */
@@ -287,6 +300,9 @@ void	space_came(struct cache *c);
 /* 0 when n more bytes fit with what there is; evicts.  -ENOSPC. */
 int	space_make(struct cache *c, uint64_t n, uint64_t limit);
 uint64_t space_disk_free(struct cache *c);
+/* The disk has hardly an inode left: evicts some files.  0; -ENOSPC: that is
+ * not so, or there was none. */
+int	space_make_files(struct cache *c);
 
 /* --- pinned.c --- */
 int	pinned_open(struct cache *c);

@@ -27,15 +27,23 @@ slot_path(const struct cache *c, int64_t n)
 	    ? NULL : p;
 }
 
+/* It is there; a new one, for the pool; one that is wanted now. */
+enum how { THERE, IN_STOCK, NOW };
+
 static int
-slot_open(struct cache *c, int64_t n, int flags, int *retfd)
+slot_open(struct cache *c, int64_t n, enum how how, int *retfd)
 {
 	char *path = slot_path(c, n);
 	int fd;
 
 	if (path == NULL)
 		return -ENOMEM;
-	fd = sys.open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+	if (how == THERE)
+		fd = sys.open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	else if (how == IN_STOCK)
+		fd = file_try(path, O_RDWR | O_CREAT | O_EXCL);
+	else
+		fd = file_open(c, path, O_RDWR | O_CREAT | O_EXCL);
 	free(path);
 	if (fd < 0)
 		return fd;
@@ -44,14 +52,14 @@ slot_open(struct cache *c, int64_t n, int flags, int *retfd)
 }
 
 static int
-slot_make(struct cache *c, struct slot *ret)
+slot_make(struct cache *c, enum how how, struct slot *ret)
 {
 	int err;
 
 	lock_take(&c->slots_lock);
 	ret->n = c->next_slot++;
 	lock_drop(&c->slots_lock);
-	err = slot_open(c, ret->n, O_CREAT | O_EXCL, &ret->fd);
+	err = slot_open(c, ret->n, how, &ret->fd);
 	return err;
 }
 
@@ -136,7 +144,7 @@ slots_open(struct cache *c)
 			c->next_slot = s.n + 1;
 		if (slot_used(c, used, n, s.n))
 			continue;
-		if (slot_open(c, s.n, 0, &s.fd) == 0)
+		if (slot_open(c, s.n, THERE, &s.fd) == 0)
 			slots_give(c, s.n, s.fd, -1);
 	}
 out:
@@ -173,7 +181,7 @@ slots_take(struct cache *c, struct slot *ret)
 	lock_drop(&c->slots_lock);
 	if (low)
 		cache_kick(c);
-	return have ? 0 : slot_make(c, ret);
+	return have ? 0 : slot_make(c, NOW, ret);
 }
 
 /* Until the pool is full.  The cache's thread. */
@@ -190,7 +198,7 @@ slots_refill(struct cache *c)
 		lock_drop(&c->slots_lock);
 		if (full)
 			return 0;
-		err = slot_make(c, &s);
+		err = slot_make(c, IN_STOCK, &s);
 		if (err)
 			return err;
 		lock_take(&c->slots_lock);
@@ -200,6 +208,29 @@ slots_refill(struct cache *c)
 		lock_drop(&c->slots_lock);
 		if (full)
 			slots_give(c, s.n, s.fd, -1);
+	}
+}
+
+void
+slots_trim(struct cache *c, unsigned keep)
+{
+	struct slot s;
+	char *path;
+	bool more;
+
+	for (;;) {
+		lock_take(&c->slots_lock);
+		more = c->nready > keep;
+		if (more)
+			s = c->ready[--c->nready];
+		lock_drop(&c->slots_lock);
+		if (!more)
+			return;
+		path = slot_path(c, s.n);
+		if (path != NULL)
+			sys.unlink(path);
+		free(path);
+		sys.close(s.fd);
 	}
 }
 
@@ -241,7 +272,7 @@ slots_give(struct cache *c, int64_t n, int fd, int reg_fd)
 		sys.close(fd);
 		sys.close(reg_fd);
 		reg_fd = fd = -1;
-		err = slot_open(c, n, 0, &fd);
+		err = slot_open(c, n, THERE, &fd);
 	}
 	if (!err && (st.st_size > 0 || st.st_blocks > 0))
 		err = sys.ftruncate(fd, 0);

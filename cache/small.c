@@ -15,6 +15,8 @@
 #include "base/counters.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/room.h"
+#include "base/sys.h"
 #include "cache/map.h"
 
 #define TOUCHED_MAX	4096
@@ -35,10 +37,44 @@ small_row_cost(uint64_t len)
 	return len + 128;	/* row, index, slack */
 }
 
+/* Opens what is there; -EUCLEAN: it is damaged. */
+static int
+open_db(struct cache *c, const char *path, struct why *why)
+{
+	struct sq_opts o = { .page_size = 16384, .cache_kib = 4096 };
+	int err;
+
+	err = sq_open(path, &o, &c->small, why);
+	if (!err)
+		err = sq_write(c->small, schema_tx, NULL);
+	if (err < 0) {
+		sq_close(c->small);
+		c->small = NULL;
+	}
+	return err < 0 ? err : 0;
+}
+
+/* It holds clean bytes alone: damaged, it is made anew, and they are fetched
+ * again. */
+static int
+remake_db(struct cache *c, char *path, struct why *why)
+{
+	static const char *const ends[] = { "-wal", "-shm", "" };
+	char name[4096];
+
+	log_warn("damaged database of small files; it is made anew", "file=%s",
+	    LOG_Q(path));
+	for (unsigned i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+		(void)sys.unlink(name);
+	}
+	return open_db(c, path, why);
+}
+
 int
 small_open(struct cache *c, struct why *why)
 {
-	struct sq_opts o = { .page_size = 16384, .cache_kib = 4096 };
+	struct why own = { "" };
 	struct sqc *q;
 	struct sqs *s;
 	char *path;
@@ -47,10 +83,17 @@ small_open(struct cache *c, struct why *why)
 	c->touched = calloc(TOUCHED_MAX, sizeof(*c->touched));
 	if (c->touched == NULL || asprintf(&path, "%s/small.db", c->dir) < 0)
 		return -ENOMEM;
-	err = sq_open(path, &o, &c->small, why);
+	room_enter(path);
+	err = open_db(c, path, &own);
+	if (err == -EUCLEAN)
+		err = remake_db(c, path, why);
+	else if (err)
+		why_set(why, err, "%s", why_text(&own, err));
 	free(path);
-	if (!err)
-		err = sq_write(c->small, schema_tx, NULL);
+	/* without it only eviction is refused while the disk is full */
+	if (!err && sq_ballast(c->small))
+		log_warn("no room is kept for small.db", "dir=%s",
+		    LOG_Q(c->dir));
 	if (!err)
 		err = sq_read(c->small, &q);
 	if (err)

@@ -10,7 +10,6 @@
  * One thread evicts; others that need room wait for its turn to end.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@
 
 #define SMALL_STEP	(UINT64_C(8) << 20)
 #define CANDIDATES	64
+#define FILES_LOW	16	/* inodes of the disk */
 
 void
 space_add(struct cache *c, int64_t used, int64_t dirty)
@@ -229,16 +229,12 @@ evict(struct cache *c, uint64_t n)
 	log_debug("eviction ends", "got=%" PRIu64, got);
 }
 
-int
-space_make(struct cache *c, uint64_t n, uint64_t limit)
+/* True: this thread evicts; false: another did, and it is over. */
+static bool
+evict_begin(struct cache *c)
 {
-	uint64_t lack = lacking(c, n, limit);
 	bool mine;
 
-	if (lack == 0)
-		return 0;
-	if (n > limit)
-		return -ENOSPC;
 	lock_take(&c->space_lock);
 	mine = !c->evicting;
 	if (mine)
@@ -247,18 +243,53 @@ space_make(struct cache *c, uint64_t n, uint64_t limit)
 		while (c->evicting)
 			cond_wait(&c->space_cond, &c->space_lock);
 	lock_drop(&c->space_lock);
-	if (mine || (lack = lacking(c, n, limit)) > 0) {
-		if (mine)
-			evict(c, lack + limit / 32);
-		if (mine) {
-			lock_take(&c->space_lock);
-			c->evicting = false;
-			cond_broadcast(&c->space_cond);
-			lock_drop(&c->space_lock);
-		}
-		lack = lacking(c, n, limit);
+	return mine;
+}
+
+static void
+evict_end(struct cache *c)
+{
+	lock_take(&c->space_lock);
+	c->evicting = false;
+	cond_broadcast(&c->space_cond);
+	lock_drop(&c->space_lock);
+}
+
+int
+space_make(struct cache *c, uint64_t n, uint64_t limit)
+{
+	uint64_t lack = lacking(c, n, limit);
+
+	if (lack == 0)
+		return 0;
+	if (n > limit)
+		return -ENOSPC;
+	if (evict_begin(c)) {
+		evict(c, lack + limit / 32);
+		evict_end(c);
 	}
-	return lack == 0 ? 0 : -ENOSPC;
+	return lacking(c, n, limit) == 0 ? 0 : -ENOSPC;
+}
+
+int
+space_make_files(struct cache *c)
+{
+	struct statvfs st;
+	struct cands v;
+	int i, gone = 0;
+
+	if (statvfs(c->dir, &st) || st.f_files == 0 ||
+	    st.f_ffree > FILES_LOW)
+		return -ENOSPC;
+	if (!evict_begin(c))
+		return 0;
+	cache_landed_commit(c);
+	map_save_all(c);
+	if (candidates(c, INT64_MIN, 0, &v) == 0)
+		for (i = 0; i < v.n; i++)
+			gone += evict_file(c, v.ino[i]) >= 0;
+	evict_end(c);
+	return gone > 0 ? 0 : -ENOSPC;
 }
 
 int

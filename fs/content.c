@@ -15,6 +15,9 @@
 #include "fs/stores.h"
 #include "meta/journal.h"
 
+/* Fewer bytes than that in io_timeout are as good as none. */
+#define SLOWEST		(256u << 10)
+
 /* --- extents --- */
 
 struct gather {
@@ -176,15 +179,70 @@ content_hold(struct fs *f, struct vnode *v)
 
 /* --- fetching --- */
 
+struct counted { store_sink *sink; void *arg; uint64_t n; };
+
+static int
+counted_sink(void *arg, const void *p, size_t n)
+{
+	struct counted *c = arg;
+	int stop = c->sink(c->arg, p, n);
+
+	if (stop == 0)
+		c->n += n;
+	return stop;
+}
+
+/* Gets all of it, however long that takes, as long as bytes come: a slow link
+ * is no outage. */
+static enum store_rc
+fetch_all(struct fs *f, struct store *store, const struct extent *e,
+    uint64_t ooff, uint64_t len, struct store_call *call, struct counted *c)
+{
+	struct store_version version;
+	enum store_rc rc;
+	uint64_t had;
+
+	snprintf(version.text, sizeof version.text, "%s", e->version);
+	do {
+		had = c->n;
+		call->why->text[0] = '\0';
+		call->deadline = io_until(f);
+		rc = store_get(store, call, e->key, &version, ooff + had,
+		    len - had, counted_sink, c, NULL);
+	} while (rc == STORE_UNREACHABLE && io_deadline == 0 && c->n < len &&
+	    c->n - had >= SLOWEST);
+	return rc;
+}
+
+static int
+fetch_errno(struct fs *f, const struct extent *e, enum store_rc rc)
+{
+	switch (rc) {
+	case STORE_OK:
+		return 0;
+	case STORE_CHANGED:
+		return -ESTALE;						/* B5 */
+	case STORE_DENIED:
+		return -EACCES;
+	case STORE_NOMEM:
+		return -ENOMEM;
+	case STORE_UNREACHABLE:
+	case STORE_THROTTLED:
+		return -EHOSTUNREACH;
+	default:
+		return stores_is_down(f, e->store) ? -EHOSTUNREACH : -EIO;
+	}
+}
+
 int
 content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
     uint64_t len, const char *tag, store_sink *sink, void *arg)
 {
-	struct store_version version;
+	struct counted c = { .sink = sink, .arg = arg };
 	struct store *store = NULL;
 	struct why why = { "" };
 	struct store_call call = { .why = &why, .tag = tag,
-	    .deadline = io_until(f), .cancel = &f->stopping };
+	    .cancel = &f->stopping };
 	enum store_rc rc;
 	int err;
 
@@ -196,24 +254,13 @@ content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 		    LOG_Q(why.text));
 		return -EIO;
 	}
-	snprintf(version.text, sizeof version.text, "%s", e->version);
-	rc = store_get(store, &call, e->key, &version, ooff, len, sink, arg,
-	    NULL);
+	rc = fetch_all(f, store, e, ooff, len, &call, &c);
 	stores_result(f, e->store, rc, &why);
-	if (rc == STORE_OK)
-		return 0;
-	log_warn("fetch failed", "store=%u key=%s rc=%s why=%s", e->store,
-	    LOG_Q(e->key), store_rc_name(rc), LOG_Q(why.text));
-	switch (rc) {
-	case STORE_CHANGED:
-		return -ESTALE;						/* B5 */
-	case STORE_DENIED:
-		return -EACCES;
-	case STORE_NOMEM:
-		return -ENOMEM;
-	default:
-		return stores_is_down(f, e->store) ? -EHOSTUNREACH : -EIO;
-	}
+	if (rc != STORE_OK)
+		log_warn("fetch failed", "store=%u key=%s rc=%s why=%s",
+		    e->store, LOG_Q(e->key), store_rc_name(rc),
+		    LOG_Q(why.text));
+	return fetch_errno(f, e, rc);
 }
 
 struct small_sink { struct buf *out; size_t max; };
@@ -258,10 +305,10 @@ fetch_small(struct fs *f, struct small_fetch *s)
 		return err;
 	if (s->bytes.len != e->len || (e->crc >= 0 && crc32c(0, s->bytes.p,
 	    s->bytes.len) != (uint32_t)e->crc)) {
-		log_error("a store's bytes are not what was stored",
-		    "ino=%llu object=%llx len=%zu",
-		    (unsigned long long)s->id.ino,
-		    (unsigned long long)e->object, s->bytes.len);
+		log_error("a store's bytes are not what was stored there",
+		    "ino=%llu store=%u key=%s off=%llu len=%llu",
+		    (unsigned long long)s->id.ino, e->store, LOG_Q(e->key),
+		    (unsigned long long)e->ooff, (unsigned long long)e->len);
 		return -EIO;
 	}
 	counter_add(fill_bytes, (int64_t)e->len);

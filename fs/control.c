@@ -470,8 +470,10 @@ listener_main(void *arg)
 		fd = accept4(k->fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0)
 			conn_new(k, fd);
-		else if (errno == EMFILE || errno == ENFILE)
+		else if (errno == EMFILE || errno == ENFILE) {
+			cache_mind_fds(k->f->cache);
 			clock_sleep(NSEC_PER_SEC / 10);
+		}
 	}
 	return NULL;
 }

@@ -275,6 +275,7 @@ ctl_flush(struct ctl *c, uint64_t top, int64_t deadline)
 	if (seq == 0)
 		return 0;
 	upload_hurry(c->f, seq);
+	upload_retry(c->f);
 	ship_kick(c->f);
 	return wait_landed(c, seq, deadline);
 }

@@ -114,6 +114,9 @@ int	registry_write(struct fs *f, const char *dir, const char *socket,
 void	registry_sweep(const char *dir);
 
 /* --- the commands, by file --- */
+/* store_check.c: -EIO with why where something is missing that is needed. */
+int	ctl_store_check(struct ctl *c, const char *name, uint32_t id,
+	    bool write);
 /* control_status.c */
 int	ctl_status(struct ctl *c);
 json_t	*ctl_pin_json(const struct pin_status *p);

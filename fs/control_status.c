@@ -15,6 +15,8 @@
 /* json_pack's I takes json_int_t. */
 #define I(v)	((json_int_t)(v))
 
+#define DISK_FULL	(1u << 20)	/* bytes free: there is none */
+
 static int64_t
 age(int64_t since)
 {
@@ -97,21 +99,39 @@ set_log(struct ctl *c)
 	    "why", s.why));
 }
 
+/* What is full, in a sentence; "" where there is room. */
+static void
+full_why(struct fs *f, const struct cache_stat *s, struct why *ret)
+{
+	if (fs_may_add(f) == -ENOSPC)
+		why_set(ret, -ENOSPC, "the disk of %s is full: what adds "
+		    "fails, what takes away works", f->state_dir);
+	else if (s->disk_free < DISK_FULL)
+		why_set(ret, -ENOSPC, "the disk of %s is full: reads are not "
+		    "kept, writes wait", f->cache_dir);
+	else if (s->dirty >= s->limit)
+		why_set(ret, -ENOSPC, "full of what is not stored yet: writes "
+		    "wait");
+}
+
 static int
 set_bytes(struct ctl *c)
 {
 	struct upload_status u;
 	struct cache_stat s;
+	struct why full = { "" };
 
 	cache_stat(c->f->cache, &s);
+	full_why(c->f, &s, &full);
 	upload_status(c->f, &u);
 	return json_object_update_new(c->result, json_pack(
-	    "{s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, "
+	    "{s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}, "
 	    "s:{s:I, s:I, s:I, s:s}}",
 	    "cache", "dir", c->f->cache_dir, "limit", I(s.limit), "used",
 	    I(s.used), "dirty", I(s.dirty), "pinned", I(s.pinned),
 	    "reserved", I(s.reserved), "small", I(s.small), "files",
 	    I(s.files), "disk_free", I(s.disk_free),
+	    "why", full.text,
 	    "uploads", "waiting", I(u.waiting), "active", I(u.active),
 	    "bytes_left", I(u.bytes_left), "why", u.why));
 }

@@ -13,8 +13,11 @@
 #include "base/hash.h"
 #include "fs/control_impl.h"
 #include "fs/stores.h"
+#include "meta/segment.h"
 
 #define CHECK_TIME	(10 * NSEC_PER_SEC)
+#define KEY_BYTES	1024	/* of a key: store.h */
+#define SAMPLES		8	/* objects looked for where a store moves */
 
 struct find {
 	const char	*name;
@@ -69,9 +72,10 @@ need_store(struct ctl *c, const char *name, struct find *ret)
 static int
 list_one(void *arg, const struct store_health *h)
 {
-	return ctl_item(arg, json_pack("{s:I, s:s, s:s, s:b, s:s}", "id",
-	    (json_int_t)h->id, "name", h->name, "url", h->url, "up",
-	    !h->down, "why", h->down ? h->why : ""));
+	return ctl_item(arg, json_pack("{s:I, s:s, s:s, s:b, s:b, s:I, s:s}",
+	    "id", (json_int_t)h->id, "name", h->name, "url", h->url, "home",
+	    h->id == STORE_HOME_ID, "up", !h->down, "since",
+	    (json_int_t)h->since, "why", h->down ? h->why : ""));
 }
 
 /* One write of the row, in the log when it returns. */
@@ -95,6 +99,13 @@ name_is_good(const char *s)
 	size_t n = strlen(s);
 
 	return n > 0 && n <= 64 && *s != '-' && strpbrk(s, "/:\n ") == NULL;
+}
+
+static int
+say_name(struct ctl *c, const char *name)
+{
+	return why_set(&c->why, -EINVAL, "'%s' cannot be a store's name: 1 to "
+	    "64 bytes without `/`, `:` and blanks can", name);
 }
 
 /* A list that is asked for its result alone. */
@@ -143,9 +154,7 @@ add(struct ctl *c, const char *name, const char *text)
 	int rc;
 
 	if (!name_is_good(name))
-		return why_set(&c->why, -EINVAL, "'%s' cannot be a store's "
-		    "name: 1 to 64 bytes without `/`, `:` and blanks can",
-		    name);
+		return say_name(c, name);
 	rc = find_store(c, name, &f);
 	if (rc == 0 && f.found)
 		rc = why_set(&c->why, -EEXIST, "there is a store '%s' "
@@ -160,22 +169,197 @@ add(struct ctl *c, const char *name, const char *text)
 	return rc;
 }
 
+/* --- set --- */
+
+/* The URL with some settings changed: `settings` of {KEY: VALUE}, "" for one
+ * that goes.  New, canonical. */
 static int
-set(struct ctl *c, const char *name, const char *text)
+with_settings(struct ctl *c, const char *text, const json_t *settings,
+    char **ret)
 {
+	struct buf b = BUF_INIT;
+	const char *key, *mark = "?";
+	char *value;
+	struct url u;
+	json_t *v;
+	int rc;
+
+	rc = url_parse(text, &u, &c->why);
+	if (rc != 0)
+		return rc;
+	buf_put(&b, text, strcspn(text, "?"));
+	for (unsigned i = 0; i < u.nsettings; i++) {
+		if (json_object_get(settings, u.settings[i].key) != NULL)
+			continue;
+		value = url_encode(u.settings[i].value, 1);
+		buf_printf(&b, "%s%s=%s", mark, u.settings[i].key,
+		    value != NULL ? value : "");
+		free(value);
+		mark = "&";
+	}
+	json_object_foreach((json_t *)settings, key, v) {
+		if (json_string_length(v) == 0)
+			continue;
+		value = url_encode(json_string_value(v), 1);
+		buf_printf(&b, "%s%s=%s", mark, key, value != NULL ? value :
+		    "");
+		free(value);
+		mark = "&";
+	}
+	url_done(&u);
+	rc = stores_url_check(buf_cstr(&b), &c->why);
+	if (rc == 0 && (*ret = buf_take(&b, NULL)) == NULL)
+		rc = -ENOMEM;
+	buf_done(&b);
+	return rc;
+}
+
+struct sample { char key[KEY_BYTES + 1]; struct store_version version; };
+
+/* Some objects that are recorded as lying in the store. */
+static int
+take_samples(struct ctl *c, uint32_t id, struct sample v[SAMPLES],
+    unsigned *retn)
+{
+	struct sqc *q = NULL;
+	struct sqs *s;
+	const void *key, *version;
+	size_t nk, nv;
+	unsigned n = 0;
+	int rc;
+
+	rc = sq_read(meta_sq(c->f->meta), &q);
+	if (rc != 0)
+		return rc;
+	s = sq_prep(q, "SELECT object, key, version FROM location "
+	    "WHERE store = ?1 LIMIT 8");
+	sqs_int(s, 1, id);
+	while (n < SAMPLES && (rc = sqs_step(s)) == 1) {
+		key = sqs_col_blob(s, 1, &nk);
+		version = sqs_col_blob(s, 2, &nv);
+		if (nk == 0)
+			object_key((uint64_t)sqs_col_int(s, 0), v[n].key);
+		else
+			snprintf(v[n].key, sizeof v[n].key, "%.*s", (int)nk,
+			    (const char *)key);
+		snprintf(v[n].version.text, sizeof v[n].version.text, "%.*s",
+		    (int)nv, version != NULL ? (const char *)version : "");
+		n++;
+	}
+	sqs_reset(s);
+	sq_read_end(q);
+	*retn = n;
+	return rc < 0 ? rc : 0;
+}
+
+/* Are they there too, as they were?  Else reading would fail from then on. */
+static int
+check_samples(struct ctl *c, const char *name, const char *text,
+    const struct sample *v, unsigned n)
+{
+	struct store_call call = { .deadline = clock_mono() + CHECK_TIME,
+	    .why = &c->why, .tag = "check" };
+	struct stack_opts opts = { .trace_fd = -1 };
+	struct store_info info;
+	struct store *s = NULL;
+	enum store_rc src = STORE_OK;
+	struct url u;
+	unsigned i;
+	int rc;
+
+	rc = url_parse(text, &u, &c->why);
+	if (rc != 0)
+		return rc;
+	rc = store_open(&u, &opts, &s, &c->why);
+	for (i = 0; rc == 0 && i < n; i++) {
+		src = store_head(s, &call, v[i].key, &info);
+		if (src == STORE_OK && strcmp(info.version.text,
+		    v[i].version.text) != 0 && v[i].version.text[0] != '\0')
+			src = STORE_CHANGED;
+		if (src == STORE_ABSENT || src == STORE_CHANGED)
+			rc = why_set(&c->why, -ESTALE, "'%s' holds files of "
+			    "the namespace, and at %s '%s' is %s; copy the "
+			    "objects there first, or say --force", name, text,
+			    v[i].key, src == STORE_ABSENT ? "missing" :
+			    "another version");
+		else if (src != STORE_OK)
+			rc = why_set(&c->why, store_rc_errno(src), "%s: '%s': "
+			    "%s", text, v[i].key, store_rc_name(src));
+	}
+	store_free(s);
+	url_done(&u);
+	return rc;
+}
+
+/* What the request makes of the row: *retname borrowed, *returl new. */
+static int
+set_what(struct ctl *c, const struct find *f, const char **retname,
+    char **returl)
+{
+	const json_t *settings = json_object_get(c->args, "settings");
+	const char *text = arg_str(c, "url"), *to = arg_str(c, "rename");
+	struct find other = { NULL };
+	char *changed = NULL;
+	int rc = 0;
+
+	*retname = to != NULL ? to : f->name;
+	if (to != NULL && !name_is_good(to))
+		return say_name(c, to);
+	if (to != NULL && strcmp(to, f->name) != 0) {
+		rc = find_store(c, to, &other);
+		if (rc == 0 && other.found)
+			rc = why_set(&c->why, -EEXIST, "there is a store '%s' "
+			    "already, at %s; choose another name", to,
+			    other.url);
+		free(other.url);
+	}
+	if (rc == 0 && json_object_size(settings) > 0) {
+		rc = with_settings(c, text != NULL ? text : f->url, settings,
+		    &changed);
+		text = changed;
+	}
+	if (rc == 0 && text == NULL)
+		rc = (*returl = strdup(f->url)) == NULL ? -ENOMEM : 0;
+	else if (rc == 0)
+		rc = check_url(c, text, returl);
+	free(changed);
+	return rc;
+}
+
+static int
+set(struct ctl *c, const char *name)
+{
+	struct sample *v = NULL;
+	const char *to = NULL;
 	struct find f;
 	char *url = NULL;
+	unsigned n = 0;
+	bool moves;
 	int rc;
 
 	rc = need_store(c, name, &f);
+	if (rc == 0 && f.id == STORE_HOME_ID)
+		rc = why_set(&c->why, -EBUSY, "'%s' is the home: it is where "
+		    "the URL that is mounted says; unmount, and mount the "
+		    "other URL", name);
 	if (rc == 0)
-		rc = check_url(c, text, &url);
+		rc = set_what(c, &f, &to, &url);
+	moves = rc == 0 && strcmp(url, f.url) != 0;
+	if (moves && !arg_bool(c, "force")) {
+		v = calloc(SAMPLES, sizeof(*v));
+		rc = v == NULL ? -ENOMEM : take_samples(c, f.id, v, &n);
+		if (rc == 0)
+			rc = check_samples(c, name, url, v, n);
+	}
 	if (rc == 0)
-		rc = put_store(c, f.id, name, url, f.flags, false);
+		rc = put_store(c, f.id, to, url, f.flags, false);
+	free(v);
 	free(url);
 	free(f.url);
 	return rc;
 }
+
+/* --- rm --- */
 
 /* How many objects have a copy there; -errno. */
 static int64_t
@@ -223,82 +407,17 @@ rm(struct ctl *c, const char *name)
 	return rc;
 }
 
-/* --- check: asked for real --- */
-
-struct probe {
-	struct ctl		*c;
-	struct store		*s;
-	struct store_call	 call;
-	struct why		 why;
-	bool			 failed;
-};
-
-/* One step's outcome, told as an item. */
-static void
-step(struct probe *p, const char *what, enum store_rc got, enum store_rc want)
-{
-	bool ok = got == want;
-
-	if (!ok)
-		p->failed = true;
-	(void)ctl_item(p->c, json_pack("{s:s, s:b, s:s}", "step", what, "ok",
-	    ok, "why", ok ? "" : p->why.text[0] != '\0' ? p->why.text :
-	    store_rc_name(got)));
-	p->why.text[0] = '\0';
-}
-
-static void
-probe_writes(struct probe *p)
-{
-	struct store_info info = { 0 };
-	struct buf got = BUF_INIT;
-	uint64_t r = random_u64();
-	char key[64];
-
-	snprintf(key, sizeof key, "gnsfs-check-%016llx",
-	    (unsigned long long)r);
-	step(p, "put if absent", store_put_mem(p->s, &p->call, key,
-	    STORE_IF_ABSENT, NULL, &r, sizeof r, &info), STORE_OK);
-	step(p, "put if absent is refused where there is one",
-	    store_put_mem(p->s, &p->call, key, STORE_IF_ABSENT, NULL, "x", 1,
-	    NULL), STORE_EXISTS);
-	step(p, "get what was put", store_get_all(p->s, &p->call, key,
-	    sizeof r, &got, NULL), STORE_OK);
-	if (got.len != sizeof r || memcmp(got.p, &r, sizeof r) != 0)
-		p->failed = true;
-	step(p, "replace if unchanged", store_put_mem(p->s, &p->call, key,
-	    STORE_IF_MATCH, &info.version, "y", 1, NULL), STORE_OK);
-	step(p, "replace is refused where it changed", store_put_mem(p->s,
-	    &p->call, key, STORE_IF_MATCH, &info.version, "z", 1, NULL),
-	    STORE_CHANGED);
-	step(p, "delete", store_del(p->s, &p->call, key, NULL), STORE_OK);
-	buf_done(&got);
-}
+/* --- the command --- */
 
 static int
 check(struct ctl *c, const char *name)
 {
-	struct probe p = { .c = c };
-	struct store_list l = { .prefix = "", .max = 1 };
 	struct find f;
 	int rc;
 
 	rc = need_store(c, name, &f);
 	if (rc == 0)
-		rc = stores_get(c->f, f.id, &p.s, &c->why);
-	if (rc != 0)
-		goto out;
-	p.call = (struct store_call){ .deadline = clock_mono() + CHECK_TIME *
-	    2, .why = &p.why, .tag = "check" };
-	step(&p, "list", store_list(p.s, &p.call, &l, ignore_one, NULL),
-	    STORE_OK);
-	/* Into an adopted bucket nothing is written unasked (B2). */
-	if (f.id == STORE_HOME_ID || arg_bool(c, "write"))
-		probe_writes(&p);
-	if (p.failed)
-		rc = why_set(&c->why, -EIO, "store '%s' does not do all that "
-		    "is needed of it", name);
-out:
+		rc = ctl_store_check(c, name, f.id, arg_bool(c, "write"));
 	free(f.url);
 	return rc;
 }
@@ -315,14 +434,14 @@ ctl_store(struct ctl *c)
 	if (strcmp(what, "ls") == 0)
 		return stores_each(c->f, list_one, c);
 	rc = arg_need(c, "name", &name);
-	if (rc == 0 && (strcmp(what, "add") == 0 || strcmp(what, "set") == 0))
+	if (rc == 0 && strcmp(what, "add") == 0)
 		rc = arg_need(c, "url", &url);
 	if (rc != 0)
 		return rc;
 	if (strcmp(what, "add") == 0)
 		return add(c, name, url);
 	if (strcmp(what, "set") == 0)
-		return set(c, name, url);
+		return set(c, name);
 	if (strcmp(what, "rm") == 0)
 		return rm(c, name);
 	if (strcmp(what, "check") == 0)

@@ -17,7 +17,7 @@
 #define TABLE_SIZE	1024	/* a power of two */
 #define RUN_CHUNKS	8	/* chunks of one GET */
 #define LANES		16	/* stores, by id; two may share one */
-#define LANE_RUNS	16	/* of a store at once; fs->io has more threads */
+#define LANE_RUNS	16	/* of a store at once; fs->io does more */
 #define QUEUED_MAX	512	/* chunks on their way, all files */
 #define UNKEPT_MAX	16	/* chunks held for want of room */
 #define WINDOW_MIN	(2u << 20)

@@ -58,6 +58,9 @@ struct fs {
 	struct pass_dev		*pass;		/* fs/pass.h; NULL: none */
 	struct fuse_front	*front;		/* invalidations go here */
 	_Atomic int		 write_state;	/* enum fs_write_state */
+	uint64_t		 state_room;	/* bytes the database keeps */
+	_Atomic int64_t		 room_seen;	/* clock_mono */
+	_Atomic bool		 state_full;	/* then; for status too */
 	struct lock		 why_lock;
 	struct why		 why_read_only;	/* for status and logs */
 	_Atomic bool		 stopping;
@@ -66,6 +69,9 @@ struct fs {
 
 /* 0 or -EROFS; every mutating request asks first. */
 int	fs_may_write(struct fs *f);
+/* The same of one that adds: also -ENOSPC, while the disk of the state
+ * directory is full.  What is left there is for those that take away (C5). */
+int	fs_may_add(struct fs *f);
 /* Says why and logs it, once; idempotent. */
 void	fs_set_write_state(struct fs *f, enum fs_write_state s,
 	    const char *why, ...) __attribute__((format(printf, 3, 4)));

@@ -98,6 +98,8 @@ void	op_copy_file_range(fuse_req_t, fuse_ino_t, off_t,
 
 /* fuse_read.c: what is not here, or not known to be.  Answers req. */
 void	front_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
+/* For io_interrupted: of a request, that nobody waits for it any more. */
+bool	front_interrupted(void *req);
 int	front_reads_start(struct fuse_front *fr);
 /* No request is being handled.  Those that wait end. */
 void	front_reads_stop(struct fuse_front *fr);

@@ -128,6 +128,21 @@ raise_read_ahead(dev_t dev)
 	close(fd);
 }
 
+/* A copy that fs_stop frees: the uploader looks at it when the session, and
+ * with it the device, is gone. */
+static void
+pass_start(struct fuse_front *fr)
+{
+	struct pass_dev *p = calloc(1, sizeof *p);
+
+	if (p == NULL)
+		return;			/* then none is passed */
+	p->arg = fr->dev.pass.arg;
+	p->open = fr->dev.pass.open;
+	p->close = fr->dev.pass.close;
+	fr->fs->pass = p;
+}
+
 /* Asks the mount itself: answered, it is usable. */
 static void *
 announce(void *arg)
@@ -139,7 +154,7 @@ announce(void *arg)
 	if (stat(r->dir, &st) == 0)
 		raise_read_ahead(st.st_dev);
 	if (fuse_dev_passes(&r->fr->dev))
-		r->fr->fs->pass = &r->fr->dev.pass;
+		pass_start(r->fr);
 	if (r->fd >= 0) {
 		if (write(r->fd, &zero, 1) != 1)
 			log_warn("nobody waits for the mount", "dir=%s",
@@ -160,11 +175,16 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO |
 	    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_NO_OPENDIR_SUPPORT |
 	    FUSE_CAP_EXPORT_SUPPORT;
+	const struct fuse_front *fr = userdata;
 
 	/* flock and fcntl locks are the kernel's own on one host; writeback
 	 * caching would shut out passthrough (F2); who clears set-id bits is
 	 * agreed on in fuse_dev.c. */
 	conn->want = conn->capable & want;
+	/* The kernel sends what is read past the page cache as several requests
+	 * at once, and then cannot be interrupted: not where it may be long. */
+	if (fr->fs->opt.offline_wait)
+		conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
 	conn->max_write = REQUEST_MAX;
 	/* Reads that wait for a store must not keep others from being asked. */
 	conn->max_background = 4096;

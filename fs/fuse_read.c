@@ -61,8 +61,8 @@ reads_of(fuse_req_t req)
 	return ((struct fuse_front *)fuse_req_userdata(req))->reads;
 }
 
-static bool
-interrupted(void *arg)
+bool
+front_interrupted(void *arg)
 {
 	struct fuse_front *fr = fuse_req_userdata(arg);
 
@@ -94,7 +94,7 @@ read_until(fuse_req_t req, struct handle *h, size_t size, off_t off,
 	struct fill_ref ref;
 	int err = 0;
 
-	io_interrupted = interrupted;
+	io_interrupted = front_interrupted;
 	io_interrupted_arg = req;
 	io_deadline = deadline;
 	if (fill_ref(f, h, (uint64_t)off, size, &ref)) {
@@ -184,7 +184,7 @@ front_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 	if (err == -EAGAIN || (err == -EHOSTUNREACH && f->opt.offline_wait))
 		r = reading_new(req, h, size, off);
 	if (r == NULL) {
-		refuse(req, err);
+		refuse(req, err == -EAGAIN ? -ENOMEM : err);
 	} else if (err == -EAGAIN) {
 		submit(rs, r, deadline);
 	} else {

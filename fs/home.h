@@ -33,6 +33,10 @@ struct home_id {
  * store does not honour put-if-absent; nothing half-made is left. */
 int	home_format(const char *url, const char *name, struct home_id *ret,
 	    struct why *why);
+/* Why a home that had its gnsfs.json is as good as away; %s: its URL. */
+#define HOME_IS_NOT	"%s does not hold the namespace now: its gnsfs.json " \
+			"is missing; is what holds it mounted?"
+
 /* -ENOENT: no gnsfs.json there (why says how to make one);
  * -EPROTONOSUPPORT: newer format. */
 int	home_read(struct store *s, struct store_call *c, struct home_id *ret,

@@ -806,8 +806,10 @@ fs_import(struct fs *f, const struct import_request *r,
 	im->fd = -1;
 	lock_init(&im->lock, RANK_IMPORT, "import");
 	cond_init(&im->more);
-	err = fs_may_write(f);
-	if (err != 0)
+	err = fs_may_add(f);
+	if (err == -ENOSPC)
+		why_set(why, err, "the disk of %s is full", f->state_dir);
+	else if (err != 0)
 		why_set(why, err, "this mount is read-only; `gnsfs status`"
 		    " says why");
 	if (err == 0)

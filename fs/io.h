@@ -60,8 +60,9 @@ void	io_unlinked(struct fs *f, uint64_t ino);
 int	io_sync_before_rename(struct fs *f, uint64_t ino);
 /* Explicit times from setattr on a file that may be open. */
 void	io_times_set(struct fs *f, uint64_t ino, int64_t mtime);
-/* Asked while a read waits for the network; true ends it with EINTR.  Set per
- * thread by whoever knows how the caller is interrupted (fuse_io.c). */
+/* Asked while a read waits for the network, or a write for room; true ends it
+ * with EINTR.  Set per thread by whoever knows how the caller is interrupted
+ * (fuse_io.c). */
 extern _Thread_local bool (*io_interrupted)(void *arg);
 extern _Thread_local void *io_interrupted_arg;
 /* When this thread's request is to be answered (clock_mono); 0: io_timeout

@@ -21,10 +21,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/room.h"
 #include "base/sys.h"
 #include "fs/control.h"
 #include "fs/fill.h"
@@ -42,6 +44,7 @@
 #define START_TIME	(9 * NSEC_PER_SEC)	/* the manual says 10 s */
 #define HOME_TIME	(4 * NSEC_PER_SEC)	/* of them, to reach the home */
 #define IO_THREADS	40	/* see LANE_RUNS in fill.c */
+#define ROOM_LOOK	(20 * NSEC_PER_MSEC)	/* how old free room may be */
 
 /* --- write state --- */
 
@@ -68,6 +71,46 @@ fs_set_write_state(struct fs *f, enum fs_write_state s, const char *fmt, ...)
 	if (s != FS_WRITABLE)
 		why_set(&f->why_read_only, 0, "%s", text);
 	lock_drop(&f->why_lock);
+}
+
+/* --- room for more --- */
+
+static bool
+state_has_room(struct fs *f)
+{
+	uint64_t margin = 2 * f->state_room;
+	struct statvfs st;
+
+	if (statvfs(f->state_dir, &st) != 0)
+		return true;	/* who writes finds out */
+	return (uint64_t)st.f_bavail * st.f_frsize >= margin;
+}
+
+int
+fs_may_add(struct fs *f)
+{
+	int64_t now = clock_mono();
+	bool full, was;
+	int err = fs_may_write(f);
+
+	if (err != 0)
+		return err;
+	if (!atomic_load(&f->state_full) &&
+	    now - atomic_load(&f->room_seen) < ROOM_LOOK)
+		return 0;
+	full = !state_has_room(f);
+	/* on one disk with the cache, clean bytes make way */
+	if (full && cache_room(f->cache, 4 * f->state_room, true) == 0)
+		full = !state_has_room(f);
+	was = atomic_exchange(&f->state_full, full);
+	atomic_store(&f->room_seen, clock_mono());
+	if (full && !was)
+		log_warn("the disk of the state directory is full: nothing can "
+		    "be added", "dir=%s", LOG_Q(f->state_dir));
+	else if (was && !full)
+		log_info("the disk of the state directory has room again",
+		    "dir=%s", LOG_Q(f->state_dir));
+	return full ? -ENOSPC : 0;
 }
 
 /* --- the state directory --- */
@@ -134,9 +177,10 @@ write_local_id(const char *dir, const struct home_id *id, const char *url)
 
 	if (path == NULL || tmp == NULL || j == NULL)
 		err = -ENOMEM;
-	else if (json_dump_file(j, tmp, JSON_INDENT(2)) != 0)
-		err = -EIO;
-	else
+	else if (json_dump_file(j, tmp, JSON_INDENT(2)) != 0) {
+		err = errno == ENOSPC || errno == EDQUOT ? -ENOSPC : -EIO;
+		sys.unlink(tmp);
+	} else
 		err = sys.rename(tmp, path);
 	if (err == 0)
 		err = sys_sync_parent(path);
@@ -222,16 +266,18 @@ take_lock(struct fs *f, struct why *why)
 }
 
 /*
- * Finds, makes and locks the directories.  reached: id is what the home says;
+ * Finds, makes and locks the directories.  away 0: id is what the home says;
  * else it is found out here, or -EHOSTUNREACH.
  */
 static int
-open_dirs(struct fs *f, const char *canonical, bool reached,
+open_dirs(struct fs *f, const char *canonical, int away,
     struct home_id *id, struct why *why)
 {
 	const struct fs_options *o = &f->opt;
+	bool reached = away == 0;
 	struct home_id local;
 	char url[URL_MAX];
+	bool known;
 	int err;
 
 	if (o->state != NULL || o->cache != NULL)
@@ -251,20 +297,29 @@ open_dirs(struct fs *f, const char *canonical, bool reached,
 		    f->state_dir);
 	if (err == -ENOENT && !reached)
 		return -EHOSTUNREACH;
+	/* a path where there is nothing may as well be a wrong one */
+	if (err == 0 && away == -ENOENT && strcmp(url, canonical) != 0)
+		return -EHOSTUNREACH;
 	if (err == 0 && reached && strcmp(local.uuid, id->uuid) != 0)
 		return why_set(why, -EEXIST, "'%s' belongs to the namespace "
 		    "'%s' (%s), not to '%s' (%s); name another directory with "
 		    "cache=DIR", f->state_dir, local.name, local.uuid,
 		    id->name, id->uuid);
-	if (err == 0 && !reached)
+	known = err == 0;
+	if (known && !reached)
 		*id = local;
 	err = make_dir(f->state_dir, why);
 	if (err == 0)
 		err = make_dir(f->cache_dir, why);
 	if (err == 0)
 		err = take_lock(f, why);
-	if (err == 0 && reached)
+	if (err == 0 && reached && (!known || strcmp(local.name, id->name) != 0
+	    || strcmp(url, canonical) != 0)) {
 		err = write_local_id(f->state_dir, id, canonical);
+		if (err != 0)
+			why_set(why, err, "cannot write home.json in '%s': %s",
+			    f->state_dir, strerror(-err));
+	}
 	return err;
 }
 
@@ -278,8 +333,15 @@ open_database(struct fs *f, const struct home_id *id, struct why *why)
 	struct sqc *c = NULL;
 	int err;
 
-	err = path == NULL ? -ENOMEM : meta_open(path, &f->meta, why);
+	if (path == NULL)
+		return -ENOMEM;
+	room_enter(path);
+	f->state_room = room_bytes(f->state_dir);
+	err = meta_open(path, &f->meta, why);
 	free(path);
+	if (err == 0 && (err = sq_ballast(meta_sq(f->meta))) != 0)
+		why_set(why, err, "cannot keep room for the database in '%s': "
+		    "%s", f->state_dir, strerror(-err));
 	if (err != 0)
 		return err;
 	err = sq_read(meta_sq(f->meta), &c);
@@ -319,9 +381,10 @@ open_cache(struct fs *f, struct why *why)
 	return err;
 }
 
+/* away: why the home was not reached, or NULL. */
 static int
-start_parts(struct fs *f, struct store **home, int64_t deadline,
-    struct why *why)
+start_parts(struct fs *f, struct store **home, const struct why *away,
+    int64_t deadline, struct why *why)
 {
 	int err;
 
@@ -334,6 +397,8 @@ start_parts(struct fs *f, struct store **home, int64_t deadline,
 		err = stores_new(f, *home, &f->stores);
 		*home = NULL;
 	}
+	if (err == 0 && away != NULL)
+		stores_result(f, STORE_HOME_ID, STORE_UNREACHABLE, away);
 	if (err == 0)
 		err = settle_start(f);
 	if (err == 0)
@@ -349,31 +414,39 @@ start_parts(struct fs *f, struct store **home, int64_t deadline,
 	return err;
 }
 
-/* Opens the home's store and asks who it is.  *reached: it answered. */
+/*
+ * Opens the home's store and asks who it is.  *retaway: 0, it answered; else
+ * why it is as good as away, which local state may make up for.
+ */
 static int
 ask_home(struct fs *f, struct store **home, struct home_id *id,
-    char **canonical, bool *reached, struct why *why)
+    char **canonical, int *retaway, struct why *why)
 {
 	struct store_call call = { .why = why, .tag = "home",
 	    .deadline = clock_mono() + HOME_TIME };
 	struct stack_opts so = { .trace_fd = -1 };
 	struct url u = { 0 };
+	bool folder;
 	int err;
 
 	err = url_parse(f->opt.url, &u, why);
 	if (err != 0)
 		return err;
+	folder = u.scheme == URL_FILE;
 	*canonical = url_canonical(&u);
 	err = *canonical == NULL ? -ENOMEM : store_open(&u, &so, home, why);
 	url_done(&u);
 	if (err != 0)
 		return err;
 	err = home_read(*home, &call, id, why);
-	*reached = err == 0;
+	*retaway = 0;
 	if (err == -EHOSTUNREACH || err == -EIO || err == -EAGAIN ||
 	    err == -ECANCELED || err == -ETIMEDOUT)
-		err = 0;
-	return err;
+		*retaway = -EHOSTUNREACH;
+	/* a disk that is not mounted leaves nothing, or an empty folder */
+	if (err == -ENOENT && folder)
+		*retaway = -ENOENT;
+	return *retaway != 0 ? 0 : err;
 }
 
 static int
@@ -384,12 +457,18 @@ start(struct fs *f, struct why *why)
 	struct store *home = NULL;
 	struct home_id id = { .name = "" };
 	char *canonical = NULL;
-	bool reached = false;
-	int err;
+	int away = 0, err;
 
-	err = ask_home(f, &home, &id, &canonical, &reached, &unreached);
+	err = ask_home(f, &home, &id, &canonical, &away, &unreached);
 	if (err == 0)
-		err = open_dirs(f, canonical, reached, &id, why);
+		err = open_dirs(f, canonical, away, &id, why);
+	if (err == -EHOSTUNREACH && away != 0)
+		err = away;
+	if (err == 0 && away == -ENOENT) {
+		/* not how to make one: there is one, elsewhere */
+		unreached.text[0] = '\0';
+		why_set(&unreached, 0, HOME_IS_NOT, f->opt.url);
+	}
 	if (err != 0 && why->text[0] == '\0')
 		why_set(why, err, "%s%s", why_text(&unreached, err),
 		    err == -EHOSTUNREACH ? "; and this host keeps no state of "
@@ -402,7 +481,8 @@ start(struct fs *f, struct why *why)
 	if (err == 0)
 		err = open_cache(f, why);
 	if (err == 0)
-		err = start_parts(f, &home, deadline, why);
+		err = start_parts(f, &home, away != 0 ? &unreached : NULL,
+		    deadline, why);
 	store_free(home);
 	free(canonical);
 	return err;
@@ -515,6 +595,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		close(f->lock_fd);
 	lock_done(&f->why_lock);
 	options_done(&f->opt);
+	free(f->pass);
 	free(f->state_dir);
 	free(f->cache_dir);
 	free(f);

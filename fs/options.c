@@ -45,10 +45,12 @@
 	X(poll, "TIME", "1s", set_poll, \
 	    "How often the home is asked for what other hosts changed.") \
 	X(io_timeout, "TIME", "30s", set_io_timeout, \
-	    "A read that meets an outage fails with EIO within this time.") \
+	    "A read that meets an outage fails with EIO within this time, " \
+	    "counted from when it is made.") \
 	X(offline, "fail|wait", "fail", set_offline, \
 	    "While a store is known to be down, reads of what is not on this " \
-	    "host fail at once, or wait for it.") \
+	    "host fail at once with EIO, or wait for its return for as long " \
+	    "as it takes, unless the reader is killed.") \
 	X(passthrough, "auto|off", "auto", set_passthrough, \
 	    "Whether the kernel is handed the cache's files, to read, write " \
 	    "and map them itself at the speed of the disk: files that are " \

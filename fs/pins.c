@@ -171,7 +171,10 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 	struct pin *n;
 	int rc;
 
-	rc = fs_may_write(f);
+	rc = fs_may_add(f);
+	if (rc == -ENOSPC)
+		return why_set(why, rc, "the disk of %s is full",
+		    f->state_dir);
 	if (rc != 0)
 		return why_set(why, rc, "a pin is a record of the namespace, "
 		    "and this mount is read-only; `gnsfs warm` fills without "

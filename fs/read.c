@@ -89,6 +89,62 @@ prepare(struct fs *f, struct vnode *v)
 	return err;
 }
 
+/* --- without keeping --- */
+
+struct through { char *to; size_t left; };
+
+static int
+through_sink(void *arg, const void *p, size_t n)
+{
+	struct through *t = arg;
+
+	if (n > t->left)
+		return 1;
+	memcpy(t->to, p, n);
+	t->to += n;
+	t->left -= n;
+	return 0;
+}
+
+/* Straight from the stores: no backing file could be made.  A full cache
+ * makes reads slow, it never fails them (DESIGN section 6). */
+static ssize_t
+read_through(struct fs *f, struct vnode *v, char *buf, size_t n, uint64_t off)
+{
+	struct extents *x = NULL;
+	unsigned i;
+	int err;
+
+	if (!clip(size_of(v, NULL), off, &n))
+		return 0;
+	err = content_extents(f, v, off, n, &x);
+	if (err == 0)
+		memset(buf, 0, n);	/* holes */
+	for (i = 0; err == 0 && i < x->n; i++) {
+		const struct extent *e = &x->v[i];
+		uint64_t from = e->off > off ? e->off : off;
+		uint64_t to = e->off + e->len < off + n ? e->off + e->len :
+		    off + n;
+		struct through t = { buf + (from - off), to - from };
+
+		if (from >= to)
+			continue;
+		err = content_fetch(f, e, e->ooff + (from - e->off), to - from,
+		    "read", through_sink, &t);
+		if (err == 0 && t.left > 0)
+			err = -EIO;
+	}
+	free(x);
+	return err != 0 ? err : (ssize_t)n;
+}
+
+static bool
+is_full(int err)
+{
+	return err == -ENOSPC || err == -EDQUOT || err == -ENFILE ||
+	    err == -EMFILE;
+}
+
 static ssize_t
 read_small(struct vnode *v, void *buf, size_t n, uint64_t off)
 {
@@ -123,6 +179,8 @@ io_read(struct fs *f, struct handle *h, void *buf, size_t n, uint64_t off)
 			if (r == -EAGAIN) {
 				int err = prepare(f, v);
 
+				if (is_full(err))
+					return read_through(f, v, buf, n, off);
 				if (err != 0)
 					return err;
 			}

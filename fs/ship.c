@@ -202,6 +202,30 @@ is_final(int err)
 	return err == -ESTALE || err == -EBUSY;
 }
 
+/* What is there now may be another home, or the bare folder under one whose
+ * disk is not mounted: nothing may be written there. */
+static int
+meet_home(struct ship *sh, int64_t deadline, struct why *why)
+{
+	struct why own = { "" };
+	struct store_call c;
+	struct home_id id;
+	int err;
+
+	ship_call(sh, &c, NULL, deadline, 0);
+	c.once = ship_has_local_state(sh);
+	err = home_read(sh->home, &c, &id, &own);
+	if (err == -ENOENT)
+		return why_set(why, -EHOSTUNREACH, HOME_IS_NOT, sh->home->url);
+	if (err != 0)
+		why_set(why, err, "%s", own.text);
+	if (err == 0 && strcmp(id.uuid, sh->fs->uuid) != 0)
+		return why_set(why, -EHOSTUNREACH, "%s holds another namespace"
+		    " now: '%s' (%s)", sh->home->url, id.name, id.uuid);
+	sh->met = err == 0;
+	return err;
+}
+
 /* The states passed on the way; the caller sets the one that follows. */
 static int
 bring_up(struct ship *sh, int64_t deadline, struct why *why)
@@ -210,7 +234,9 @@ bring_up(struct ship *sh, int64_t deadline, struct why *why)
 	int err;
 
 	ship_set_state(sh, SHIP_CATCHING_UP, "");
-	err = ship_catch_up(sh, deadline, why);
+	err = sh->met ? 0 : meet_home(sh, deadline, why);
+	if (err == 0)
+		err = ship_catch_up(sh, deadline, why);
 	if (err != 0 || f->opt.read_only)
 		return err;
 	ship_set_state(sh, SHIP_OPENING, "");
@@ -226,6 +252,8 @@ bring_up(struct ship *sh, int64_t deadline, struct why *why)
 static void
 fell(struct ship *sh, int err, const struct why *why)
 {
+	if (sh->state == SHIP_RUNNING)
+		sh->met = false;
 	if (err == -ESTALE)
 		ship_fenced(sh, why_text(why, err));
 	else if (err == -EBUSY && sh->state == SHIP_OPENING)
@@ -457,6 +485,7 @@ ship_new(struct fs *f, struct ship **ret, struct why *why)
 	lock_init(&sh->kick_lock, RANK_WORKERS, "ship kick");
 	cond_init(&sh->kick_cond);
 	sh->state = SHIP_CATCHING_UP;
+	sh->met = !stores_is_down(f, STORE_HOME_ID);	/* mount.c asked */
 	sh->progress = clock_boot();
 	err = stores_get(f, STORE_HOME_ID, &sh->home, why);
 	if (err == 0)
@@ -485,10 +514,16 @@ ship_free(struct ship *sh)
 static int
 start_state(struct ship *sh, int64_t deadline, struct why *why)
 {
-	struct why own = { "" };
+	struct why own = { "" }, away = { "" };
 	int err;
 
 	err = start_fenced(sh, &own);
+	/* The mount has just tried to reach it; there is no need to wait. */
+	if (err == 0 && stores_down_why(sh->fs, STORE_HOME_ID, away.text,
+	    sizeof(away.text)) && ship_has_local_state(sh)) {
+		start_offline(sh, &away);
+		return 0;
+	}
 	if (err == 0)
 		err = bring_up(sh, deadline, &own);
 	if (err == 0) {

@@ -57,6 +57,7 @@ struct ship {
 	_Atomic int64_t	 kick_time;	/* clock_mono of the first kick */
 
 	/* whoever runs the log; no lock */
+	bool		 met;	/* asked who it is, since it was away */
 	bool		 opened;	/* our session is open in the log */
 	uint32_t	 session;	/* its number; 0 none */
 	/* first seq of the batch whose packs are */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/stores.h"
 #include "fs/upload.h"
 
 void
@@ -58,10 +59,12 @@ static void
 say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
 {
 	struct ship_status st;
+	struct upload_status u;
 	char size[32], what[400];
 	int64_t since;
 
 	ship_status(sh->fs, &st);
+	upload_status(sh->fs, &u);
 	lock_take(&sh->lock);
 	since = sh->why_since;
 	lock_drop(&sh->lock);
@@ -70,6 +73,8 @@ say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
 		snprintf(what, sizeof(what), "%s for %" PRId64 " s: %s",
 		    st.state, (clock_mono() - since) / NSEC_PER_SEC,
 		    st.why);
+	else if (j->waiting_uploads > 0 && u.why[0] != '\0')
+		snprintf(what, sizeof(what), "%s", u.why);
 	else if (j->waiting_uploads > 0)
 		snprintf(what, sizeof(what), "%" PRIu64 " uploads are under"
 		    " way", j->waiting_uploads);
@@ -125,6 +130,7 @@ ship_status(struct fs *f, struct ship_status *ret)
 	struct ship *sh = f->ship;
 	struct journal_stat j = { 0 };
 	struct cache_stat cs = { 0 };
+	enum ship_state st;
 	struct sqc *c = NULL;
 
 	*ret = (struct ship_status){ .state = "stopped" };
@@ -137,11 +143,20 @@ ship_status(struct fs *f, struct ship_status *ret)
 	if (f->cache != NULL)
 		cache_stat(f->cache, &cs);
 	lock_take(&sh->lock);
-	ret->state = ship_state_name(sh->state);
+	st = sh->state;
+	ret->state = ship_state_name(st);
 	ret->lsn = sh->lsn;
 	ret->last_landed = sh->last_landed;
 	memcpy(ret->why, sh->why, sizeof(ret->why));
 	lock_drop(&sh->lock);
+	/* it may be in the midst of sending, and still try */
+	if (ret->why[0] == '\0')
+		(void)stores_down_why(f, STORE_HOME_ID, ret->why,
+		    sizeof(ret->why));
+	/* nor is an attempt to come back anything else than being away */
+	else if ((st == SHIP_CATCHING_UP || st == SHIP_OPENING) &&
+	    stores_is_down(f, STORE_HOME_ID))
+		ret->state = ship_state_name(SHIP_OFFLINE);
 	ret->pending_ops = j.ops;
 	ret->pending_bytes = j.unstored_bytes + cs.dirty;
 	ret->oldest = j.oldest;

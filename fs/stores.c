@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/url.h"
+#include "fs/home.h"
 #include "fs/ship.h"
 #include "fs/upload.h"
 #include "meta/query.h"
@@ -27,12 +28,18 @@
 #define PROBE_MOST	(15 * NSEC_PER_SEC)
 #define PROBE_TIMEOUT	(5 * NSEC_PER_SEC)
 
+/* A stack that is not the one any more, and may still be in use. */
+struct old {
+	struct store	*store;
+	struct old	*next;
+};
+
 struct entry {
 	uint32_t	 id;
 	char		 name[65];
 	char		*url;
 	struct store	*store;		/* NULL: not opened yet */
-	struct store	*old;		/* of an earlier URL */
+	struct old	*old;		/* of earlier URLs */
 	bool		 listed;	/* in the namespace now */
 	bool		 down;
 	int64_t		 since;		/* clock_real */
@@ -172,6 +179,22 @@ stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 }
 
 bool
+stores_down_why(struct fs *f, uint32_t id, char *ret, size_t n)
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+	bool down;
+
+	lock_take(&s->lock);
+	e = entry_find(s, id);
+	down = e != NULL && e->down;
+	if (down)
+		snprintf(ret, n, "%s", e->why);
+	lock_drop(&s->lock);
+	return down;
+}
+
+bool
 stores_is_down(struct fs *f, uint32_t id)
 {
 	struct stores *s = f->stores;
@@ -203,7 +226,7 @@ stores_returns(struct fs *f)
  * is not there is an answer; a bucket or folder that is not there (why says)
  * is none. */
 static enum store_rc
-probe(struct stores *s, struct store *st, struct why *why)
+probe(struct stores *s, uint32_t id, struct store *st, struct why *why)
 {
 	struct store_call c = {
 		.deadline = clock_mono() + PROBE_TIMEOUT,
@@ -213,8 +236,13 @@ probe(struct stores *s, struct store *st, struct why *why)
 		.once = true,
 	};
 	struct store_info info;
+	enum store_rc rc;
 
-	return store_head(st, &c, "gnsfs.json", &info);
+	rc = store_head(st, &c, "gnsfs.json", &info);
+	/* a home without it is not the home: a disk that is not mounted, say */
+	if (rc == STORE_ABSENT && id == STORE_HOME_ID)
+		why_set(why, 0, HOME_IS_NOT, st->url);
+	return rc;
 }
 
 /* The down entry whose probe is due; else *retnext says when one is. */
@@ -258,7 +286,7 @@ probe_main(void *arg)
 		    PROBE_MOST;
 		e->next = clock_mono() + e->pause;
 		lock_drop(&s->lock);
-		rc = probe(s, st, &why);
+		rc = probe(s, id, st, &why);
 		stores_result(s->fs, id, rc, &why);
 		lock_take(&s->lock);
 	}
@@ -307,6 +335,18 @@ fail:
 	return err;
 }
 
+static void
+old_free(struct old *o)
+{
+	struct old *next;
+
+	for (; o != NULL; o = next) {
+		next = o->next;
+		store_free(o->store);
+		free(o);
+	}
+}
+
 void
 stores_free(struct stores *s)
 {
@@ -322,7 +362,7 @@ stores_free(struct stores *s)
 	while ((e = s->list) != NULL) {
 		s->list = e->link;
 		store_free(e->store);
-		store_free(e->old);
+		old_free(e->old);
 		free(e->url);
 		free(e);
 	}
@@ -339,6 +379,7 @@ reload_row(void *arg, const struct store_row *r)
 	struct stores *s = arg;
 	struct entry *e;
 	char *url = NULL;
+	struct old *o = NULL;
 	int err = 0;
 
 	lock_take(&s->lock);
@@ -354,18 +395,27 @@ reload_row(void *arg, const struct store_row *r)
 	if (r->id == STORE_HOME_ID || strcmp(e->url, r->url) == 0)
 		goto out;
 	url = strdup(r->url);
-	if (url == NULL) {
+	o = calloc(1, sizeof(*o));
+	if (url == NULL || o == NULL) {
+		free(url);
 		err = -ENOMEM;
 		goto out;
 	}
 	free(e->url);
 	e->url = url;
-	if (e->store != NULL && e->old == NULL) {
-		e->old = e->store;
+	if (e->store != NULL) {
+		o->store = e->store;
+		o->next = e->old;
+		e->old = o;
+		o = NULL;
 		e->store = NULL;
 	}
+	/* what was said of the other address */
+	e->down = false;
+	e->why[0] = '\0';
 out:
 	lock_drop(&s->lock);
+	free(o);
 	return err;
 }
 

@@ -35,6 +35,8 @@ int	stores_find(struct fs *f, const struct url *u, uint32_t *retid,
 void	stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 	    const struct why *why);
 bool	stores_is_down(struct fs *f, uint32_t id);
+/* The same, and why; nothing is written where it is up. */
+bool	stores_down_why(struct fs *f, uint32_t id, char *ret, size_t n);
 /* How often a store came back, all of them together: what failed because one
  * was down may be tried again when this has changed. */
 uint64_t stores_returns(struct fs *f);

@@ -95,6 +95,7 @@ struct change_tx {
 	bool		 find_ino;	/* op->ino is what (parent, name) is */
 	bool		 find_ino2; /* op->ino2 is what (parent2, name2) is */
 	bool		 clear_ids;	/* op->mode is without set-id bits */
+	bool		 adds;		/* takes room (fs_may_add) */
 	bool		 last_link, last_link2;	/* out */
 	struct attr	 was, was2;	/* before */
 	uint64_t	 seq;
@@ -166,7 +167,7 @@ change_tx(struct sqc *c, void *arg)
 static int
 change(struct fs *f, struct change_tx *t)
 {
-	int err = fs_may_write(f);
+	int err = t->adds ? fs_may_add(f) : fs_may_write(f);
 
 	t->f = f;
 	if (err == 0)
@@ -199,7 +200,7 @@ static int
 make(struct fs *f, struct op *op, struct attr *ret)
 {
 	struct owner o = { op->uid, op->gid };
-	struct change_tx t = { .op = op };
+	struct change_tx t = { .op = op, .adds = true };
 	int err;
 
 	op->mtime = clock_real();
@@ -259,7 +260,7 @@ tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
 {
 	struct op op = { .kind = OP_LINK, .ino = ino, .parent = parent,
 	    .name = name, .ctime = clock_real() };
-	struct change_tx t = { .op = &op };
+	struct change_tx t = { .op = &op, .adds = true };
 	int err;
 
 	settle_flush(f);			/* L3 */
@@ -429,7 +430,7 @@ tree_setxattr(struct fs *f, uint64_t ino, const char *name, const void *value,
 	struct op op = { .kind = OP_SETXATTR, .ino = ino, .name = name,
 	    .value = value, .nvalue = n, .flags = (uint32_t)flags,
 	    .ctime = clock_real() };
-	struct change_tx t = { .op = &op };
+	struct change_tx t = { .op = &op, .adds = true };
 
 	if (n > META_XATTR_MAX)
 		return -E2BIG;

@@ -30,6 +30,7 @@
 #define BUSY_MAX	256
 #define TICK		(5 * NSEC_PER_SEC)
 #define PAUSE		(1 * NSEC_PER_SEC)
+#define PAUSE_MOST	(15 * NSEC_PER_SEC)	/* of a store without room */
 #define PASS_TICK	(NSEC_PER_SEC / 4)
 #define UPLOAD_TIME	(3600 * NSEC_PER_SEC)	/* of one object, retries in */
 
@@ -45,6 +46,7 @@ struct upload {
 	struct { uint64_t ino; int64_t until; } busy[BUSY_MAX];
 	unsigned	 nbusy;		/* open for writing: a ring */
 	int64_t		 not_before;	/* clock_mono: after a failure */
+	int64_t		 pause;		/* the next one, of a full store */
 	char		 why[256];
 };
 
@@ -188,7 +190,8 @@ put_object(struct job *j, struct upload_view *v, struct op_object *o)
 out:
 	if (err != 0) {
 		lock_take(&u->lock);
-		snprintf(u->why, sizeof u->why, "%.250s",
+		/* new bytes go to the home alone */
+		snprintf(u->why, sizeof u->why, "store home: %.230s",
 		    why_text(&why, err));
 		lock_drop(&u->lock);
 	}
@@ -295,12 +298,16 @@ job_run(void *arg)
 	u->active--;
 	if (err == 0) {
 		u->why[0] = '\0';
+		u->pause = PAUSE / 2;
 	} else if (err == -EBUSY) {
 		i = u->nbusy++ % BUSY_MAX;
 		u->busy[i].ino = j->ino;
 		u->busy[i].until = clock_mono() + PAUSE;
-	} else {
-		u->not_before = clock_mono() + PAUSE;
+	} else if (clock_mono() >= u->not_before) {
+		/* all of it would be sent again, for nothing */
+		u->pause = err != -ENOSPC ? PAUSE : u->pause * 2 < PAUSE_MOST ?
+		    u->pause * 2 : PAUSE_MOST;
+		u->not_before = clock_mono() + u->pause;
 	}
 	memcpy(why, u->why, sizeof why);
 	u->kicked = true;
@@ -430,6 +437,7 @@ manager(void *arg)
 		pass_tick(f);
 		if (clock_mono() >= tick) {
 			io_tick(f);
+			cache_mind_fds(f->cache);
 			tick = clock_mono() + TICK;
 		}
 		look(f);
@@ -450,6 +458,7 @@ upload_start(struct fs *f)
 	lock_init(&u->lock, RANK_UPLOAD, "upload");
 	cond_init(&u->cond);
 	f->upload = u;
+	u->pause = PAUSE / 2;
 	u->kicked = true;
 	err = -pthread_create(&u->thread, NULL, manager, f);
 	if (err != 0) {
@@ -511,9 +520,25 @@ upload_hurry(struct fs *f, uint64_t seq)
 	struct upload *u = f->upload;
 
 	lock_take(&u->lock);
-	if (seq > u->hurry)
+	if (seq > u->hurry) {
 		u->hurry = seq;
+		u->not_before = 0;
+	}
+	u->kicked = true;
+	cond_broadcast(&u->cond);
+	lock_drop(&u->lock);
+}
+
+void
+upload_retry(struct fs *f)
+{
+	struct upload *u = f->upload;
+
+	if (u == NULL)
+		return;
+	lock_take(&u->lock);
 	u->not_before = 0;
+	u->pause = PAUSE / 2;
 	u->kicked = true;
 	cond_broadcast(&u->cond);
 	lock_drop(&u->lock);

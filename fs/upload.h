@@ -23,6 +23,8 @@ void	upload_kick(struct fs *f);	/* never blocks */
 /* Copies of open files from now on until everything up to seq is uploaded:
  * what sync wants. */
 void	upload_hurry(struct fs *f, uint64_t seq);
+/* What failed is tried again now, not after its pause. */
+void	upload_retry(struct fs *f);
 
 struct upload_status { uint64_t waiting, active, bytes_left; char why[256]; };
 void	upload_status(struct fs *f, struct upload_status *ret);

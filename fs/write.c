@@ -26,6 +26,7 @@
 #include "meta/journal.h"
 
 #define ROOM_STEP	(16u << 20)	/* bytes asked of the cache at a time */
+#define SLICE		(250 * NSEC_PER_MSEC)	/* between looks for room */
 #define OPEN_DIRTY_MAX	(30 * NSEC_PER_SEC)
 
 /* --- getting ready to write --- */
@@ -83,6 +84,26 @@ truncate_entered(struct fs *f, struct vnode *v, uint64_t size)
 	return err;
 }
 
+/* Until uploads, or whoever filled the disk, made room for n bytes: 0,
+ * -ENOSPC after io_timeout, -EINTR. */
+static int
+wait_room(struct fs *f, size_t n)
+{
+	int64_t now = clock_mono(), end = now + f->opt.io_timeout;
+	int err;
+
+	do {
+		upload_kick(f);
+		if (io_interrupted != NULL &&
+		    io_interrupted(io_interrupted_arg))
+			return -EINTR;
+		err = cache_room_wait(f->cache, n, now + SLICE < end ?
+		    now + SLICE : end);
+		now = clock_mono();
+	} while (err == -ENOSPC && now < end && !atomic_load(&f->stopping));
+	return err;
+}
+
 /* Room in the cache for n more bytes, asked for in steps. */
 static int
 take_room(struct fs *f, struct vnode *v, size_t n)
@@ -99,13 +120,11 @@ take_room(struct fs *f, struct vnode *v, size_t n)
 	lock_drop(&v->lock);
 	err = cache_room(f->cache, want, true);
 	if (err == -ENOSPC) {
-		upload_kick(f);
-		err = cache_room_wait(f->cache, n,
-		    clock_mono() + f->opt.io_timeout);
+		err = wait_room(f, n);
 		want = n;
 	}
 	if (err != 0)
-		return -ENOSPC;
+		return err == -EINTR ? err : -ENOSPC;
 	lock_take(&v->lock);
 	v->room = want - n;
 	lock_drop(&v->lock);
@@ -140,7 +159,7 @@ io_write(struct fs *f, struct handle *h, const void *p, size_t n, uint64_t off)
 
 	if (!h->writes)
 		return -EBADF;
-	r = fs_may_write(f);
+	r = fs_may_add(f);
 	if (r == 0 && n > 0)
 		r = take_room(f, v, n);
 	if (r == 0)
@@ -163,7 +182,7 @@ io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
 
 	if (!h->writes)
 		return -EBADF;
-	err = fs_may_write(f);
+	err = fs_may_add(f);
 	if (err == 0)
 		err = cache_room(f->cache, len, true);
 	if (err == 0)
@@ -279,7 +298,7 @@ io_create(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
 	struct handle *h = NULL;
 	int err;
 
-	err = fs_may_write(f);
+	err = fs_may_add(f);
 	if (err != 0)
 		return err;
 	h = calloc(1, sizeof *h);

@@ -640,15 +640,32 @@ put_or_remove(struct sqc *c, const struct change *ch, const struct row *r,
 	return (row_del(c, ch, r));
 }
 
+/* No object says that it has a copy there (L9), and it is not the home. */
+static int
+store_is_free(struct sqc *c, uint64_t id)
+{
+	struct sqs *s = sq_prep(c,
+	    "SELECT 1 FROM location WHERE store = ? LIMIT 1");
+	int rc;
+
+	sqs_int(s, 1, (int64_t)id);
+	rc = sqs_step(s);
+	sqs_reset(s);
+	return (rc < 0 ? rc : rc == 1 || id == 1 ? -EBUSY : 0);
+}
+
 static int
 apply_named_row(struct sqc *c, const struct change *ch, const struct op *op)
 {
 	struct col id = col_int(op->ino), name = col_str(op->name);
 	struct col value = col_bytes(op->value, op->nvalue);
 	struct row r;
+	int err;
 
 	switch (op->kind) {
 	case OP_STORE:
+		if (op->size == 1 && (err = store_is_free(c, op->ino)) != 0)
+			return (err);
 		r = (struct row){ T_STORE, { id, name, value,
 		    col_int(op->flags) } };
 		return (put_or_remove(c, ch, &r, op->size == 1));

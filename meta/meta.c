@@ -106,21 +106,25 @@ meta_open(const char *path, struct meta **ret, struct why *why)
 {
 	struct sq_opts opts = { .cache_kib = 16384 };
 	struct meta *m = calloc(1, sizeof(*m));
+	struct why own = { "" };
 	int err;
 
 	if (m == NULL)
 		return (-ENOMEM);
 	lock_init(&m->lock, RANK_META, "meta");
 	gethostname(m->session.host, sizeof(m->session.host) - 1);
-	if ((err = sq_open(path, &opts, &m->sq, why)) != 0)
-		goto fail;
-	err = sq_write(m->sq, open_fn, m);
+	if ((err = sq_open(path, &opts, &m->sq, &own)) == 0)
+		err = sq_write(m->sq, open_fn, m);
 	if (err == -EPROTONOSUPPORT)
 		why_set(why, err, "%s was made by a newer gnsfs: "
 		    "use that one, or another state directory", path);
 	else if (err == -EUCLEAN)
-		why_set(why, err, "%s is damaged or not a database of gnsfs",
+		why_set(why, err, "%s is damaged, or no database of gnsfs: "
+		    "what was stored is in the home, so mount with another "
+		    "folder (cache=DIR); keep this one for what was not",
 		    path);
+	else if (err < 0 && own.text[0] != '\0')
+		why_set(why, err, "%s", own.text);
 	else if (err < 0)
 		why_set(why, err, "%s: %s", path, why_text(NULL, err));
 	if (err < 0)

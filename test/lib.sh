@@ -39,6 +39,8 @@
 # Else:
 #   spawn CMD...         in the background, ended with the test; $! is its id
 #   wait_for SECONDS CMD...             until CMD gives 0; 1 when it never does
+#   disk DIR SIZE [MKFS OPTIONS...]     an ext4 of that size, on a loop device,
+#                        mounted on DIR until the test ends
 #   sums DIR             sha256 of each file below, by name; for comparing
 #   json FILE EXPR       Python: prints EXPR over j, the JSON in FILE
 #   now_ms
@@ -324,6 +326,27 @@ wait_for()
 	done
 }
 
+disk()
+{
+	_dir=$1
+	_img=$T/.img.$(ls "$T" -a | grep -c '^.img')
+	truncate -s "$2" "$_img"
+	shift 2
+	mkdir -p "$_dir"
+	mkfs.ext4 -q -F -m 0 "$@" "$_img" >"$T/out" 2>&1 &&
+	    mount -o loop "$_img" "$_dir" >>"$T/out" 2>&1 && return 0
+	show_out
+	bail "there is no small disk on $_dir"
+}
+
+_disks_off()
+{
+	awk -v top="$T/" 'index($5, top) == 1 && $0 ~ / - ext4 / { print $5 }' \
+	    /proc/self/mountinfo | while read -r _dir; do
+		umount -l "$_dir"
+	done
+}
+
 sums()
 {
 	(cd "$1" && find . -type f -print0 | LC_ALL=C sort -z |
@@ -427,6 +450,7 @@ _finish()
 	for _pidfile in "$T"/*/pid; do
 		[ -f "$_pidfile" ] && s3_stop "${_pidfile%/pid}"
 	done
+	_disks_off
 	[ "$failed" = 0 ] || _show_logs
 	rm -rf --one-file-system "$T"
 	echo "$passed passed, $failed failed, $skipped skipped"

@@ -208,7 +208,7 @@ lint_manuals()
 			    echo "man/: nothing about gnsfs $cmd $opt"
 		done
 	done <"$tmp/commands" >>"$tmp/found"
-	for page in gnsfs.1 mount.gnsfs.8; do
+	for page in gnsfs.1 mount.gnsfs.8 $(cd man && ls gnsfs-*.1); do
 		"$program" help --man $page >"$tmp/page" 2>&1 &&
 		    cmp -s "$tmp/page" man/$page ||
 		    echo "man/$page is not what gnsfs help --man $page says"

@@ -38,8 +38,11 @@ static const struct tool_opt umount_opts[] = {
 };
 
 static const struct tool_opt store_opts[] = {
-	{ "write", 0, NULL, "check: also put, replace and delete an object "
+	{ "write", 0, NULL, "check: also put, replace and delete objects "
 	    "of its own in a store that is not the home." },
+	{ "rename", 0, "NEW", "set: the store's name from now on." },
+	{ "force", 0, NULL, "set: even where the files' objects are not "
+	    "found there." },
 	{ NULL }
 };
 
@@ -115,10 +118,20 @@ static const struct tool_opt rescue_opts[] = {
 };
 
 static const struct tool_opt help_opts[] = {
-	{ "man", 0, "PAGE", "Print a manual page in roff: gnsfs.1 or "
-	    "mount.gnsfs.8." },
-	{ "completion", 0, "SHELL", "Print the completion for a shell: "
-	    "bash." },
+	{ "man", 0, "PAGE", "Print a manual page in roff: gnsfs.1, "
+	    "mount.gnsfs.8, or gnsfs-COMMAND.1." },
+	{ "completion", 0, "SHELL", "Print the completion for a shell: bash "
+	    "or zsh." },
+	{ NULL }
+};
+
+const struct tool_page tool_pages[] = {
+	{ "format", "make, compare and rescue a namespace" },
+	{ "mount", "mount and unmount a namespace" },
+	{ "store", "the stores of a namespace, and what is adopted of them" },
+	{ "pin", "keep, fetch and drop bytes on this host" },
+	{ "find", "query the tree, and label it" },
+	{ "status", "how a mount is, where bytes are, and waiting for them" },
 	{ NULL }
 };
 
@@ -129,34 +142,44 @@ const struct tool_cmd tool_cmds[] = {
 	    "`home`, where new bytes go. The bucket must exist, the prefix "
 	    "must hold no namespace.\n\n"
 	    " gnsfs format 's3://corp/gns?endpoint=http://127.0.0.1:7070'",
-	    cmd_format, format_opts },
+	    cmd_format, format_opts, "format", keys_format },
 	{ "mount", "HOME_URL DIR [-o OPTIONS] [-f]", 2, 2,
 	    "mount a namespace",
 	    "Returns when the tree is usable. With valid local state that is "
 	    "so even with no store in reach; without, it fails within 10 "
 	    "seconds. mount.gnsfs(8) lists the options.",
-	    cmd_mount, mount_opts },
+	    cmd_mount, mount_opts, "mount", keys_mount },
 	{ "umount", "DIR [--timeout TIME] [--force]", 1, 1,
 	    "flush and unmount",
 	    "Flushes within a bound, says what is not uploaded, and returns "
 	    "when the daemon is gone. What could not be stored is kept, and "
 	    "sent at the next mount; the exit status is then 1. A mount whose "
 	    "daemon died is taken away.",
-	    cmd_umount, umount_opts },
-	{ "store", "add|ls|set|rm|check [NAME [URL]]", 1, 3,
+	    cmd_umount, umount_opts, "mount", keys_pending },
+	{ "store", "add|ls|set|rm|check [NAME] [URL] [KEY=VALUE...]", 1, -1,
 	    "the stores of the namespace",
-	    "add NAME URL makes a bucket, a prefix or a directory known; set "
-	    "NAME URL changes how it is reached; rm NAME forgets one that "
-	    "holds no file's bytes; check NAME asks it for real what it can "
-	    "do; ls lists all.",
-	    cmd_store, store_opts },
+	    "add NAME URL makes a bucket, a prefix or a directory known. ls "
+	    "lists all. rm NAME forgets one in which no file has bytes.\n\n"
+	    "set NAME [URL] [KEY=VALUE...] changes where it is, or single "
+	    "settings of its URL (KEY= takes one away), and --rename its "
+	    "name; no file is touched. Some of the objects that files need "
+	    "are looked for at the new place first. The home is where it is "
+	    "mounted from: it cannot be set.\n\n"
+	    " gnsfs store set lake region=eu-west-1 profile=train\n\n"
+	    "check NAME asks a store for real: it is listed, and a byte is "
+	    "read; in the home, or with --write, objects of its own are put, "
+	    "replaced, copied and deleted under every condition that gnsfs "
+	    "relies on, one of them in parts, and removed again. What is "
+	    "missing is said with what it costs; where gnsfs needs it, the "
+	    "exit status is 1.",
+	    cmd_store, store_opts, "store", keys_store },
 	{ "import", "STORE_URL PATH [OPTIONS]", 2, 2,
 	    "adopt an existing bucket or prefix",
 	    "Lists the keys below STORE_URL and shows them as files below "
 	    "PATH, which is created. No byte is copied, and nothing in the "
 	    "bucket is ever changed: the files are read-only. gnsfs(5) has "
 	    "the rule for keys that are no paths.",
-	    cmd_import, import_opts },
+	    cmd_import, import_opts, "store", keys_import },
 	{ "pin", "SELECTOR... [OPTIONS]", 0, -1,
 	    "keep files on this host",
 	    "Room is reserved first (no room: nothing is pinned), then the "
@@ -165,65 +188,65 @@ const struct tool_cmd tool_cmds[] = {
 	    "belongs to the host that made it.\n\n" SELECTORS " A path that "
 	    "does not exist is an error; a glob or a filter that matches "
 	    "nothing yet is not.",
-	    cmd_pin, pin_opts },
+	    cmd_pin, pin_opts, "pin", keys_pin },
 	{ "unpin", "SELECTOR... | --name NAME", 0, -1,
 	    "let them go",
 	    "Takes what the selectors name out of the pins of this host; the "
 	    "rest of a pin stays, and a pin of which nothing is left is gone."
 	    "\n\n" SELECTORS,
-	    cmd_unpin, unpin_opts },
+	    cmd_unpin, unpin_opts, "pin" },
 	{ "pins", "[DIR]", 0, 1,
 	    "pins, bytes present of bytes wanted",
 	    "Lists the pins with their files, bytes, state and the time that "
 	    "is left.",
-	    cmd_pins, NULL },
+	    cmd_pins, NULL, "pin", keys_pins },
 	{ "warm", "SELECTOR... [OPTIONS]", 0, -1,
 	    "fetch files without a promise",
 	    "Fetches the bytes into the cache and returns when they are here. "
 	    "They may be evicted later.\n\n" SELECTORS,
-	    cmd_warm, select_opts },
+	    cmd_warm, select_opts, "pin" },
 	{ "evict", "SELECTOR... [OPTIONS]", 0, -1,
 	    "drop clean bytes from this host",
 	    "The files stay; reading fetches them again. What is pinned, in "
 	    "use or not yet stored is kept.\n\n" SELECTORS,
-	    cmd_evict, select_opts },
+	    cmd_evict, select_opts, "pin", keys_evict },
 	{ "find", "[SELECTOR...] [OPTIONS]", 0, -1,
 	    "query the whole tree",
 	    "Answers from the local database. With --json an object a line."
 	    "\n\n" SELECTORS,
-	    cmd_find, find_opts },
+	    cmd_find, find_opts, "find", keys_find },
 	{ "tag", "add|rm|ls PATH [KEY=VALUE]", 2, 3,
 	    "labels that selectors can name",
 	    "A tag on a directory holds for all below it. rm takes KEY or "
 	    "KEY=VALUE.",
-	    cmd_tag, NULL },
+	    cmd_tag, NULL, "find", keys_tag },
 	{ "sync", "[PATH] [--timeout TIME]", 0, 1,
 	    "return when all is durable in the stores",
 	    "Waits until all that was written (below PATH) is in the stores "
 	    "and recorded in the log.",
-	    cmd_sync, sync_opts },
+	    cmd_sync, sync_opts, "status", keys_pending },
 	{ "status", "[DIR] [--watch] [--interval TIME]", 0, 1,
 	    "health, cache, pins, what is not stored yet",
-	    "Of one mount, or of all. The exit status is 1 where a daemon "
-	    "does not answer.",
-	    cmd_status, status_opts },
+	    "Of one mount, or of all: with --json an object, or a list of "
+	    "them. The exit status is 1 where a daemon does not answer.",
+	    cmd_status, status_opts, "status", keys_status },
 	{ "explain", "PATH [--local-path]", 1, 1,
 	    "where each byte of a file is",
 	    "Stores, keys and versions, what of it is on this host and how, "
 	    "and the pins that hold it.",
-	    cmd_explain, explain_opts },
+	    cmd_explain, explain_opts, "status", keys_explain },
 	{ "fsck", "[DIR]", 0, 1,
 	    "compare the tree with its home",
 	    "Compares the digest of the tree on this host with that of a "
 	    "replay of the whole log, and with that of the newest snapshot "
 	    "and the log after it. The exit status is 1 where they differ.",
-	    cmd_fsck, fsck_opts },
+	    cmd_fsck, fsck_opts, "format", keys_fsck },
 	{ "rescue", "STATE_DIR DEST", 2, 2,
 	    "copy out what a fenced host has not stored",
 	    "Copies every file that STATE_DIR holds and no store has to the "
 	    "new directory DEST, by path. STATE_DIR must not be mounted; it "
 	    "stays as it is.",
-	    cmd_rescue, rescue_opts },
+	    cmd_rescue, rescue_opts, "format", keys_rescue },
 	{ "help", "[COMMAND]", 0, 1,
 	    "say how a command is used", "", cmd_help, help_opts },
 	{ NULL }

@@ -51,6 +51,18 @@ show_options(const struct tool_opt *o)
 }
 
 static void
+show_keys(const struct tool_key *k)
+{
+	if (k == NULL)
+		return;
+	printf("\nKeys of --json (times are ns, sizes bytes):\n");
+	for (; k->key != NULL; k++) {
+		printf("  %s\n", k->key);
+		wrap(k->meaning, 6);
+	}
+}
+
+static void
 show_mount_options(void)
 {
 	const struct option_desc *o;
@@ -61,9 +73,9 @@ show_mount_options(void)
 		    o->arg != NULL ? o->arg : "");
 		if (o->dflt != NULL && o->dflt[0] != '(')
 			printf("  (%s)", o->dflt);
-		else if (o->dflt != NULL)
-			printf("  %s", o->dflt);
 		putchar('\n');
+		if (o->dflt != NULL && o->dflt[0] == '(')
+			wrap(o->dflt, 6);
 		wrap(o->meaning, 6);
 	}
 }
@@ -72,18 +84,16 @@ int
 cmd_help(struct tool *t)
 {
 	const char *man = tool_opt(t, "man");
+	const char *shell = tool_opt(t, "completion");
 	const struct tool_cmd *c;
 
 	if (man != NULL)
 		return manual_page(stdout, man) == 0 ? EXIT_DONE :
 		    tool_misused(t, "there is no page %s", man);
-	if (tool_opt(t, "completion") != NULL) {
-		if (strcmp(tool_opt(t, "completion"), "bash") != 0)
-			return tool_misused(t, "there is a completion for "
-			    "bash only");
-		manual_completion(stdout);
-		return EXIT_DONE;
-	}
+	if (shell != NULL)
+		return completion(stdout, shell) == 0 ? EXIT_DONE :
+		    tool_misused(t, "there is a completion for bash and for "
+		    "zsh, not for %s", shell);
 	if (t->argc == 0)
 		return tool_usage(stdout);
 	c = tool_find(t->argv[0]);
@@ -98,6 +108,7 @@ cmd_help(struct tool *t)
 	printf("Options:\n");
 	show_options(c->opts);
 	show_options(tool_common);
+	show_keys(c->keys);
 	if (strcmp(c->name, "mount") == 0)
 		show_mount_options();
 	return EXIT_DONE;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/env.h"
 #include "base/sys.h"
 #include "tools/mount.h"
 #include "tools/tool.h"
@@ -267,5 +268,6 @@ main(int argc, char **argv)
 	base = base != NULL ? base + 1 : argv[0];
 	if (strcmp(base, "mount.gnsfs") == 0)
 		return mount_helper(argc, argv);
+	env_hide();
 	return tool_main(argc, argv);
 }

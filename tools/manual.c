@@ -3,9 +3,11 @@
  * what eventual means, files, exit status) stands here; formats, URLs and
  * names are in man/gnsfs.5, which is written by hand.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
+#include "base/counters.h"
 #include "fs/options.h"
 #include "tools/manual.h"
 #include "tools/tool.h"
@@ -13,12 +15,12 @@
 /* Text, its backslashes, dashes and line beginnings made harmless; what is
  * between backquotes is bold. */
 static void
-put(FILE *to, const char *s)
+put_n(FILE *to, const char *s, size_t n)
 {
+	const char *p, *end = s + n;
 	bool bold = false;
-	const char *p;
 
-	for (p = s; *p != '\0'; p++) {
+	for (p = s; p < end; p++) {
 		if ((p == s || p[-1] == '\n') && (*p == '.' || *p == '\''))
 			fputs("\\&", to);
 		if (*p == '\\')
@@ -29,7 +31,7 @@ put(FILE *to, const char *s)
 			fputs((bold = !bold) ? "\\fB" : "\\fR", to);
 		else if (*p == '~')
 			fputs("\\(ti", to);
-		else if (*p == '\n' && p[1] == '\n') {
+		else if (*p == '\n' && p + 1 < end && p[1] == '\n') {
 			fputs("\n.PP\n", to);
 			p++;
 		} else
@@ -37,21 +39,24 @@ put(FILE *to, const char *s)
 	}
 }
 
+static void
+put(FILE *to, const char *s)
+{
+	put_n(to, s, strlen(s));
+}
+
 /* Paragraphs; a line that begins with a blank stands as it is. */
 static void
 put_text(FILE *to, const char *s)
 {
 	const char *end;
-	char line[512];
 
 	while ((end = strstr(s, "\n\n ")) != NULL) {
-		snprintf(line, sizeof line, "%.*s", (int)(end - s), s);
-		put(to, line);
+		put_n(to, s, (size_t)(end - s));
 		s = end + 3;
 		end = strchrnul(s, '\n');
 		fputs("\n.PP\n.nf\n.RS\n", to);
-		snprintf(line, sizeof line, "%.*s", (int)(end - s), s);
-		put(to, line);
+		put_n(to, s, (size_t)(end - s));
 		fputs("\n.RE\n.fi\n", to);
 		s = end;
 		if (*s == '\0')
@@ -80,10 +85,134 @@ put_options(FILE *to, const struct tool_opt *o)
 }
 
 static void
-page_gnsfs(FILE *to)
+put_keys(FILE *to, const struct tool_key *k)
+{
+	if (k == NULL)
+		return;
+	fputs(".PP\nKeys of\n.BR \\-\\-json :\n", to);
+	for (; k->key != NULL; k++) {
+		fputs(".TP\n.B ", to);
+		put(to, k->key);
+		putc('\n', to);
+		put(to, k->meaning);
+		putc('\n', to);
+	}
+}
+
+static void
+put_command(FILE *to, const struct tool_cmd *c)
+{
+	fprintf(to, ".SS \"gnsfs %s ", c->name);
+	put(to, c->operands);
+	fputs("\"\n", to);
+	if (*c->text != '\0') {
+		put_text(to, c->text);
+	} else {
+		put(to, c->brief);
+		fputs(".\n", to);
+	}
+	put_options(to, c->opts);
+	put_keys(to, c->keys);
+}
+
+static bool
+is_on(const struct tool_cmd *c, const char *page)
+{
+	return page == NULL || c->page == NULL ? c->page == page :
+	    strcmp(c->page, page) == 0;
+}
+
+static void
+put_see_also(FILE *to, const char *but)
+{
+	const struct tool_page *g;
+
+	fputs(".SH SEE ALSO\n", to);
+	if (but != NULL)
+		fputs(".BR gnsfs (1),\n", to);
+	for (g = tool_pages; g->name != NULL; g++) {
+		if (but == NULL || strcmp(g->name, but) != 0)
+			fprintf(to, ".BR gnsfs\\-%s (1),\n", g->name);
+	}
+	fputs(".BR mount.gnsfs (8),\n.BR gnsfs (5)\n", to);
+}
+
+static void
+put_counters(FILE *to)
+{
+	unsigned i;
+
+	fputs(".SH COUNTERS\nSince the daemon began; those that are a state "
+	    "say what is now.\n", to);
+	for (i = 0; i < C_COUNT; i++) {
+		fprintf(to, ".TP\n.B counters.%s\n", counter_descs[i].name);
+		put(to, counter_descs[i].meaning);
+		fprintf(to, " (%s%s).\n", counter_descs[i].unit,
+		    counter_descs[i].kind == GAUGE ? ", a state" : "");
+	}
+}
+
+/* The commands of one kind. */
+static void
+page_commands(FILE *to, const struct tool_page *g)
 {
 	const struct tool_cmd *c;
+	const char *p;
 
+	fputs(".TH GNSFS\\-", to);
+	for (p = g->name; *p != '\0'; p++)
+		putc(toupper((unsigned char)*p), to);
+	fprintf(to, " 1 \"\" gnsfs \"User Commands\"\n"
+	    ".SH NAME\ngnsfs\\-%s \\- ", g->name);
+	put(to, g->brief);
+	fputs("\n.SH SYNOPSIS\n", to);
+	for (c = tool_cmds; c->name != NULL; c++) {
+		if (!is_on(c, g->name))
+			continue;
+		fprintf(to, "%s.B gnsfs %s\n.I ", strcmp(c->name, g->name) !=
+		    0 ? ".br\n" : "", c->name);
+		put(to, c->operands);
+		putc('\n', to);
+	}
+	fputs(".SH COMMANDS\n", to);
+	for (c = tool_cmds; c->name != NULL; c++) {
+		if (is_on(c, g->name))
+			put_command(to, c);
+	}
+	if (strcmp(g->name, "status") == 0)
+		put_counters(to);
+	fputs(".SH OPTIONS OF EVERY COMMAND\n", to);
+	put_options(to, tool_common);
+	fputs(".SH EXIT STATUS\n0 done, 1 failed, 2 misused.\n", to);
+	put_see_also(to, g->name);
+}
+
+static void
+put_lists(FILE *to)
+{
+	const struct tool_page *g;
+	const struct tool_cmd *c;
+
+	fputs(".SH COMMANDS\n", to);
+	for (g = tool_pages; g->name != NULL; g++) {
+		fprintf(to, ".PP\n.BR gnsfs\\-%s (1):\n", g->name);
+		for (c = tool_cmds; c->name != NULL; c++) {
+			if (!is_on(c, g->name))
+				continue;
+			fprintf(to, ".TP\n.B gnsfs %s\n", c->name);
+			put(to, c->brief);
+			fputs(".\n", to);
+		}
+	}
+	for (c = tool_cmds; c->name != NULL; c++) {
+		if (is_on(c, NULL))
+			put_command(to, c);
+	}
+}
+
+static void
+page_gnsfs(FILE *to)
+{
 	fputs(".TH GNSFS 1 \"\" gnsfs \"User Commands\"\n"
 	    ".SH NAME\ngnsfs \\- one file tree over every bucket you own\n"
 	    ".SH SYNOPSIS\n.B gnsfs\n.I COMMAND\n"
@@ -101,22 +230,14 @@ page_gnsfs(FILE *to)
 	    "mountpoint, or NAMESPACE:/path. Where no path says which "
 	    "namespace is meant, it is that of the current directory, or the "
 	    "only one mounted, or that of -n. Long work shows a progress line "
-	    "on a terminal.\n");
+	    "on a terminal.\n\nWith --json a command that succeeds prints "
+	    "one value, or (find) an object a line, and nothing where it has "
+	    "nothing to tell; its page has the keys. What went wrong is one "
+	    "sentence on standard error, as ever. Keys may be added, none is "
+	    "taken away or given another meaning.\n");
 	fputs(".SH OPTIONS OF EVERY COMMAND\n", to);
 	put_options(to, tool_common);
-	fputs(".SH COMMANDS\n", to);
-	for (c = tool_cmds; c->name != NULL; c++) {
-		fprintf(to, ".SS \"gnsfs %s ", c->name);
-		put(to, c->operands);
-		fputs("\"\n", to);
-		if (*c->text != '\0') {
-			put_text(to, c->text);
-		} else {
-			put(to, c->brief);
-			fputs(".\n", to);
-		}
-		put_options(to, c->opts);
-	}
+	put_lists(to);
 	fputs(".SH EXIT STATUS\n0 done, 1 failed, 2 misused.\n"
 	    ".SH ENVIRONMENT\n"
 	    ".TP\n.B XDG_STATE_HOME\nWhere state directories of users other "
@@ -127,8 +248,8 @@ page_gnsfs(FILE *to)
 	    ".TP\n.I /var/lib/gnsfs/NAME\\-UUID8\nWhat root keeps of a "
 	    "namespace: its database, and bytes not stored yet.\n"
 	    ".TP\n.I /run/gnsfs\nThe mounts of root, for who asks after "
-	    "them.\n"
-	    ".SH SEE ALSO\n.BR mount.gnsfs (8),\n.BR gnsfs (5)\n", to);
+	    "them.\n", to);
+	put_see_also(to, NULL);
 }
 
 static void
@@ -183,52 +304,52 @@ page_mount(FILE *to)
 	    "s3://corp\\-gns/prod /gns gnsfs _netdev,nofail,"
 	    "cache=/nvme/gnsfs,cache_size=2T 0 0\n.fi\n"
 	    ".SH EXIT STATUS\n0 mounted, 1 failed, 2 misused.\n"
-	    ".SH SEE ALSO\n.BR gnsfs (1),\n.BR gnsfs (5),\n.BR mount (8)\n",
-	    to);
+	    ".SH SEE ALSO\n.BR gnsfs\\-mount (1),\n.BR gnsfs (1),\n"
+	    ".BR gnsfs (5),\n.BR mount (8)\n", to);
+}
+
+/* The command of "gnsfs-COMMAND.1", or NULL. */
+static const struct tool_cmd *
+command_of(const char *page)
+{
+	const char *name = page + strlen("gnsfs-"), *end = strrchr(page, '.');
+	const struct tool_cmd *c;
+
+	if (strncmp(page, "gnsfs-", strlen("gnsfs-")) != 0 || end == NULL ||
+	    strcmp(end, ".1") != 0)
+		return NULL;
+	for (c = tool_cmds; c->name != NULL; c++) {
+		if (strlen(c->name) == (size_t)(end - name) &&
+		    strncmp(c->name, name, (size_t)(end - name)) == 0)
+			return c;
+	}
+	return NULL;
 }
 
 int
 manual_page(FILE *to, const char *page)
 {
-	if (strcmp(page, "gnsfs.1") == 0)
+	const struct tool_cmd *c = command_of(page);
+	const struct tool_page *g;
+
+	if (strcmp(page, "gnsfs.1") == 0) {
 		page_gnsfs(to);
-	else if (strcmp(page, "mount.gnsfs.8") == 0)
-		page_mount(to);
-	else
-		return -ENOENT;
-	return 0;
-}
-
-/* --- completion --- */
-
-static void
-completion_words(FILE *to, const struct tool_opt *o)
-{
-	for (; o != NULL && o->name != NULL; o++)
-		fprintf(to, " --%s", o->name);
-}
-
-void
-manual_completion(FILE *to)
-{
-	const struct tool_cmd *c;
-
-	fputs("# bash completion of gnsfs\n_gnsfs()\n{\n"
-	    "\tlocal cur=${COMP_WORDS[COMP_CWORD]} cmd= words= i\n"
-	    "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
-	    "\t\tcase ${COMP_WORDS[i]} in -*) ;; *) cmd=${COMP_WORDS[i]}; "
-	    "break;; esac\n\tdone\n\tcase $cmd in\n\t'') words='", to);
-	for (c = tool_cmds; c->name != NULL; c++)
-		fprintf(to, "%s%s", c == tool_cmds ? "" : " ", c->name);
-	fputs("';;\n", to);
-	for (c = tool_cmds; c->name != NULL; c++) {
-		fprintf(to, "\t%s) words='", c->name);
-		completion_words(to, c->opts);
-		completion_words(to, tool_common);
-		fputs("';;\n", to);
+		return 0;
 	}
-	fputs("\tesac\n\tif [ -z \"$cmd\" ] || [[ $cur == -* ]]; then\n"
-	    "\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-	    "\telse\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"
-	    "complete -o filenames -F _gnsfs gnsfs\n", to);
+	if (strcmp(page, "mount.gnsfs.8") == 0) {
+		page_mount(to);
+		return 0;
+	}
+	if (c == NULL)
+		return -ENOENT;
+	for (g = tool_pages; g->name != NULL; g++) {
+		if (strcmp(g->name, c->name) == 0) {
+			page_commands(to, g);
+			return 0;
+		}
+	}
+	/* It stands on the page of another, or on the first. */
+	fprintf(to, ".so man1/gnsfs%s%s.1\n", c->page != NULL ? "-" : "",
+	    c->page != NULL ? c->page : "");
+	return 0;
 }

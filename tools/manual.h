@@ -1,11 +1,15 @@
-/* manual: the pages and the completion that are made from the tables. */
+/* manual: the pages and the completions that are made from the tables. */
 #ifndef TOOLS_MANUAL_H
 #define TOOLS_MANUAL_H
 
 #include <stdio.h>
 
-/* "gnsfs.1" or "mount.gnsfs.8" in roff.  0, or -ENOENT for another. */
+/* "gnsfs.1", "mount.gnsfs.8" or "gnsfs-COMMAND.1" in roff (manual.c).  0, or
+ * -ENOENT for another. */
 int	manual_page(FILE *to, const char *page);
-void	manual_completion(FILE *to);
+
+/* What makes the shell complete our words: "bash" or "zsh" (completion.c).
+ * 0, or -ENOENT for another. */
+int	completion(FILE *to, const char *shell);
 
 #endif

@@ -26,6 +26,7 @@
 #include "fs/stores.h"
 #include "tools/client.h"
 #include "tools/mount.h"
+#include "tools/output.h"
 #include "tools/unmount.h"
 
 /* How long an unmount that nobody gave a bound may flush. */
@@ -325,6 +326,7 @@ cmd_mount(struct tool *t)
 	const char *opts = tool_opt(t, "options");
 	struct why why = { "" };
 	struct fs_options o;
+	json_t *j;
 	int rc;
 
 	options_init(&o);
@@ -341,6 +343,11 @@ cmd_mount(struct tool *t)
 	o.url = strdup(t->argv[0]);
 	rc = o.url == NULL ? -ENOMEM : find_dir(t->argv[1], &o.dir, &why);
 	rc = rc != 0 ? tool_failed(rc, &why) : run(&o);
+	if (rc == EXIT_DONE && t->json && !o.foreground) {
+		j = json_pack("{s:s, s:s}", "url", o.url, "dir", o.dir);
+		out_json(j);
+		json_decref(j);
+	}
 out:
 	options_done(&o);
 	return rc;

@@ -1,4 +1,6 @@
 /* output: see output.h. */
+#include <sys/ioctl.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,31 +80,51 @@ out_progress_begin(struct progress *p, int quiet)
 	p->on = !quiet && isatty(STDERR_FILENO);
 }
 
+/* The columns of the terminal that stderr is, or those of most. */
+static size_t
+columns(void)
+{
+	struct winsize ws = { 0 };
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0 ?
+	    ws.ws_col : 80;
+}
+
 void
 out_progress(void *arg, const json_t *v)
 {
 	int64_t have = get_int(v, "have"), want = get_int(v, "want");
-	int64_t rate = get_int(v, "rate"), now;
-	char a[16], b[16], c[16], d[16];
+	int64_t rate = get_int(v, "rate"), now, files = get_int(v, "files");
+	char a[16], b[16], c[16], line[160];
 	struct progress *p = arg;
+	size_t n = 0, cols;
 
 	now = clock_mono();
 	if (!p->on || (p->shown && now - p->last < NSEC_PER_SEC / 10))
 		return;
 	p->last = now;
 	p->shown = 1;
-	fprintf(stderr, "\r\033[K%s", out_size((uint64_t)have, a));
+	n += (size_t)snprintf(line, sizeof line, "%s",
+	    out_size((uint64_t)have, a));
 	if (want > 0)
-		fprintf(stderr, " of %s (%d %%)", out_size((uint64_t)want, b),
+		n += (size_t)snprintf(line + n, sizeof line - n,
+		    " of %s (%d %%)", out_size((uint64_t)want, b),
 		    (int)((double)have * 100 / (double)want));
-	if (get_int(v, "files") > 0)
-		fprintf(stderr, ", %lld files", (long long)get_int(v,
-		    "files"));
+	if (files > 0)
+		n += (size_t)snprintf(line + n, sizeof line - n,
+		    ", %lld files", (long long)files);
 	if (rate > 0)
-		fprintf(stderr, ", %s/s", out_size((uint64_t)rate, c));
+		n += (size_t)snprintf(line + n, sizeof line - n, ", %s/s",
+		    out_size((uint64_t)rate, c));
 	if (rate > 0 && want > have)
-		fprintf(stderr, ", %s left", out_time((int64_t)((double)(want -
-		    have) / (double)rate * 1e9), d));
+		n += (size_t)snprintf(line + n, sizeof line - n, ", %s left",
+		    out_time((int64_t)((double)(want - have) / (double)rate *
+		    1e9), a));
+	/* One that went on in the next row could not be wiped. */
+	cols = columns();
+	if (n >= cols)
+		line[cols - 1] = '\0';
+	fprintf(stderr, "\r\033[K%s", line);
 	fflush(stderr);
 }
 

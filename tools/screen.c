@@ -226,6 +226,7 @@ add_cache(struct screen *s, const json_t *o)
 	    out_size((uint64_t)get_int(c, "pinned"), a),
 	    out_size((uint64_t)get_int(c, "reserved"), b),
 	    out_size((uint64_t)get_int(c, "disk_free"), d));
+	add_why(s, get_str(c, "why"));
 	add(s, "uploads  %lld under way, %lld waiting, %s left",
 	    (long long)get_int(u, "active"), (long long)get_int(u, "waiting"),
 	    out_size((uint64_t)get_int(u, "bytes_left"), a));

@@ -43,6 +43,8 @@ show_cache(const json_t *o)
 	    out_size((uint64_t)get_int(c, "limit"), b),
 	    out_size((uint64_t)get_int(c, "dirty"), d),
 	    out_size((uint64_t)get_int(c, "pinned"), e), get_str(c, "dir"));
+	if (*get_str(c, "why") != '\0')
+		printf("              %s\n", get_str(c, "why"));
 	if (get_int(u, "waiting") + get_int(u, "active") > 0)
 		printf("  uploads     %lld under way, %lld waiting, %s left\n",
 		    (long long)get_int(u, "active"),

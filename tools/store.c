@@ -1,4 +1,6 @@
 /* gnsfs store: the stores of a namespace. */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/stores.h"
@@ -14,10 +16,13 @@ item(void *arg, const json_t *o)
 
 	if (l->json)
 		json_array_append(l->all, (json_t *)o);
+	else if (strcmp(l->op, "check") == 0 && get_bool(o, "ok"))
+		printf("%-45s yes\n", get_str(o, "step"));
 	else if (strcmp(l->op, "check") == 0)
-		printf("%-45s %s%s%s\n", get_str(o, "step"), get_bool(o,
-		    "ok") ? "yes" : "NO", *get_str(o, "why") != '\0' ?
-		    ": " : "", get_str(o, "why"));
+		printf("%-45s %s: %s\n    %s: %s\n", get_str(o, "step"),
+		    get_bool(o, "needed") ? "NO" : "no", get_str(o, "why"),
+		    get_bool(o, "needed") ? "gnsfs needs it" : "what it costs",
+		    get_str(o, "costs"));
 	else
 		printf("%-12s %-5s %s%s%s\n", get_str(o, "name"),
 		    get_bool(o, "up") ? "up" : "DOWN", get_str(o, "url"),
@@ -25,13 +30,62 @@ item(void *arg, const json_t *o)
 		    "why"));
 }
 
-/* Operands after the word; -1: no such word. */
+struct op {
+	const char	*name;
+	int		 min, max;	/* operands after it; max -1: any */
+	const char	*takes;
+};
+
+static const struct op ops[] = {
+	{ "add",	2, 2,	"a NAME and a URL" },
+	{ "ls",		0, 0,	"nothing more" },
+	{ "set",	1, -1,	"a NAME, a URL, KEY=VALUE" },
+	{ "rm",		1, 1,	"a NAME" },
+	{ "check",	1, 1,	"a NAME" },
+	{ NULL }
+};
+
+/* The URL and settings among the operands, into args. */
 static int
-wants(const char *op)
+set_place(struct tool *t, json_t *args, struct why *why)
 {
-	return strcmp(op, "ls") == 0 ? 0 : strcmp(op, "add") == 0 ||
-	    strcmp(op, "set") == 0 ? 2 : strcmp(op, "rm") == 0 ||
-	    strcmp(op, "check") == 0 ? 1 : -1;
+	json_t *settings = json_object();
+	const char *s, *eq, *url = NULL;
+	char *key;
+	int i, rc = 0;
+
+	for (i = 2; rc == 0 && i < t->argc; i++) {
+		s = t->argv[i];
+		eq = strchr(s, '=');
+		if (strstr(s, "://") != NULL && (eq == NULL ||
+		    strstr(s, "://") < eq)) {
+			if (url != NULL)
+				rc = why_set(why, -EINVAL, "'%s' is a second "
+				    "URL; give one", s);
+			else
+				rc = stores_url_check(s, why);
+			url = s;
+		} else if (eq == NULL || eq == s || i < 2) {
+			rc = why_set(why, -EINVAL, "'%s' is neither a URL nor "
+			    "KEY=VALUE", s);
+		} else {
+			key = strndup(s, (size_t)(eq - s));
+			if (key == NULL || json_object_set_new(settings, key,
+			    json_string(eq + 1)) != 0)
+				rc = -ENOMEM;
+			free(key);
+		}
+	}
+	if (rc == 0 && url != NULL)
+		json_object_set_new(args, "url", json_string(url));
+	if (rc == 0 && strcmp(t->argv[0], "set") == 0 && url == NULL &&
+	    json_object_size(settings) == 0 && tool_opt(t, "rename") == NULL)
+		rc = why_set(why, -EINVAL, "`store set` takes what is to be "
+		    "set: a URL, KEY=VALUE or --rename NEW");
+	if (rc == 0)
+		json_object_set(args, "settings", settings);
+	json_decref(settings);
+	return rc;
 }
 
 int
@@ -41,38 +95,41 @@ cmd_store(struct tool *t)
 	struct client_fns fns = { NULL, item, &list };
 	struct mount_list l = { NULL, 0 };
 	const struct mount_ref *m = NULL;
+	const struct op *op;
 	struct why why = { "" };
 	json_t *args = NULL;
-	int rc, n = wants(t->argv[0]);
+	int rc, n = t->argc - 1;
 
-	if (n < 0) {
+	for (op = ops; op->name != NULL; op++)
+		if (strcmp(op->name, t->argv[0]) == 0)
+			break;
+	if (op->name == NULL) {
 		rc = tool_misused(t, "there is no `store %s`; add, ls, set, "
 		    "rm and check are", t->argv[0]);
 		goto out;
 	}
-	if (t->argc - 1 != n) {
-		rc = tool_misused(t, "`store %s` takes %s", t->argv[0],
-		    n == 0 ? "nothing more" : n == 1 ? "a NAME" :
-		    "a NAME and a URL");
+	if (n < op->min || (op->max >= 0 && n > op->max)) {
+		rc = tool_misused(t, "`store %s` takes %s", op->name,
+		    op->takes);
 		goto out;
 	}
-	if (n > 1 && (rc = stores_url_check(t->argv[2], &why)) != 0) {
+	args = json_pack("{s:s, s:b, s:b, s:s*}", "op", op->name, "write",
+	    tool_opt(t, "write") != NULL, "force", tool_opt(t, "force") !=
+	    NULL, "rename", tool_opt(t, "rename"));
+	if (n > 0)
+		json_object_set_new(args, "name", json_string(t->argv[1]));
+	rc = set_place(t, args, &why);
+	if (rc != 0) {
 		rc = tool_misused(t, "%s", why_text(&why, rc));
 		goto out;
 	}
-	args = json_pack("{s:s, s:b}", "op", t->argv[0], "write",
-	    tool_opt(t, "write") != NULL);
-	if (n > 0)
-		json_object_set_new(args, "name", json_string(t->argv[1]));
-	if (n > 1)
-		json_object_set_new(args, "url", json_string(t->argv[2]));
 	rc = mounts_read(&l);
 	if (rc == 0)
 		rc = mounts_default(&l, tool_opt(t, "namespace"), &m, &why);
 	if (rc == 0)
 		rc = client_call(m, "store", json_incref(args), &fns, NULL,
 		    &why);
-	if (t->json && json_array_size(list.all) > 0)
+	if (t->json && (rc == 0 || json_array_size(list.all) > 0))
 		out_json(list.all);
 	if (rc != 0)
 		rc = tool_failed(rc, &why);

@@ -2,8 +2,8 @@
  * tool: what the subcommands of gnsfs share.
  *
  * A subcommand is a row of the table in commands.c: its name, synopsis,
- * options and help, from which the parser, `gnsfs help`, the man page and the
- * shell completion are made (STYLE 14), and its function, which is in the
+ * options and help, from which the parser, `gnsfs help`, the man pages and
+ * the shells' completion are made (STYLE 14), and its function, which is in the
  * file of its name.  A function returns the exit status: EXIT_DONE,
  * EXIT_FAILED or EXIT_MISUSED, having said why on stderr.
  */
@@ -29,6 +29,12 @@ struct tool_opt {
 	bool		 joined;	/* given twice: joined by commas */
 };
 
+/* A key of what --json prints (keys.c has how it is written). */
+struct tool_key {
+	const char	*key;
+	const char	*meaning;
+};
+
 struct tool;
 
 struct tool_cmd {
@@ -39,8 +45,22 @@ struct tool_cmd {
 	const char	*text;		/* paragraphs, lines of any length */
 	int		(*run)(struct tool *t);
 	const struct tool_opt *opts;	/* ends with name NULL; may be NULL */
+	const char	*page;		/* of tool_pages; NULL: gnsfs.1 */
+	const struct tool_key *keys;	/* ends with key NULL; may be NULL */
 };
 extern const struct tool_cmd tool_cmds[];	/* ends with name NULL */
+
+/* The commands of one kind have a manual page: gnsfs-NAME.1. */
+struct tool_page {
+	const char	*name;		/* that of one of its commands */
+	const char	*brief;		/* one line */
+};
+extern const struct tool_page tool_pages[];	/* ends with name NULL */
+
+extern const struct tool_key keys_evict[], keys_explain[], keys_find[],
+    keys_format[], keys_fsck[], keys_import[], keys_mount[], keys_pending[],
+    keys_pin[], keys_pins[], keys_rescue[], keys_status[], keys_store[],
+    keys_tag[];
 extern const struct tool_opt tool_common[];	/* options of every command */
 
 #define TOOL_OPTS_MAX	24

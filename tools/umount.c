@@ -177,7 +177,9 @@ cmd_umount(struct tool *t)
 		rc = take_off(&u);
 	if (rc == EXIT_DONE)
 		rc = wait_end(&u);
-	if (t->json && u.result != NULL)
+	if (t->json && u.result == NULL)
+		u.result = json_object();	/* it was dead */
+	if (t->json)
 		out_json(u.result);
 	if (rc == EXIT_DONE && u.left)
 		rc = EXIT_FAILED;

@@ -295,7 +295,8 @@ int
 status_watch(struct tool *t, int64_t interval, int (*once)(struct tool *t))
 {
 	struct watch w = { .t = t, .interval = interval,
-	    .before = json_object(), .terminal = !t->json && isatty(STDOUT_FILENO) };
+	    .before = json_object(),
+	    .terminal = !t->json && isatty(STDOUT_FILENO) };
 	bool first = true;
 
 	catch(&w);

@@ -1,7 +1,7 @@
 # bad.sh: wrong things, each with the status and the message it must give: the
 # thing, the reason, the way out.  The table is the rows that begin with `bad`;
 # what stands between them prepares the next ones.
-# timeout: 400
+# timeout: 600
 
 . "$(dirname "$0")/../lib.sh"
 begin
@@ -13,7 +13,7 @@ slowest=
 
 gnsfs()
 {
-	"$GNSFS" "$@"
+	timeout 20 "$GNSFS" "$@"
 }
 
 # mounting URL [OPTS]: on $T/m, with a cache folder of its own.
@@ -96,6 +96,15 @@ says()
 		esac
 	done
 	return 0
+}
+
+# reading LOG FILE: into $T/read; where that fails, with what LOG has then.
+reading()
+{
+	: >"$T/read"
+	timeout 20 cat "$2" >"$T/read" && return 0
+	sed -n "$((logged + 1)),\$p" "$1"
+	return 1
 }
 
 # bytes N: N bytes, always the same ones.
@@ -396,7 +405,8 @@ altered
 damaged "a segment emptied" 'log/0/0000000000000003; damaged; restore'
 altered
 cp "$(slot 4)" "$(slot 3)"
-damaged "a segment in another's slot" 'log/0/0000000000000003; segment 4; restore'
+damaged "a segment in another's slot" \
+    'log/0/0000000000000003; segment 4; restore'
 altered
 rm "$(slot 3)"
 damaged "a segment missing" 'log/0/0000000000000003; missing; restore'
@@ -432,6 +442,264 @@ rm "$(first piece)"
 damaged "a piece of an import missing" 'piece/; missing; restore'
 rm -rf "$A"
 
+# --- this host's own: altered while it is not mounted ---
+
+# stateful: a mount of the home with its cache in $T/state, all its bytes
+# there, ended; $C is the cache, to be altered.
+stateful()
+{
+	C=$T/state
+	start_mount "$home" "$m" "cache=$C,lag=10ms"
+	check "pinned" gnsfs pin "$m/" --wait
+	sums "$m" >"$T/sums"
+	stop_mount "$m"
+	settled
+}
+
+# again: the same, mounted.
+again()
+{
+	mounting "$home" "cache=$C"
+}
+
+# the_same NAME: all that was stored is there.
+the_same()
+{
+	quiet again || { show_out; bail "$1"; }
+	sums "$m" | diff "$T/sums" - >"$T/diff"
+	check "$1" sh -c "cat '$T/diff'; [ ! -s '$T/diff' ]"
+	stop_mount "$m"
+}
+
+stateful
+bad 1 "another namespace's cache folder" \
+    "$C; 'corpus'; 'other'; cache=DIR" \
+    mounting "$(store_url file other)" "cache=$C"
+bad 1 "another namespace's, as state" "$C; 'corpus'; 'other'; cache=DIR" \
+    mounting "$(store_url file other)" "state=$C,cache=$T/cache.fresh"
+cp -a "$C" "$T/good"
+flip "$C/home.json" 0
+bad 1 "home.json altered" "$C/home.json; damaged; cache=DIR" again
+rm -rf "$C" && cp -a "$T/good" "$C"
+flip "$C/state.db" 0
+bad 1 "the database altered" "$C/state.db; damaged; cache=DIR; keep" \
+    again
+truncate -s 5000 "$C/state.db"
+bad 1 "the database truncated" \
+    "$C/state.db; damaged; cache=DIR; keep" again
+python3 -c 'import sys
+f = open(sys.argv[1], "wb")
+f.write(b"x" * 100000)' "$C/state.db"
+bad 1 "a database that is none" \
+    "$C/state.db; damaged; cache=DIR; keep" again
+rm -rf "$C" && cp -a "$T/good" "$C"
+python3 -c 'import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version = 99")' \
+    "$C/state.db"
+bad 1 "a newer database" "$C/state.db; newer gnsfs" again
+rm -rf "$C" && cp -a "$T/good" "$C"
+python3 -c 'import sqlite3, sys
+d = sqlite3.connect(sys.argv[1])
+d.execute("UPDATE meta SET value = \"0\" WHERE key = \"uuid\"")
+d.commit()' "$C/state.db"
+bad 1 "a database of another namespace" "$C; another namespace; cache=DIR" \
+    again
+rm -rf "$C"
+the_same "what was stored is there with an empty folder"
+
+# Bytes: what is damaged is fetched again, and the log says so.
+logged_damage()
+{
+	check "  and the log says so" grep -q "$1" "$C/gnsfs.log"
+}
+
+f=$(find "$C/data" -type f | head -1)
+check "there is a backing file" test -n "$f"
+flip "$f"
+the_same "a backing file altered: not a wrong byte"
+logged_damage "damaged chunk"
+truncate -s 1500000 "$f"
+the_same "a backing file truncated: not a wrong byte"
+rm "$f"
+the_same "a backing file missing: not a wrong byte"
+python3 -c 'import sqlite3, sys
+d = sqlite3.connect(sys.argv[1])
+n = d.execute("UPDATE s_small SET data = zeroblob(length(data))").rowcount
+d.commit()
+assert n > 0' "$C/small.db"
+the_same "small bytes altered: not a wrong one"
+logged_damage "damaged small file"
+flip "$C/small.db" 0
+the_same "small.db altered: not a wrong byte"
+rm "$C/small.db"
+the_same "small.db missing: not a wrong byte"
+rm -rf "$C"
+
+# The store's own objects, altered behind its back.
+find "$T/stores/home/data" -type f | while read -r f; do
+	flip "$f" 100
+	[ "$(stat -c %s "$f")" -lt 70000 ] || touch "$f"
+done
+C=$T/state
+start_mount "$home" "$m" "cache=$C,io_timeout=3s"
+settled
+
+# unread FILE NAME 'WORDS; ...': of what the log says of it, too.
+unread()
+{
+	logged=$(wc -l <"$C/gnsfs.log")
+	bad 1 "$2" "$3" reading "$C/gnsfs.log" "$m/$1"
+}
+
+unread small "a pack altered" \
+    'key="data/; not what was stored there; output error'
+unread large "an object altered" 'key="data/; rc=changed; Stale'
+stop_mount "$m"
+
+# --- S3: names, keys, addresses ---
+start_s3
+s3_bucket corpus
+s3_bucket lake
+s3=$(s3_url corpus)
+query="region=$AWS_REGION"
+format_home "$s3"
+settled
+
+# s3_object KEY FILE: puts it.
+s3_object()
+{
+	curl -s -f -T "$2" -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \
+	    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
+	    --aws-sigv4 "aws:amz:$AWS_REGION:s3" "$S3_ENDPOINT/$1" ||
+	    bail "put of $1"
+}
+
+# to NAME URL_REST WORDS [VAR=VALUE...]: mount of s3://URL_REST fails.
+unreached()
+{
+	_n=$1
+	_u=$2
+	_w=$3
+	shift 3
+	bad 1 "$_n" "$_w" env "$@" timeout 20 "$GNSFS" mount "s3://$_u" "$T/n" \
+	    -o "cache=$T/cache.fresh"
+}
+
+at="endpoint=$S3_ENDPOINT&$query"
+unreached "a bucket that there is not" "nobucket?$at" \
+    "'nobucket'; NoSuchBucket; no such bucket; create it"
+bad 1 "format in such a bucket" "'nobucket'; no such bucket; create it" \
+    gnsfs format "s3://nobucket?$at"
+unreached "a prefix that is no home" "corpus/none?$at" \
+    "no namespace at s3://corpus/none; gnsfs format"
+unreached "a wrong secret" "corpus?$at" \
+    "'corpus'; SignatureDoesNotMatch; gnsfstes...; not the right one" \
+    AWS_SECRET_ACCESS_KEY=wrong
+unreached "a key that is not known" "corpus?$at" \
+    "'corpus'; nobody...; not known; AWS_ACCESS_KEY_ID" \
+    AWS_ACCESS_KEY_ID=nobody
+unreached "no credentials" "corpus?endpoint=$S3_ENDPOINT&$query" \
+    "no credentials were found; AWS_ACCESS_KEY_ID" \
+    -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY HOME=/none \
+    AWS_EC2_METADATA_DISABLED=true
+unreached "a profile that there is not" "corpus?$at&profile=nobody" \
+    "'corpus'; 'nobody'" -u AWS_ACCESS_KEY_ID HOME=/none \
+    AWS_EC2_METADATA_DISABLED=true
+unreached "another region" "corpus?endpoint=$S3_ENDPOINT&region=eu-west-9" \
+    "'corpus'; us-east-1; region=" X=
+unreached "nobody at the address" "corpus?endpoint=http://127.0.0.1:1&$query" \
+    "127.0.0.1:1; keeps no state" X=
+unreached "a host that there is not" \
+    "corpus?endpoint=http://no-such-host.invalid&$query" \
+    "no-such-host.invalid; keeps no state" X=
+unreached "TLS where there is none" \
+    "corpus?endpoint=https://127.0.0.1:$S3_PORT&$query" \
+    "https://127.0.0.1; cannot be reached" X=
+
+# --- a store that lies ---
+: >"$T/lies"
+spawn python3 "$TOP/test/mounted/liar.py" "$T/port" "$S3_PORT" "$T/lies" \
+    "$S3_DIR/objects"
+wait_for 10 test -s "$T/port" || bail "the liar does not start"
+through="endpoint=http://127.0.0.1:$(cat "$T/port")&$query"
+
+# lying LIE NAME WORDS: of gnsfs.json, at mount.
+lying()
+{
+	echo "$1 GET /gnsfs.json" >"$T/lies"
+	unreached "$2" "corpus?$through" "corpus; $3" X=
+}
+
+settled
+lying short "gnsfs.json cut, its length not" 'gnsfs.json; '
+lying shorter "gnsfs.json cut, and its length" 'gnsfs.json; '
+lying moved "a redirect for ever" '301; endpoint='
+lying found "a redirect for now" '307; endpoint='
+lying error "200 and an error in the body" \
+    'damaged, or not of a gnsfs namespace'
+lying page "200 and somebody's page" 'damaged, or not of a gnsfs namespace'
+lying badgate "502 and somebody's page" '502; '
+lying skewed "a clock far off" 'RequestTimeTooSkewed; 2001; set the clock'
+lying babble "no HTTP" '127.0.0.1; '
+lying silent "no answer at all" '127.0.0.1; '
+lying empty "a connection that ends at once" '127.0.0.1; '
+echo "yes PUT /" >"$T/lies"
+bad 1 "a store that ignores conditions" "If-None-Match; another store" \
+    gnsfs format "s3://corpus/other?$through"
+echo "skewed any /" >"$T/lies"
+bad 1 "a clock far off, at format" 'RequestTimeTooSkewed; set the clock' \
+    gnsfs format "s3://corpus/other?$through"
+: >"$T/lies"
+
+# misread LIE FILE NAME WORDS: no byte that comes is a wrong one.
+misread()
+{
+	wait_for 20 cmp "$m/lake/$2" "$S3_DIR/objects/lake/$2"
+	logged=$(wc -l <"$T/cache.m/gnsfs.log")
+	quiet gnsfs evict "$m/lake/$2"
+	echo "$1 GET /lake/$2" >"$T/lies"
+	bad 1 "$3" "$4" reading "$T/cache.m/gnsfs.log" "$m/lake/$2"
+	check "  and no byte of it is wrong" cmp -n "$(stat -c %s "$T/read")" \
+	    "$T/read" "$S3_DIR/objects/lake/$2"
+	: >"$T/lies"
+	wait_for 20 cmp "$m/lake/$2" "$S3_DIR/objects/lake/$2"
+	check "  and all are there when it is honest" cmp "$m/lake/$2" \
+	    "$S3_DIR/objects/lake/$2"
+}
+
+for n in one two; do
+	head -c 3000000 /dev/urandom >"$T/$n"
+	head -c 3000 /dev/urandom >"$T/small$n"
+	s3_object lake/$n "$T/$n"
+	s3_object lake/small-$n "$T/small$n"
+done
+rm -rf "$T/cache.m"
+start_mount "s3://corpus?$through" "$m" \
+    "cache=$T/cache.m,lag=10ms,io_timeout=3s"
+check "import" gnsfs import "s3://lake?$through" "$m/lake"
+settled
+for n in endless nolist page error; do
+	echo "$n GET list-type=2" >"$T/lies"
+	bad 1 "import, where the list is: $n" 'lake; LIST' \
+	    gnsfs import "s3://lake/sub?$through" "$m/$n"
+done
+: >"$T/lies"
+settled
+misread short one "half an object" 'key="one"; Input/output error'
+misread shorter one "half an object, and it says so" \
+    'key="one"; Input/output error'
+misread swapped one "another object, truly" 'key="one"; another version'
+misread error one "200 and an error for an object" \
+    'key="one"; another version'
+misread page one "a page for an object" 'key="one"; another version'
+misread moved one "a redirect for an object" \
+    'key="one"; 301; endpoint='
+misread swapped small-one "another small object, truly" \
+    'key="small-one"; another version'
+misread shorter small-one "half a small object" \
+    'key="small-one"; Input/output error'
+
+stop_mount "$m"
 settled
 
 say "$cases cases; the longest, $longest ms: $slowest"

@@ -11,6 +11,11 @@ whenever it changed (which starts the counting afresh):
   503       is answered, and nothing passed on
   reset     the connection is reset, and nothing passed on
   cut       half of the answer's body, and the connection is closed
+  hold      nothing is passed on, and nothing answered, until the rules
+            change; then it is passed on, whoever still waits for it
+  slow      the answer comes a byte at a time, four a second, until then
+  refuse    no connection is accepted and those there are reset: for as long
+            as the rules have a line of it, whatever its CLASS and WHICH
 
 WHICH is N, the first N requests of the class, or /N, every Nth one.  Classes:
 gnsfs.json manifest segment piece snap host data (puts of whole objects),
@@ -24,6 +29,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 PORT_FILE, TARGET, RULES, LOG = sys.argv[1:5]
 
@@ -34,14 +40,28 @@ class Rules:
         self.stamp, self.rules, self.seen = None, [], {}
         self.log = open(LOG, "a", buffering=1)
 
+    def read(self):
+        """With the lock: the stamp of what holds now."""
+        st = os.stat(RULES)
+        stamp = (st.st_mtime_ns, st.st_ino, st.st_size)
+        if stamp != self.stamp:
+            self.stamp, self.seen = stamp, {}
+            with open(RULES) as f:
+                self.rules = [tuple(x.split()) for x in f if x.split()]
+        return stamp
+
+    def now(self):
+        with self.lock:
+            return self.read()
+
+    def refuses(self):
+        with self.lock:
+            self.read()
+            return any(x[0] == "refuse" for x in self.rules)
+
     def pick(self, cls, path):
         with self.lock:
-            st = os.stat(RULES)
-            stamp = (st.st_mtime_ns, st.st_ino, st.st_size)
-            if stamp != self.stamp:
-                self.stamp, self.seen = stamp, {}
-                with open(RULES) as f:
-                    self.rules = [tuple(x.split()) for x in f if x.split()]
+            self.read()
             for rule in self.rules:
                 action, want, which = rule
                 if want not in (cls, "any") or \
@@ -149,20 +169,41 @@ def reset(sock):
 
 
 class Client(threading.Thread):
+    alive = set()
+
     def __init__(self, sock):
         super().__init__(daemon=True)
         self.sock, self.up = sock, None
 
     def run(self):
+        Client.alive.add(self)
         try:
             stream = Stream(self.sock)
             while self.one(stream):
                 pass
         except (Gone, OSError, ValueError):
             pass
+        Client.alive.discard(self)
         for s in (self.sock, self.up and self.up.sock):
             if s:
                 s.close()
+
+    def end(self):
+        """From another thread: whatever it waits for is over."""
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                 struct.pack("ii", 1, 0))
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def send(self, data, slow):
+        stamp = rules.now()
+        while slow and data and rules.now() == stamp:
+            self.sock.sendall(data[:1])
+            data = data[1:]
+            time.sleep(0.25)
+        self.sock.sendall(data)
 
     def forward(self, first, headers, body):
         method = first.split()[0]
@@ -197,6 +238,10 @@ class Client(threading.Thread):
         body = stream.body(headers)
         cls = classify(method, path)
         action = rules.pick(cls, path)
+        if action == "hold":
+            stamp = rules.now()
+            while rules.now() == stamp:
+                time.sleep(0.05)
         if action == "reset":
             reset(self.sock)
             return False
@@ -215,14 +260,32 @@ class Client(threading.Thread):
         if action == "cut":
             self.sock.sendall(text(status, h) + answer[:len(answer) // 2])
             return False
-        self.sock.sendall(text(status, h) + answer)
+        self.send(text(status, h) + answer, action == "slow")
         return header(h, "connection", "") != "close"
 
 
+def listen(port):
+    return socket.create_server(("127.0.0.1", port), backlog=128)
+
+
 rules = Rules()
-listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+listener = listen(0)
+port = listener.getsockname()[1]
 with open(PORT_FILE + ".new", "w") as f:
-    f.write(str(listener.getsockname()[1]))
+    f.write(str(port))
 os.rename(PORT_FILE + ".new", PORT_FILE)
 while True:
-    Client(listener.accept()[0]).start()
+    if rules.refuses():
+        listener.close()
+        while rules.refuses():
+            for client in list(Client.alive):
+                client.end()
+            time.sleep(0.05)
+        listener = listen(port)
+    listener.settimeout(0.1)
+    try:
+        sock = listener.accept()[0]
+    except socket.timeout:
+        continue
+    sock.settimeout(None)
+    Client(sock).start()

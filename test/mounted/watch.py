@@ -35,10 +35,16 @@ class Screen:
         self.row = self.col = 0
         self.alternate = self.hidden = False
         self.draws = 0
+        self.later = None       # a size, and from which draw on it holds
 
     def resize(self, cols, rows):
         self.cols, self.rows = cols, rows
         self.lines = [""] * rows
+
+    def resize_later(self, cols, rows):
+        """The next draw may have begun before: either size will do."""
+        self.later = (self.draws + 2, cols, rows)
+        self.resize(max(cols, self.cols), max(rows, self.rows))
 
     def control(self, seq):
         if seq in (b"?1049h", b"?1049l"):
@@ -52,6 +58,9 @@ class Screen:
         else:
             self.row, self.col = int(seq.split(b";")[0]) - 1, 0
             self.draws += self.row == 0
+            if self.later is not None and self.draws == self.later[0]:
+                self.resize(*self.later[1:])
+                self.later = None
             if self.row >= self.rows:
                 sys.exit(f"row {self.row + 1} of {self.rows}")
 
@@ -118,10 +127,9 @@ def main():
 
     run(10, 2)
     for cols, rows in sizes[1:]:
-        run(5, 0)
-        screen.resize(cols, rows)
+        screen.resize_later(cols, rows)
         set_size(fd, cols, rows)
-        run(5, 2)
+        run(10, 3)
     if select.select([fd], [], [], 0.2)[0]:
         rest = screen.feed(rest + os.read(fd, 65536))
     if not screen.alternate or not screen.hidden:

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/room.h"
 #include "base/sq.h"
 
 static char dir[256], path[300];
@@ -558,6 +559,68 @@ START_TEST(full_disk)
 }
 END_TEST
 
+static int
+put_row(struct sqc *c, void *arg)
+{
+	struct sqs *st = sq_prep(c,
+	    "INSERT INTO t VALUES(NULL, zeroblob(4000))");
+
+	return sqs_run(st);
+}
+
+static int
+del_row(struct sqc *c, void *arg)
+{
+	struct sqs *st = sq_prep(c, "DELETE FROM t WHERE id=?1");
+
+	sqs_int(st, 1, *(int *)arg);
+	return sqs_run(st);
+}
+
+/* C5: on a disk that somebody else filled, what takes away works, again and
+ * again, and after a new start; with room it is as before. */
+START_TEST(ballast)
+{
+	char other[320], byte[4096] = { 1 };
+	int fd, i;
+
+	sq_close(q);
+	q = NULL;
+	if (unshare(CLONE_NEWNS) < 0 &&
+	    unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return;
+	mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	if (mount("none", dir, "tmpfs", 0, "size=64m") < 0)
+		return;
+	open_db();
+	ck_assert_int_eq(sq_write(q, schema, NULL), 0);
+	ck_assert_int_eq(sq_ballast(q), 0);
+	for (i = 0; i < 1500; i++)
+		ck_assert_int_eq(sq_write(q, put_row, NULL), 0);
+	sq_close(q);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	fd = open(other, O_CREAT | O_WRONLY, 0600);
+	while (write(fd, byte, sizeof(byte)) == sizeof(byte))
+		;
+	ck_assert_int_eq(errno, ENOSPC);
+	room_enter(path);
+	open_db();
+	ck_assert_int_eq(sq_ballast(q), 0);
+	for (i = 1; i < 1500; i++)
+		ck_assert_int_eq(sq_write(q, del_row, &i), 0);
+	ck_assert_int_eq(sq_sync(q), 0);
+	ck_assert(sq_is_low(q));
+	close(fd);
+	unlink(other);
+	clock_sleep(200 * NSEC_PER_MSEC);
+	ck_assert_int_eq(sq_write(q, put_row, NULL), 0);
+	ck_assert(!sq_is_low(q));
+	sq_close(q);
+	q = NULL;
+	umount2(dir, MNT_DETACH);
+}
+END_TEST
+
 START_TEST(open_refuses)
 {
 	struct sq *other = NULL;
@@ -602,6 +665,7 @@ main(void)
 	tcase_add_test(t, wal_is_bounded);
 	tcase_add_test(t, file_limit);
 	tcase_add_test(t, full_disk);
+	tcase_add_test(t, ballast);
 	tcase_add_test(t, open_refuses);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);

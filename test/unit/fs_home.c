@@ -1,6 +1,7 @@
 /* fs_home: what makes a prefix a namespace; the stores' health. */
 #include "fs_util.h"
 
+#include <dirent.h>
 #include <pthread.h>
 
 START_TEST(test_format)
@@ -204,23 +205,84 @@ START_TEST(test_manifest)
 }
 END_TEST
 
+/* Until the home is up (or down), or five seconds are over. */
+static bool
+wait_health(struct fs *f, bool down)
+{
+	int64_t end = clock_mono() + 5 * NSEC_PER_SEC;
+
+	while (stores_is_down(f, STORE_HOME_ID) != down &&
+	    clock_mono() < end)
+		(void)clock_sleep(10 * NSEC_PER_MSEC);
+	return stores_is_down(f, STORE_HOME_ID) == down;
+}
+
 START_TEST(test_health)
 {
-	struct fs *f = fu_host("a", NULL);
 	struct why why = { "connection refused" };
 	int64_t t0 = clock_mono();
+	uint64_t returns;
+	struct fs *f;
+	char text[64];
 
+	fu_format();
+	f = fu_host("a", NULL);
+	returns = stores_returns(f);
 	ck_assert(!stores_is_down(f, STORE_HOME_ID));
 	stores_result(f, STORE_HOME_ID, STORE_DENIED, &why);
 	ck_assert(!stores_is_down(f, STORE_HOME_ID));
 	stores_result(f, STORE_HOME_ID, STORE_UNREACHABLE, &why);
-	ck_assert(stores_is_down(f, STORE_HOME_ID));
-	ck_assert_int_eq(stores_wait_up(f, STORE_HOME_ID, clock_mono() +
-	    50 * NSEC_PER_MSEC), -ETIMEDOUT);
+	ck_assert(stores_down_why(f, STORE_HOME_ID, text, sizeof(text)));
+	ck_assert_str_eq(text, why.text);
+	ck_assert_uint_eq(stores_returns(f), returns);
 	/* the prober finds it */
-	ck_assert_int_eq(stores_wait_up(f, STORE_HOME_ID, clock_mono() +
-	    5 * NSEC_PER_SEC), 0);
+	ck_assert(wait_health(f, false));
+	ck_assert_uint_eq(stores_returns(f), returns + 1);
 	ck_assert_int_lt(clock_mono() - t0, 3 * NSEC_PER_SEC);
+	/* an object that is missing, and a bucket or folder that is */
+	stores_result(f, STORE_HOME_ID, STORE_ABSENT, NULL);
+	ck_assert(!stores_is_down(f, STORE_HOME_ID));
+	stores_result(f, STORE_HOME_ID, STORE_ABSENT, &why);
+	ck_assert(stores_is_down(f, STORE_HOME_ID));
+	fu_stop(f, false);
+}
+END_TEST
+
+/* A folder that is not the home any more is down, and is not written to. */
+START_TEST(test_other_folder)
+{
+	const char *home = fu_url + strlen("file://");
+	struct why why = { "" };
+	char aside[420], other[420];
+	struct home_id id;
+	uint64_t seq;
+	struct fs *f;
+	struct dirent *e;
+	DIR *d;
+
+	fu_format();
+	f = fu_host("a", NULL);
+	ck_assert_int_eq(fu_start(f, &why), 0);
+	snprintf(aside, sizeof(aside), "%s.aside", home);
+	ck_assert_int_eq(rename(home, aside), 0);
+	ck_assert_int_eq(mkdir(home, 0700), 0);
+	ck_assert(wait_health(f, true));
+	seq = fu_create(f, "made in the outage", "bytes");
+	(void)clock_sleep(2500 * NSEC_PER_MSEC);
+	ck_assert(stores_down_why(f, STORE_HOME_ID, other, sizeof(other)));
+	d = opendir(home);
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)) != NULL)
+		ck_assert_msg(e->d_name[0] == '.', "%s", e->d_name);
+	closedir(d);
+	/* another namespace is none of ours either */
+	ck_assert_int_eq(home_format(fu_url, "other", &id, &why), 0);
+	(void)clock_sleep(2500 * NSEC_PER_MSEC);
+	ck_assert(stores_is_down(f, STORE_HOME_ID));
+	snprintf(other, sizeof(other), "%s.other", home);
+	ck_assert_int_eq(rename(home, other), 0);
+	ck_assert_int_eq(rename(aside, home), 0);
+	ck_assert_int_eq(fu_sync(f, seq, 20, &why), 0);
 	fu_stop(f, false);
 }
 END_TEST
@@ -243,6 +305,7 @@ main(void)
 	tcase_add_test(t, test_hostile);
 	tcase_add_test(t, test_manifest);
 	tcase_add_test(t, test_health);
+	tcase_add_test(t, test_other_folder);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -26,6 +26,7 @@
 
 static char fu_dir[200];	/* of the test */
 static char fu_url[400];	/* of its home */
+static char fu_uuid[37];	/* of what fu_format made */
 
 FU int
 fu_rm_entry(const char *path, const struct stat *st, int type, struct FTW *w)
@@ -62,6 +63,7 @@ fu_format(void)
 	int err = home_format(fu_url, "t", &id, &why);
 
 	ck_assert_msg(err == 0, "format: %d %s", err, why.text);
+	strcpy(fu_uuid, id.uuid);
 }
 
 /* The home, bare, under a fault layer where a text is given. */
@@ -94,6 +96,7 @@ fu_host(const char *name, const char *fault)
 	ck_assert_int_ge(asprintf(&f->state_dir, "%s/%s", fu_dir, name), 0);
 	(void)mkdir(f->state_dir, 0700);
 	strcpy(f->name, "t");
+	strcpy(f->uuid, fu_uuid);
 	f->lock_fd = -1;
 	f->opt.lag = 10 * NSEC_PER_MSEC;
 	f->opt.poll = 30 * NSEC_PER_MSEC;

@@ -459,6 +459,42 @@ START_TEST(test_session_pending)
 }
 END_TEST
 
+static struct op
+mu_store(uint64_t id, const char *name, const char *url, bool remove)
+{
+	return ((struct op){ .kind = OP_STORE, .ino = id, .name = name,
+	    .value = url, .nvalue = strlen(url), .size = remove });
+}
+
+/* A store is renamed and moved by its id, and goes when nothing is there. */
+START_TEST(test_stores)
+{
+	struct op_extent e = { 0, 100, 500, 0, -1 };
+	struct op_object o = { .id = 500, .size = 100, .kind = OBJ_WHOLE,
+	    .store = 2, .version = "v" };
+	struct op x = mu_extents(EXT_WHOLE, 100, &e, 1);
+	char *s;
+
+	x.objects = &o;
+	x.nobjects = 1;
+	done(mu_store(1, "home", "file:///h", false));
+	done(mu_store(2, "lake", "s3://lake", false));
+	done(x);
+	refused(mu_store(2, "lake", "s3://lake", true), -EBUSY);
+	refused(mu_store(1, "home", "file:///h", true), -EBUSY);
+	done(mu_store(2, "ocean", "s3://ocean", false));
+	s = mu_dump(M, true);
+	ck_assert_ptr_nonnull(strstr(s, "ocean"));
+	ck_assert_ptr_null(strstr(s, "lake"));
+	free(s);
+	done(mu_store(3, "spare", "s3://spare", false));
+	done(mu_store(3, "spare", "s3://spare", true));
+	s = mu_dump(M, true);
+	ck_assert_ptr_null(strstr(s, "spare"));
+	free(s);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -477,6 +513,7 @@ main(void)
 	tcase_add_test(t, test_extents);
 	tcase_add_test(t, test_sessions);
 	tcase_add_test(t, test_session_pending);
+	tcase_add_test(t, test_stores);
 	suite_add_tcase(s, t);
 	return (mu_run(s));
 }

@@ -1,0 +1,90 @@
+/*
+ * files: opening backing files where descriptors or inodes run short.
+ *
+ * open(2) gives the lowest free number, so a number near the limit says that
+ * nearly all are in use.  What is left above belongs to the database, to
+ * connections and to the kernel's pipes: without it the daemon could not even
+ * upload, and the shortage would stay.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "base/sys.h"
+#include "cache/map.h"
+
+#define POOL_LEAST	4u
+#define OTHERS		128u	/* descriptors that are not for backing files */
+
+static uint64_t
+fd_limit(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur > INT32_MAX)
+		return INT32_MAX;
+	return rl.rlim_cur;
+}
+
+unsigned
+file_pool(unsigned dfl)
+{
+	uint64_t most = fd_limit() / 8;
+
+	return most < dfl ? (unsigned)most + 1 : dfl;
+}
+
+/* The numbers from here on are for others. */
+static uint64_t
+fd_own(void)
+{
+	uint64_t limit = fd_limit();
+
+	return limit - (limit / 2 < OTHERS ? limit / 2 : OTHERS);
+}
+
+int
+file_try(const char *path, int flags)
+{
+	int fd;
+
+	fd = sys.open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || (uint64_t)fd < fd_own())
+		return fd;
+	if (flags & O_EXCL)
+		sys.unlink(path);	/* made just now */
+	sys.close(fd);
+	return -EMFILE;
+}
+
+int
+file_open(struct cache *c, const char *path, int flags)
+{
+	int fd = file_try(path, flags);
+
+	if (fd == -EMFILE || fd == -ENFILE) {
+		bfile_trim(c, 0);
+		slots_retire_now(c);
+		fd = file_try(path, flags);
+	} else if (fd == -ENOSPC && (flags & O_CREAT) &&
+	    space_make_files(c) == 0) {
+		fd = file_try(path, flags);
+	}
+	/* to who opens a file here EMFILE would be a limit of its own */
+	return fd == -EMFILE ? -ENFILE : fd;
+}
+
+void
+cache_mind_fds(struct cache *c)
+{
+	int fd = sys.open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd >= 0)
+		sys.close(fd);
+	if (fd >= 0 && (uint64_t)fd < fd_own() + OTHERS / 4)
+		return;
+	slots_trim(c, POOL_LEAST);
+	bfile_trim(c, 0);
+	slots_retire_now(c);
+}

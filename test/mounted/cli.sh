@@ -1,0 +1,154 @@
+# cli.sh: the command's habits: help, manual pages, completion in bash and zsh,
+# the keys of --json, the progress line.
+# timeout: 180
+
+. "$(dirname "$0")/../lib.sh"
+begin
+py=$TOP/test/mounted/cli.py
+m=$T/m
+J=$T/json
+mkdir "$J" "$T/help"
+
+# --- help, and the manual made from the same table ---
+"$GNSFS" help | sed -nE 's/^  ([a-z]+) .*/\1/p' >"$T/commands"
+check "there are commands" test "$(wc -l <"$T/commands")" -ge 18
+while read -r c; do
+	"$GNSFS" help "$c" >"$T/help/$c"
+	"$GNSFS" "$c" --help >"$T/help2" 2>&1
+	cmp -s "$T/help/$c" "$T/help2" || fail "gnsfs $c --help is its help"
+	head -1 "$T/help/$c" | grep -q "^usage: gnsfs $c" ||
+	    fail "gnsfs help $c says how it is used"
+	awk 'length > 80 { exit 1 }' "$T/help/$c" ||
+	    fail "gnsfs help $c fits 80 columns"
+	"$GNSFS" help --man "gnsfs-$c.1" >"$T/page" ||
+	    fail "gnsfs-$c(1) can be made"
+done <"$T/commands"
+ok "each has its help and its page"
+check_rc 2 "no subcommand is misuse" "$GNSFS"
+check_rc 2 "one that there is not" "$GNSFS" frobnicate
+check_rc 2 "help of that" "$GNSFS" help frobnicate
+check_rc 2 "an option that there is not" "$GNSFS" status --frobnicate
+check_rc 2 "a shell that we do not know" "$GNSFS" help --completion csh
+for page in "$TOP"/man/*; do
+	groff -t -man -ww -Tutf8 "$page" 2>&1 >/dev/null | head -3 \
+	    >"$T/warnings"
+	check_eq "$(basename "$page") is good roff" "" "$(cat "$T/warnings")"
+done
+
+# --- make install ---
+check "make install" make -s -C "$TOP" -o "$GNSFS" \
+    B="$(dirname "$GNSFS")" DESTDIR="$T/inst" install
+for file in bin/gnsfs share/man/man1/gnsfs.1 share/man/man1/gnsfs-pin.1 \
+    share/man/man1/gnsfs-unpin.1 share/man/man5/gnsfs.5 \
+    share/man/man8/mount.gnsfs.8 share/bash-completion/completions/gnsfs \
+    share/zsh/vendor-completions/_gnsfs; do
+	check "it brings $file" test -s "$T/inst/usr/$file"
+done
+cd "$T/inst/usr/share/man" || exit 1
+check "a command's page is that of its kind" \
+    groff -s -man -Tascii -P-cbu man1/gnsfs-unpin.1
+check_says "with what it shares it with" "^ +gnsfs evict SELECTOR"
+
+# --- completion ---
+comp=$T/inst/usr/share/bash-completion/completions/gnsfs
+bash_words()
+{
+	bash --norc -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1))
+	_gnsfs; echo ${COMPREPLY[@]}' - "$comp" "$@"
+}
+cd "$T" || exit 1
+check "bash parses it" bash -n "$comp"
+check_eq "bash: a command" "unpin" "$(bash_words gnsfs unp)"
+check_eq "bash: an option" "--everywhere" "$(bash_words gnsfs pin --ev)"
+check_eq "bash: one of every command" "--json" \
+    "$(bash_words gnsfs find x --js)"
+check_eq "bash: a word" "add" "$(bash_words gnsfs store a)"
+check_eq "bash: a file" "commands" "$(bash_words gnsfs pin comm)"
+check_eq "bash: a command to be explained" "status" \
+    "$(bash_words gnsfs help sta)"
+zdir=$T/inst/usr/share/zsh/vendor-completions
+check "zsh parses it" zsh -n "$zdir/_gnsfs"
+check "zsh: a command" python3 "$py" zsh "$zdir" "gnsfs unp"
+check_says "is unpin" "gnsfs unpin "
+check "zsh: an option" python3 "$py" zsh "$zdir" "gnsfs pin --ev"
+check_says "is --everywhere" "gnsfs pin --everywhere "
+check "zsh: words" python3 "$py" zsh "$zdir" "gnsfs store "
+check_says "are those of store" "add +check +ls +rm +set"
+check "zsh: a mount option" python3 "$py" zsh "$zdir" \
+    "gnsfs mount -o lag=1s,passt"
+check_says "is passthrough" "lag=1s,passthrough="
+
+# --- the keys of --json ---
+home=$(store_url file home)
+lake=$(store_url file lake)
+mkdir -p "$T/stores/lake/a" "$T/stores/lake/~gns-x"
+echo 1 >"$T/stores/lake/a/b"
+echo 2 >"$T/stores/lake/~gns-x/c"
+odd=$(printf 'n\377')
+echo 3 >"$T/stores/lake/$odd"
+echo 3 >"$T/stores/lake/~gns-$odd"
+"$GNSFS" format "$home" --name cli --json >"$J/format"
+mkdir "$m"
+"$GNSFS" mount "$home" "$m" -o "cache=$T/cache,lag=100ms" --json >"$J/mount"
+mkdir -p "$T/.mounts"
+printf 'dir=%s\ncache=%s\npid=%s\n' "$m" "$T/cache" "$(_find_daemon "$m")" \
+    >"$(_slot "$m")"
+"$GNSFS" import "$lake" "$m/lake" --report --json >"$J/import"
+head -c 3000000 /dev/urandom >"$m/large"
+echo small >"$m/small"
+"$GNSFS" tag add "$m/large" kind=test --json >"$J/tag.1"
+"$GNSFS" sync "$m" --json >"$J/sync"
+"$GNSFS" pin "$m/large" --json --wait >"$J/pin"
+"$GNSFS" unpin --name /nothing --json >"$J/none" 2>&1
+check_rc 1 "a pin that there is not" "$GNSFS" unpin --name /nothing
+"$GNSFS" pins "$m" --json >"$J/pins"
+"$GNSFS" warm "$m/lake" --json >"$J/warm"
+"$GNSFS" evict "$m/lake" --json >"$J/evict"
+"$GNSFS" find --all --json -n "$m" >"$J/find"
+"$GNSFS" tag ls "$m/large" --json >"$J/tag"
+"$GNSFS" status --json >"$J/status.1"
+"$GNSFS" status "$m" --json >"$J/status"
+"$GNSFS" explain "$m/large" --json >"$J/explain"
+"$GNSFS" explain "$m/lake" --json >"$J/explain.1"
+"$GNSFS" fsck "$m" --json >"$J/fsck"
+"$GNSFS" store ls -n "$m" --json >"$J/store"
+"$GNSFS" store check home -n "$m" --json >"$J/store.1"
+mv "$T/stores/home" "$T/stores/away"
+echo left >"$m/left"
+"$GNSFS" umount "$m" --timeout 1s --json >"$J/umount" 2>/dev/null
+rm -f "$(_slot "$m")"
+"$GNSFS" rescue "$T/cache" "$T/rescued" --json >"$J/rescue"
+mv "$T/stores/away" "$T/stores/home"
+while read -r c; do
+	set -- "$J/$c" "$J/$c".[0-9]
+	[ -f "$2" ] || set -- "$J/$c"
+	[ "$c" != help ] && [ "$c" != unpin ] || continue
+	check "gnsfs $c --json: keys are documented" \
+	    python3 "$py" keys "$c" "$T/help/$c" "$@"
+	case $c in
+	# Of what is no UTF-8, and has a path that is.
+	explain) want='extents[].key_hex' ;;
+	# No snapshot yet.
+	fsck)	want="snapshot snapshot.digest snapshot.from snapshot.same" ;;
+	*)	want= ;;
+	esac
+	check_eq "and all that are documented are there" "$want" \
+	    "$(python3 "$py" unseen "$c" "$T/help/$c" "$J/seen.$c")"
+done <"$T/commands"
+
+# --- the progress line ---
+start_mount "$home" "$m" "cache=$T/cache2,takeover"
+stop_mount "$m"
+export GNSFS_FAULT="op=get,key=data/,delay=1500"
+start_mount "$home" "$m" "cache=$T/cache3"
+unset GNSFS_FAULT
+check "a pin on a terminal" python3 "$py" tty "$GNSFS" pin "$m/large" --wait
+check_says "shows a line of progress" "^.x1b\[K[0-9.]+ [KM]?i?B of 2.9 MiB "
+check_says "and wipes it at its end" "^.x1b\[K.*1 files, 2.9 MiB: all here"
+"$GNSFS" unpin --name /large -n "$m" >/dev/null
+"$GNSFS" evict "$m/large" >/dev/null
+check "a pin in a pipe" sh -c "'$GNSFS' pin '$m/large' --wait 2>&1 | cat"
+check_eq "says its result alone" "1 files, 2.9 MiB: all here, checked" \
+    "$(cat "$T/out")"
+stop_mount "$m"
+finish

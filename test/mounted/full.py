@@ -1,0 +1,141 @@
+# full.py: what full.sh asks of files.
+#
+#	put MODEL DIR NAME COUNT SIZE [nosync]	writes DIR/NAME0 .., with fsync;
+#					those that were acknowledged go into
+#					MODEL
+#	check MODEL DIR			all of MODEL is there, byte by byte
+#	gone MODEL NAME...		is not to be there any more
+#	fill FILE			takes what the disk has
+#	map FILE SEED SIZE		reads it through a mapping
+#	many DIR N			N files open at once, 16 threads
+#	fails CMD...			fails with ENOSPC; prints the milliseconds
+#
+# Bytes of a file are those of its seed: the sum of its name's characters and
+# its size.  `put` ends with status 3 at an ENOSPC and prints how long the last
+# call took.
+import concurrent.futures
+import errno
+import mmap
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+
+
+def content(name, size):
+    seed = size + sum((i + 1) * ord(c) for i, c in enumerate(name))
+    return random.Random(seed).randbytes(size)
+
+
+def put(model, top, prefix, count, size, nosync=None):
+    log = open(model, "a")
+    for i in range(int(count)):
+        name = f"{prefix}{i}"
+        data = content(name, int(size))
+        begun = time.monotonic()
+        try:
+            fd = os.open(f"{top}/{name}", os.O_CREAT | os.O_RDWR, 0o644)
+            at = 0
+            while at < len(data):
+                begun = time.monotonic()
+                at += os.write(fd, data[at:at + (1 << 20)])
+            if not nosync:
+                os.fsync(fd)
+            os.close(fd)
+        except OSError as e:
+            print(int((time.monotonic() - begun) * 1000),
+                  errno.errorcode[e.errno], name)
+            return 3 if e.errno == errno.ENOSPC else 1
+        print(name, size, file=log, flush=True)
+    return 0
+
+
+def check(model, top):
+    bad = 0
+    lines = [x.split() for x in open(model)]
+    for name, size in lines:
+        try:
+            have = open(f"{top}/{name}", "rb").read()
+        except OSError as e:
+            have = None
+            print(name, e.strerror)
+        if have != content(name, int(size)):
+            bad += 1
+            print(name, "is wrong", size, have and len(have))
+    print(len(lines), "files,", bad, "wrong")
+    return bad > 0 or not lines
+
+
+def gone(model, *names):
+    lines = [x for x in open(model) if x.split()[0] not in names]
+    open(model, "w").writelines(lines)
+    return 0
+
+
+def fill(path):
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    for step in 1 << 20, 64 << 10, 4096:
+        try:
+            while True:
+                os.write(fd, b"f" * step)
+                os.fdatasync(fd)
+        except OSError as e:
+            if e.errno != errno.ENOSPC:
+                raise
+    os.close(fd)
+    return 0
+
+
+def mapped(path, name, size):
+    with open(path, "rb") as f:
+        with mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+            return m[:] != content(name, int(size))
+
+
+# Right bytes, or ENFILE; nothing else.
+def many(top, n):
+    n = int(n)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    names = sorted(os.listdir(top))[:n]
+    told = {}
+    wrong = []
+    fds = {}
+
+    def note(e):
+        word = errno.errorcode[e.errno]
+        told[word] = told.get(word, 0) + 1
+
+    def read(name):
+        try:
+            if name not in fds:
+                fds[name] = os.open(f"{top}/{name}", os.O_RDONLY)
+            size = os.fstat(fds[name]).st_size
+            data = b""
+            while len(data) < size:
+                data += os.pread(fds[name], size - len(data), len(data))
+            if data != content(name, size):
+                wrong.append(name)
+        except OSError as e:
+            note(e)
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(read, names))
+        list(pool.map(read, reversed(names)))
+    print(len(fds), "open,", len(wrong), "wrong,", told)
+    return len(wrong) > 0 or not set(told) <= {"ENFILE"}
+
+
+def fails(*cmd):
+    begun = time.monotonic()
+    r = subprocess.run(cmd, capture_output=True, text=True)
+    ms = int((time.monotonic() - begun) * 1000)
+    print(ms, r.stderr.strip())
+    return r.returncode == 0 or "No space left" not in r.stderr
+
+
+sys.exit({"put": put, "check": check, "gone": gone, "fill": fill,
+          "map": mapped, "many": many, "fails": fails}
+         [sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,216 @@
+# secrets.sh: what nobody may see is nowhere to be seen: not in what commands
+# say, the log, the trace, arguments, the environment of the daemon and of what
+# is started, the state directory, nor the home.  Three clouds, each with its
+# credentials.
+# timeout: 200
+
+. "$(dirname "$0")/../lib.sh"
+begin
+cd "$TOP" || exit 1		# servers.sh starts ours from here
+start_s3
+azurite_start "$T/azurite" 0 && azurite_container lake ||
+    bail "azurite cannot be started"
+trap_servers()
+{
+	gcs_stop
+	azurite_stop
+	_finish
+}
+trap trap_servers EXIT
+GCS_SERVER=strict
+GCS_FLAGS="--auth 3600"
+gcs_start "$T/gcs" 0 || bail "the GCS server cannot be started"
+GCS_TOKEN=$(curl -s "$GCS_ENDPOINT/token" |
+    sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
+gcs_bucket lake || bail "no bucket"
+printf '{"type":"authorized_user","client_id":"i","client_secret":"%s",
+    "refresh_token":"%s","token_uri":"%s/token"}' gcs-client-s3cr3t \
+    gcs-refresh-s3cr3t "$GCS_ENDPOINT" >"$T/user.json"
+GOOGLE_APPLICATION_CREDENTIALS=$T/user.json
+export GOOGLE_APPLICATION_CREDENTIALS
+sas=$(azurite_sas)
+unset AZURE_STORAGE_KEY
+export AZURE_STORAGE_SAS_TOKEN="$sas"
+
+# needles: each secret, as it is, percent-encoded, in base64 and in hex.
+python3 - >"$T/needles" "$AWS_SECRET_ACCESS_KEY" "$azurite_key" \
+    "${sas##*sig=}" gcs-client-s3cr3t gcs-refresh-s3cr3t \
+    "Bearer token-" wrong-s3cr3t <<'END'
+import base64, sys, urllib.parse
+for secret in sys.argv[1:]:
+	raw = secret.encode()
+	print(secret)
+	print(urllib.parse.quote(secret, safe=""))
+	print(urllib.parse.unquote(secret))
+	print(base64.b64encode(raw).decode().rstrip("="))
+	print(raw.hex())
+END
+# seen FILE...: the files in which one is.
+seen()
+{
+	grep -laF -f "$T/needles" -r "$@" 2>/dev/null
+}
+echo "the secret is $AWS_SECRET_ACCESS_KEY" >"$T/planted"
+check_eq "a planted one is found" "$T/planted" "$(seen "$T/planted")"
+
+# --- a fake fusermount3, that tells of its environment ---
+mkdir "$T/bin" "$T/env"
+chmod 777 "$T/env"
+cat >"$T/bin/fusermount3" <<END
+#!/bin/sh
+env >>$T/env/child
+exec $(command -v fusermount3) "\$@"
+END
+chmod 755 "$T/bin/fusermount3"
+
+home=$(store_url s3 home)
+m=$T/m
+said=$T/said
+# run WORDS: a command, whose words are kept.
+run()
+{
+	echo "== $*" | sed 's/wrong-s3cr3t/.../g' >>"$said"
+	"$GNSFS" "$@" >>"$said" 2>&1
+}
+
+# --- everything that talks ---
+run format "$home" --name secrets || bail "format: $(tail -1 "$said")"
+GNSFS_TRACE=$T/trace
+export GNSFS_TRACE
+for round in plain debug; do
+	opts=cache=$T/cache,lag=100ms
+	[ $round = plain ] || opts=$opts,debug,log=$T/debug.log
+	start_mount "$home" "$m" "$opts"
+	cp "$T/out" "$T/mount.$round"
+	pid=$(mount_pid "$m")
+	if [ $round = plain ]; then
+		run store add az "$(azurite_url lake)" -n "$m" || fail "store add az"
+		run store add gs "$(gcs_url lake)" -n "$m" || fail "store add gs"
+	fi
+	for store in home az gs; do
+		check "$round: store check $store" "$GNSFS" store check \
+		    $store --write -n "$m"
+		cat "$T/out" >>"$said"
+	done
+	mkdir "$m/$round"
+	head -c 3000000 /dev/urandom >"$m/$round/large"
+	echo small >"$m/$round/small"
+	run sync "$m" || fail "$round: sync"
+	run import "$(gcs_url lake)" "$m/$round/gs" --report
+	run import "$(azurite_url lake)" "$m/$round/az" --report
+	run pin "$m/$round" --wait
+	run status "$m"
+	run status --json "$m"
+	run store ls --json -n "$m"
+	run pins --json "$m"
+	run find --all --json -n "$m"
+	run explain "$m/$round/large" --json
+	run fsck "$m"
+	run store add bad -n "$m" \
+	    's3://b?endpoint=http://127.0.0.1:1&secret=wrong-s3cr3t'
+	run store add bad 's3://x:wrong-s3cr3t@b/p' -n "$m"
+	tr '\0' '\n' <"/proc/$pid/cmdline" >"$T/cmdline.$round"
+	tr '\0' '\n' <"/proc/$pid/environ" >"$T/environ.$round"
+	check "$round: the arguments are those of a mount" \
+	    grep -qxF "$home" "$T/cmdline.$round"
+	check "$round: the environment is there" grep -q ^AWS_ACCESS_KEY_ID= \
+	    "$T/environ.$round"
+	if [ $round = plain ]; then
+		check "no core is written" sh -c \
+		    "grep -q '^Max core file size *0  *0 ' /proc/$pid/limits"
+	fi
+	getfattr -d -m - --absolute-names "$m/$round/large" >>"$said" 2>&1
+	for x in cached pinned dirty store key etag control; do
+		getfattr -n user.gnsfs.$x --absolute-names \
+		    "$m/$round/large" >>"$said" 2>&1
+	done
+	stop_mount "$m"
+done
+# What is wrong is said without it.
+for secret in AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN; do
+	(eval "export $secret=wrong-s3cr3t"
+	run mount "$home" "$m" -o "cache=$T/cache4")
+done
+(export AZURE_STORAGE_SAS_TOKEN="sv=1&sig=wrong-s3cr3t"
+run format "$(azurite_url lake/other)")
+(export AZURE_STORAGE_CONNECTION_STRING="AccountKey=wrong-s3cr3t"
+run format "$(azurite_url lake/other)")
+printf '{"type":"authorized_user","client_id":"i","client_secret":"%s",
+    "refresh_token":"wrong-s3cr3t","token_uri":"http://127.0.0.1:1/"}' \
+    wrong-s3cr3t >"$T/wrong.json"
+(export GOOGLE_APPLICATION_CREDENTIALS="$T/wrong.json"
+run format "$(gcs_url lake/other)")
+printf '[default]\naws_secret_access_key = %s\nnonsense %s' wrong-s3cr3t \
+    wrong-s3cr3t >"$T/credentials"
+(unset AWS_SECRET_ACCESS_KEY
+export AWS_SHARED_CREDENTIALS_FILE="$T/credentials"
+run format "$home")
+check "there was a refusal for each" \
+    test "$(grep -cE '^gnsfs( [a-z]+)?: ' "$said")" -ge 10
+
+# --- as a user, whose mounts another program makes and takes off ---
+unset GNSFS_TRACE		# the file is root's
+s3_bucket user >/dev/null
+uhome=$(s3_url user)
+mkdir "$T/um" "$T/ucache" "$T/dev"
+chown 65534:65534 "$T/um" "$T/ucache"
+chmod 755 "$T"
+chmod 644 "$T/user.json"
+cat >"$T/user.sh" <<'END'
+# In a mount namespace of its own, where /dev/fuse is open to all, as udev
+# makes it.
+set -e
+mount -t tmpfs -o dev,mode=755 none "$T/dev"
+mknod -m 666 "$T/dev/fuse" c 10 229
+mount --bind "$T/dev/fuse" /dev/fuse
+as_user()
+{
+	HOME=$T/ucache XDG_RUNTIME_DIR=$T/ucache PATH=$T/bin:$PATH \
+	    setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+}
+as_user "$GNSFS" format "$uhome" --name user
+as_user "$GNSFS" mount "$uhome" "$T/um" -o "cache=$T/ucache/c"
+as_user sh -c 'echo mine >"$T/um/mine"; "$GNSFS" sync "$T/um"'
+as_user "$GNSFS" status "$T/um" --json >"$T/ustatus"
+pid=$(sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' "$T/ustatus")
+grep -q '^Uid:.65534.65534' "/proc/$pid/status"
+stat -c %U "/proc/$pid/environ" >"$T/owner"
+if as_user cat "/proc/$pid/environ" >/dev/null 2>&1; then
+	echo "the user reads the daemon's environment"
+	exit 1
+fi
+as_user "$GNSFS" umount "$T/um"
+END
+export T GNSFS uhome
+check "a user mounts, writes and unmounts" unshare -m sh "$T/user.sh"
+cat "$T/out" >>"$said"
+check_eq "the daemon's memory is nobody's to read" root "$(cat "$T/owner")"
+check "it was unmounted by another program" test -s "$T/env/child"
+
+# --- nowhere ---
+mkdir "$T/unpacked"
+python3 - "$S3_DIR/objects" "$T/unpacked" <<'END'
+import os, subprocess, sys
+n = 0
+for top, dirs, files in os.walk(sys.argv[1]):
+	for name in files:
+		data = open(os.path.join(top, name), "rb").read()
+		at = data.find(b"\x28\xb5\x2f\xfd")
+		if at < 0:
+			continue
+		out = subprocess.run(["zstd", "-dcq"], input=data[at:],
+		    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+		open(os.path.join(sys.argv[2], str(n)), "wb").write(out)
+		n += 1
+END
+check "the log's segments can be read" grep -qrF "$AZURITE_ENDPOINT" \
+    "$T/unpacked"
+for where in said cmdline.plain cmdline.debug environ.plain environ.debug \
+    env/child trace debug.log cache ucache unpacked s3/objects; do
+	check "there is something to look at in $where" test -s "$T/$where"
+	check_eq "no secret in $where" "" "$(seen "$T/$where")"
+done
+check_eq "nor in what mount says" "" "$(seen "$T"/mount.*)"
+check_eq "nor in what the system keeps of mounts" "" \
+    "$(seen /proc/self/mountinfo; seen /run/gnsfs)"
+finish

@@ -1,0 +1,165 @@
+# store.sh: the stores of a namespace: known, listed, renamed, moved, forgotten,
+# and asked what they can do, on versitygw, MinIO and a directory.
+# timeout: 300
+
+. "$(dirname "$0")/../lib.sh"
+begin
+m=$T/m
+
+# object KEY FILE: into the S3 server started last.
+object()
+{
+	curl -s -f -T "$2" -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \
+	    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
+	    --aws-sigv4 "aws:amz:$AWS_REGION:s3" "$S3_ENDPOINT/$1" ||
+	    bail "put of $1"
+}
+
+# store ARGS...: gnsfs store of this namespace.
+store()
+{
+	"$GNSFS" store "$@" -n corpus
+}
+
+# lists NAME FIELD: of store ls.
+listed()
+{
+	store ls --json >"$T/ls.json" &&
+	    json "$T/ls.json" "[s['$2'] for s in j if s['name'] == '$1'][0]"
+}
+
+# steps EXPR: over s, the steps of the last check in $T/check.json, by name.
+steps()
+{
+	json "$T/check.json" "(lambda s: $1)({x['step']: x for x in j})"
+}
+
+# left BUCKET: what a check left there.
+left()
+{
+	find "$S3_DIR/objects/$1" -name 'gnsfs-*' ! -path '*/.sgwtmp/*' \
+	    ! -path '*/.minio.sys/*' 2>/dev/null | wc -l
+}
+
+start_s3
+s3_bucket corpus
+s3_bucket lake
+s3_bucket moved
+head -c 300000 /dev/urandom >"$T/one"
+head -c 3000 /dev/urandom >"$T/two"
+for b in lake moved; do
+	object $b/one "$T/one"
+	object $b/dir/two "$T/two"
+done
+query="region=$AWS_REGION"
+format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name corpus
+start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$m" lag=10ms
+
+# --- known and forgotten ---
+mkdir "$T/spare"
+check "add" store add spare "file://$T/spare"
+check_eq "is listed" "file://$T/spare" "$(listed spare url)"
+check_eq "and up" True "$(listed spare up)"
+check_eq "and no home" False "$(listed spare home)"
+check_eq "as the home is" True "$(listed home home)"
+check_rc 1 "again" store add spare "file://$T/spare"
+check_says "says that there is one" "'spare' already"
+check "rm" store rm spare
+check_fails "is not listed" listed spare url
+check_rc 1 "rm of the home" store rm home
+
+# --- moved and renamed, without touching a file ---
+check "import" "$GNSFS" import \
+    "s3://lake?endpoint=$S3_ENDPOINT&$query" "$m/lake"
+sums "$m" >"$T/sums"
+stat -c '%n %i %Y %Z' "$m/lake/one" "$m/lake/dir/two" >"$T/stat"
+check_rc 1 "rm of what is needed" store rm lake
+check_says "says how many" "2 objects"
+check "a setting" store set lake profile= "region=$AWS_REGION" style=path
+check_eq "is in the URL" True "$(listed lake url >"$T/url" &&
+    grep -q 'style=path' "$T/url" && echo True)"
+check "and is taken away" store set lake style=
+listed lake url >"$T/url"
+check_fails "  it is" grep -q style= "$T/url"
+check_rc 2 "a setting that there is not" store set lake regoin=x
+check_rc 2 "nothing to set" store set lake
+check_rc 2 "what is neither" store set lake nothing
+check_rc 1 "a place where the objects are not" store set lake \
+    "s3://corpus?endpoint=$S3_ENDPOINT&$query"
+check_says "says which one, and the way out" "'(one|dir/two)' is missing.*force"
+check_rc 1 "the home" store set home "s3://lake?endpoint=$S3_ENDPOINT&$query"
+check_says "is where it is mounted from" "is the home"
+check "the place where they are" store set lake \
+    "s3://moved?endpoint=$S3_ENDPOINT&$query"
+check "evict" "$GNSFS" evict "$m/lake"
+rm -rf "$S3_DIR/objects/lake/one" "$S3_DIR/objects/lake/dir"
+check "every byte is read there" sh -c "cd '$m' &&
+    sha256sum -c --quiet '$T/sums'"
+stat -c '%n %i %Y %Z' "$m/lake/one" "$m/lake/dir/two" >"$T/stat.now"
+check "no file was touched" cmp "$T/stat" "$T/stat.now"
+check "moved back, as it is asked to" store set lake --force \
+    "s3://lake?endpoint=$S3_ENDPOINT&$query"
+check "evict again" "$GNSFS" evict "$m/lake"
+check_fails "where nothing is, nothing is read" cp "$m/lake/one" "$T/none"
+check "and once more" store set lake "s3://moved?endpoint=$S3_ENDPOINT&$query"
+check "is read at once" cmp "$m/lake/one" "$T/one"
+check "rename" store set lake --rename ocean
+check_fails "the old name is gone" listed lake url
+check_eq "a selector knows the new one" 2 \
+    "$("$GNSFS" find store:ocean --in "$m" | wc -l)"
+check_eq "explain too" ocean "$(getfattr --only-values --absolute-names \
+    -n user.gnsfs.store "$m/lake/one")"
+store add spare "file://$T/spare"
+check_rc 1 "a name in use" store set spare --rename ocean
+check_rc 2 "a name that is none" store set spare --rename a/b
+check "fsck finds one digest" "$GNSFS" fsck "$m"
+stop_mount "$m"
+rm -rf "$T/cache.m"
+start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$m" lag=10ms
+check_eq "a fresh host knows the store" \
+    "s3://moved?endpoint=$S3_ENDPOINT&$query" "$(listed ocean url)"
+check "and reads there" cmp "$m/lake/one" "$T/one"
+
+# --- asked what it can do ---
+check "check of the home" sh -c "'$GNSFS' store check home -n corpus --json \
+    >'$T/check.json'"
+check_eq "every step was made" 17 "$(steps 'len(s)')"
+check_eq "and versitygw does all of it" "[]" \
+    "$(steps '[x for x in s if not s[x]["ok"]]')"
+check_eq "nothing is left" 0 "$(left corpus)"
+check "check of a store that is only read" sh -c \
+    "'$GNSFS' store check ocean -n corpus --json >'$T/check.json'"
+check_eq "is no more than that" "['list', 'read a range']" \
+    "$(steps 'sorted(s)')"
+check_eq "and writes nothing" 0 "$(left moved)"
+check "with --write" sh -c \
+    "'$GNSFS' store check ocean --write -n corpus >'$T/check'"
+check_eq "it writes, and cleans up" 0 "$(left moved)"
+check "check of a directory" sh -c \
+    "'$GNSFS' store check spare --write -n corpus --json >'$T/check.json'"
+check_eq "all of it, too" "[]" \
+    "$(steps '[x for x in s if not s[x]["ok"]]')"
+check_eq "and leaves nothing" "" "$(ls "$T/spare")"
+rm -rf "$T/spare"
+check_rc 1 "check of one that is gone" store check spare
+check_says "says so, and what it costs" "there is no directory"
+stop_mount "$m"
+s3_stop
+
+# --- MinIO, which ignores If-Match on DELETE ---
+S3_SERVER=minio
+s3_start "$T/minio" 0 >"$T/out" 2>&1 || { show_out; bail "no minio"; }
+s3_bucket corpus
+format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name corpus
+start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$T/minio.m" lag=10ms
+"$GNSFS" store check home -n corpus --json >"$T/check.json"
+check_eq "MinIO is a home all the same" 0 $?
+check_eq "all but one step" "['delete is refused where it changed']" \
+    "$(steps '[x for x in s if not s[x]["ok"]]')"
+check "in words" store check home
+check_says "what is missing" 'delete is refused.*no: it was done all the same'
+check_says "and what it costs" 'what it costs: what another host wrote'
+check_eq "nothing is left there" 0 "$(left corpus)"
+stop_mount "$T/minio.m"
+s3_stop
+finish

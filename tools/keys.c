@@ -1,0 +1,212 @@
+/*
+ * keys: what each command prints with --json, once: `gnsfs help COMMAND` and
+ * the manual are made from it, and a test compares it with what is printed.
+ * A key within an object has a dot before it, one within the objects of a
+ * list [] too; a list at the top is [].  '*' stands for names that the tables
+ * of others have.
+ */
+#include "tools/tool.h"
+
+#define DIGEST(what, of) \
+	{ what, "Of " of "; absent where there is none to compare with." }, \
+	{ what ".from", "The snapshot it begins with; 0: none." }, \
+	{ what ".digest", "Its digest." }, \
+	{ what ".same", "Whether it is the one of this host." }
+
+#define PENDING \
+	{ "pending_ops", "Changes that are not in the log yet." }, \
+	{ "pending_bytes", "Their bytes that are in no store yet." }, \
+	{ "oldest_age", "Of the oldest of them, ns." }, \
+	{ "pid", "Of the daemon." }, \
+	{ "state_dir", "The folder that keeps them." }, \
+	{ "fenced", "Whether another host has taken over." }
+
+#define PIN(at) \
+	{ at "id", "Its number." }, \
+	{ at "name", "Its name." }, \
+	{ at "selectors", "What it was made with, one a line." }, \
+	{ at "host", "The host that it belongs to; empty: all." }, \
+	{ at "files", "Files that match." }, \
+	{ at "want", "Their bytes." }, \
+	{ at "have", "Bytes of them on this host." }, \
+	{ at "eta", "Time until all are here, ns; 0: unknown or done." }, \
+	{ at "expires", "When it ends, ns since the epoch; 0: never." }, \
+	{ at "state", "How it stands, in a word or two." }, \
+	{ at "why", "What keeps it from being whole." }
+
+const struct tool_key keys_format[] = {
+	{ "name", "Of the namespace." },
+	{ "uuid", "Of the namespace." },
+	{ "url", "Its home." },
+	{ NULL }
+};
+
+const struct tool_key keys_mount[] = {
+	{ "url", "Of the home, as it was given." },
+	{ "dir", "The mountpoint." },
+	{ NULL }
+};
+
+const struct tool_key keys_pending[] = { PENDING, { NULL } };
+
+const struct tool_key keys_store[] = {
+	{ "[].id", "ls: its number." },
+	{ "[].name", "ls: its name." },
+	{ "[].url", "ls: where it is." },
+	{ "[].home", "ls: whether it is the home." },
+	{ "[].up", "ls: whether it answers." },
+	{ "[].since", "ls: since when; ns since 1970." },
+	{ "[].why", "ls: why it does not. check: why a step failed." },
+	{ "[].step", "check: what was tried." },
+	{ "[].ok", "check: whether that worked." },
+	{ "[].needed", "check: whether gnsfs cannot do without." },
+	{ "[].costs", "check: what it costs that it failed." },
+	{ NULL }
+};
+
+const struct tool_key keys_import[] = {
+	{ "files", "Files that appeared." },
+	{ "dirs", "Directories that hold them." },
+	{ "bytes", "The files' bytes." },
+	{ "escaped", "Keys that are no paths." },
+	{ "store", "The number of the store they are in." },
+	{ "renamed[].key", "With --report: a key that is no path." },
+	{ "renamed[].key_hex", "In its place, where that is no UTF-8." },
+	{ "renamed[].path", "The path that it got." },
+	{ "renamed[].path_hex", "In its place, where that is no UTF-8." },
+	{ NULL }
+};
+
+const struct tool_key keys_pin[] = {
+	{ "files", "Files that match now." },
+	{ "bytes", "Their bytes." },
+	{ NULL }
+};
+
+const struct tool_key keys_pins[] = { PIN("[]."), { NULL } };
+
+const struct tool_key keys_evict[] = {
+	{ "bytes", "Bytes that are gone from this host." },
+	{ "note", "What was kept, and why." },
+	{ NULL }
+};
+
+const struct tool_key keys_find[] = {
+	{ "path", "The path on this host." },
+	{ "path_hex", "In its place, where that is no UTF-8: the bytes of the "
+	    "path in the namespace." },
+	{ "ino", "Inode number." },
+	{ "type", "file, dir, symlink, fifo, socket or device." },
+	{ "mode", "Permissions, as a number." },
+	{ "uid", "Owner." },
+	{ "gid", "Group." },
+	{ "size", "Bytes." },
+	{ "mtime", "Modification, ns since the epoch." },
+	{ NULL }
+};
+
+const struct tool_key keys_tag[] = {
+	{ "tags[].key", "ls: the tag's key." },
+	{ "tags[].value", "ls: its value." },
+	{ "tags[].from", "ls: the path in the namespace that has it." },
+	{ NULL }
+};
+
+const struct tool_key keys_status[] = {
+	{ "name", "Of the namespace." },
+	{ "uuid", "Of the namespace." },
+	{ "url", "Its home, as it was mounted." },
+	{ "dir", "The mountpoint." },
+	{ "pid", "Of the daemon." },
+	{ "state_dir", "Where the daemon keeps its database." },
+	{ "write_state", "writable, read-only or fenced; dead or ending where "
+	    "no daemon answers (then only url, dir and why are there, too)." },
+	{ "why", "Why it is not writable." },
+	{ "passthrough", "on, or why files are not handed to the kernel." },
+	{ "uptime", "Of the daemon, ns." },
+	{ "peak_memory", "The most the daemon has had, bytes." },
+	{ "log.state", "How the log stands." },
+	{ "log.lsn", "Its last segment that is applied here." },
+	{ "log.last_landed_age", "Since a change last landed, ns; 0: none." },
+	{ "log.why", "What keeps it from going on." },
+	{ "session.number", "Of the session." },
+	{ "session.host", "The host that has it." },
+	{ "pending.ops", "Changes that are not in the log yet." },
+	{ "pending.files", "Files with bytes that are in no store yet." },
+	{ "pending.bytes", "Bytes that are in no store yet." },
+	{ "pending.oldest_age", "Of the oldest change, ns." },
+	{ "pending.why", "What they wait for." },
+	{ "cache.dir", "Where bytes are kept." },
+	{ "cache.limit", "Most bytes kept there." },
+	{ "cache.used", "Bytes kept." },
+	{ "cache.dirty", "Bytes of them that are in no store yet." },
+	{ "cache.pinned", "Bytes of them that are pinned." },
+	{ "cache.reserved", "Bytes reserved for pins." },
+	{ "cache.small", "Bytes of small files." },
+	{ "cache.files", "Larger files." },
+	{ "cache.disk_free", "Free bytes on its disk." },
+	{ "cache.why", "That it is full, of what, and what waits or fails." },
+	{ "uploads.waiting", "Large files that wait to be uploaded." },
+	{ "uploads.active", "Uploads under way." },
+	{ "uploads.bytes_left", "Bytes they have left." },
+	{ "uploads.why", "What they wait for." },
+	{ "totals.files", "Files in the namespace." },
+	{ "totals.dirs", "Directories in it." },
+	{ "totals.bytes", "The files' bytes." },
+	{ "stores[].id", "A store's number." },
+	{ "stores[].name", "Its name." },
+	{ "stores[].url", "Where it is." },
+	{ "stores[].up", "Whether it answers." },
+	{ "stores[].since_age", "For how long it does or does not, ns." },
+	{ "stores[].why", "Why it does not." },
+	PIN("pins[]."),
+	{ "counters.*", "See COUNTERS in gnsfs-status(1)." },
+	{ NULL }
+};
+
+const struct tool_key keys_explain[] = {
+	{ "path", "The path in the namespace." },
+	{ "ino", "Inode number." },
+	{ "size", "Bytes." },
+	{ "type", "file, dir or other." },
+	{ "imported", "Whether it is of an import." },
+	{ "mode", "How its bytes are kept on this host." },
+	{ "io", "Who reads and writes it: the kernel or the daemon, and "
+	    "why." },
+	{ "dirty", "Whether some of it is in no store yet." },
+	{ "cached_percent", "How much of it is on this host." },
+	{ "cached_bytes", "The same in bytes." },
+	{ "pinned", "Whether a pin holds it on this host." },
+	{ "local_path", "The local file that has its bytes." },
+	{ "local_complete", "Whether that has all of them." },
+	{ "pins[]", "Names of the pins that hold it." },
+	{ "nextents", "In how many pieces it is stored." },
+	{ "extents[].off", "Where in the file a piece begins." },
+	{ "extents[].len", "Its bytes." },
+	{ "extents[].store", "The store's name." },
+	{ "extents[].url", "The store's URL." },
+	{ "extents[].kind", "imported, whole, pack or patch." },
+	{ "extents[].key", "The object's key in the store." },
+	{ "extents[].key_hex", "In its place, where that is no UTF-8." },
+	{ "extents[].version", "The object's version." },
+	{ "extents[].object", "The object's number." },
+	{ "extents[].object_off", "Where in the object the piece begins." },
+	{ NULL }
+};
+
+const struct tool_key keys_fsck[] = {
+	{ "lsn", "The last segment that is applied here." },
+	{ "digest", "Of the tree on this host." },
+	DIGEST("replay", "a replay of the whole log"),
+	DIGEST("snapshot", "the newest snapshot and the log after it"),
+	{ NULL }
+};
+
+const struct tool_key keys_rescue[] = {
+	{ "files", "Files that were copied." },
+	{ "bytes", "Their bytes." },
+	{ "parts", "Files of which only a part was here." },
+	{ "copied[].path", "A file that was copied." },
+	{ "copied[].part", "Whether only in part." },
+	{ NULL }
+};
