@@ -139,6 +139,22 @@ out_line(struct ctl *c, json_t *o)
 	return c->out.len >= OUT_MAX ? out_flush(c) : c->broken;
 }
 
+json_t *
+ctl_text(const char *s)
+{
+	json_t *v = json_string(s);
+	char *copy, *p;
+
+	if (v != NULL || (copy = strdup(s)) == NULL)
+		return v;
+	for (p = copy; *p != '\0'; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	v = json_string(copy);
+	free(copy);
+	return v;
+}
+
 int
 ctl_item(struct ctl *c, json_t *o)
 {

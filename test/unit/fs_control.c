@@ -17,16 +17,17 @@ setup(void)
 {
 	struct fs_options o;
 	struct why why = { "" };
-	char state[300];
+	char state[300], dir[300];
 	int err;
 
 	fu_setup();
 	setenv("XDG_RUNTIME_DIR", fu_dir, 1);
 	fu_format();
 	snprintf(state, sizeof(state), "%s/state", fu_dir);
+	snprintf(dir, sizeof(dir), "%s/\xe9t\xe9", fu_dir);	/* Latin-1 */
 	options_init(&o);
 	o.url = fu_url;
-	o.dir = fu_dir;
+	o.dir = dir;
 	o.state = state;
 	o.cache_size = 64 << 20;
 	o.lag = 0;
@@ -134,6 +135,51 @@ START_TEST(long_pins)
 }
 END_TEST
 
+static int
+put_tx(struct sqc *c, void *arg)
+{
+	uint64_t seq;
+
+	return journal(F->meta, c, arg, NEEDS_NOTHING, NULL, 0, &seq);
+}
+
+/* Names and texts that are no UTF-8, ours or of another host's log. */
+START_TEST(bytes)
+{
+	struct op ops[] = {
+		{ .kind = OP_STORE, .ino = 7, .name = "st\xff", .value =
+		    "file:///\xe9", .nvalue = 9, .ctime = 1 },
+		{ .kind = OP_PIN, .ino = 8, .name = "p\xff", .name2 = "h",
+		    .value = "/\xe9", .nvalue = 2, .ctime = 1 },
+	};
+	static const char *const lines[] = {
+		"{\"v\":1,\"cmd\":\"status\"}",
+		"{\"v\":1,\"cmd\":\"pins\"}",
+		"{\"v\":1,\"cmd\":\"store\",\"args\":{\"op\":\"ls\"}}",
+		"{\"v\":1,\"cmd\":\"sync\"}",
+	};
+	json_t *o, *r;
+
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq(sq_write(meta_sq(F->meta), put_tx, &ops[i]),
+		    0);
+	ck_assert_int_eq(stores_reload(F), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		o = ask(lines[i]);
+		ck_assert_msg(json_is_true(json_object_get(o, "ok")), "%s",
+		    lines[i]);
+		r = json_object_get(o, "result");
+		if (i == 0) {
+			ck_assert_ptr_nonnull(strstr(json_string_value(
+			    json_object_get(r, "dir")), "/?t?"));
+			ck_assert_uint_eq(json_array_size(json_object_get(r,
+			    "stores")), 2);
+		}
+		json_decref(o);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -147,6 +193,7 @@ main(void)
 	tcase_add_test(t, no_requests);
 	tcase_add_test(t, long_names);
 	tcase_add_test(t, long_pins);
+	tcase_add_test(t, bytes);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
