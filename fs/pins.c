@@ -549,13 +549,22 @@ void
 pins_stop(struct fs *f)
 {
 	struct pins *p = f->pins;
-	struct pin *n;
 
 	if (p == NULL)
 		return;
 	pins_stop_fills(f);
 	pthread_join(p->thread, NULL);
 	workers_free(p->pool);
+}
+
+void
+pins_free(struct fs *f)
+{
+	struct pins *p = f->pins;
+	struct pin *n;
+
+	if (p == NULL)
+		return;
 	f->pins = NULL;
 	while ((n = p->list) != NULL) {
 		p->list = n->next;

@@ -123,7 +123,9 @@ fu_stop(struct fs *f, bool close)
 {
 	ship_stop(f, close);
 	atomic_store(&f->stopping, true);
+	stores_stop(f->stores);
 	workers_free(f->io);
+	ship_free(f);
 	stores_free(f->stores);
 	cache_close(f->cache);
 	meta_close(f->meta);
