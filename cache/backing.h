@@ -115,8 +115,12 @@ int	bfile_stat(struct bfile *b, struct bfile_stat *ret);
 /* From now on any byte may change at any moment.  Until bfile_unseen_end all
  * of it is dirty for the op that is journalled last, whatever lands meanwhile;
  * for the index it is dirty and unclosed, durably when this returns, so that
- * a crash finds it (F2).  Only uploads of copies.  -errno: as it was. */
+ * a crash finds it (F2).  Only uploads of copies.  -errno: as it was; -EIO:
+ * not all of it is here, or sound. */
 int	bfile_unseen_begin(struct bfile *b);
+/* Who writes so syncs each write himself (O_DSYNC): durably, until what he
+ * wrote is clean, its length after a power cut is what the disk says (L11). */
+int	bfile_unseen_synced(struct bfile *b);
 /* The last who could is gone: [0,∞) waits for the next bfile_closed. */
 void	bfile_unseen_end(struct bfile *b);
 /* The accounts follow what has grown unseen. */

@@ -111,6 +111,7 @@ struct bfile {
 	_Atomic bool	 all_here;
 	_Atomic bool	 need_save;
 	_Atomic bool	 unseen;	/* bfile_unseen_begin */
+	_Atomic bool	 syncs_itself;	/* bfile_unseen_synced */
 	_Atomic int	 writers;
 	_Atomic uint64_t own;		/* changes of ctime that we made */
 	_Atomic uint64_t used, dirty_bytes;	/* as accounted */

@@ -464,6 +464,14 @@ busy_init_write(struct busy *e, uint64_t off, uint64_t end)
 	e->end = end >= INF ? INF : chunks_of(end) * CACHE_CHUNK;
 }
 
+/* fd was read-only just now, because a lease was being tried (C2)?  (What
+ * ftruncate and the others say of such a one.) */
+static bool
+was_leased(int err, int *tries)
+{
+	return (err == -EBADF || err == -EINVAL) && (*tries)++ < 8;
+}
+
 static int
 write_bytes(struct bfile *b, const void *p, size_t n, uint64_t off)
 {
@@ -478,8 +486,8 @@ again:
 	atomic_fetch_add(&b->gen, 1);
 	err = sys_pwrite_all(b->fd, p, n, off);
 	atomic_fetch_add(&b->gen, 1);
-	if (err == -EBADF && tries++ < 3)
-		goto again;	/* a lease was being tried (C2) */
+	if (was_leased(err, &tries))
+		goto again;
 	return err;
 }
 
@@ -587,8 +595,11 @@ bfile_unseen_begin(struct bfile *b)
 	    !(b->base && atomic_load(&b->synced));
 	int err;
 
+	(void)bfile_size(b);
 	lock_take(&b->lock);
-	err = dset_reserve(&b->dirty, 2);	/* for the end */
+	map_settle(b);
+	/* the room is for the end */
+	err = atomic_load(&b->all_here) ? dset_reserve(&b->dirty, 2) : -EIO;
 	lock_drop(&b->lock);
 	if (!err && !recorded)
 		err = bfile_wrote(b, 0, UINT64_MAX);
@@ -611,6 +622,7 @@ bfile_unseen_end(struct bfile *b)
 	b->dirty.n = 0;
 	dset_add(&b->dirty, 0, INF, 0);
 	atomic_store(&b->unseen, false);
+	atomic_store(&b->syncs_itself, false);
 	atomic_fetch_add(&b->gen, 1);
 	map_update(b);
 	lock_drop(&b->lock);
@@ -648,7 +660,7 @@ bfile_truncate(struct bfile *b, uint64_t size)
 {
 	struct busy e;
 	uint64_t old;
-	int err;
+	int err, tries = 0;
 
 	if (size >= INF)
 		return -EFBIG;
@@ -658,10 +670,12 @@ bfile_truncate(struct bfile *b, uint64_t size)
 	busy_enter(b, &e);
 	lock_drop(&b->lock);
 	old = bfile_size(b);
-	err = bfile_writable(b);
 	atomic_fetch_add(&b->gen, 1);
-	if (!err)
-		err = sys.ftruncate(b->fd, size);
+	do {
+		err = bfile_writable(b);
+		if (!err)
+			err = sys.ftruncate(b->fd, size);
+	} while (was_leased(err, &tries));
 	atomic_fetch_add(&b->gen, 1);
 	lock_take(&b->lock);
 	if (!err) {
@@ -682,7 +696,7 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 {
 	struct busy e;
 	uint64_t old, size;
-	int err;
+	int err, tries = 0;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
 	    FALLOC_FL_ZERO_RANGE))
@@ -695,10 +709,12 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 	busy_enter(b, &e);
 	lock_drop(&b->lock);
 	old = bfile_size(b);
-	err = bfile_writable(b);
 	atomic_fetch_add(&b->gen, 1);
-	if (!err)
-		err = sys.fallocate(b->fd, mode, off, len);
+	do {
+		err = bfile_writable(b);
+		if (!err)
+			err = sys.fallocate(b->fd, mode, off, len);
+	} while (was_leased(err, &tries));
 	atomic_fetch_add(&b->gen, 1);
 	size = err ? old : bfile_size(b);
 	lock_take(&b->lock);
@@ -742,7 +758,7 @@ bfile_sync(struct bfile *b)
 	bool was;
 	int err;
 
-	r.size = bfile_size(b);
+	r.size = atomic_load(&b->syncs_itself) ? INF : bfile_size(b);
 	r.mtime = bfile_mtime(b);
 	err = sys.fdatasync(b->fd);
 	if (err || b->ino == 0 || atomic_load(&b->gone))
@@ -767,6 +783,15 @@ bfile_sync(struct bfile *b)
 	busy_leave(b, &e);
 	lock_drop(&b->lock);
 	return err < 0 ? err : 0;
+}
+
+int
+bfile_unseen_synced(struct bfile *b)
+{
+	struct record r = { .b = b, .size = INF, .mtime = bfile_mtime(b) };
+
+	atomic_store(&b->syncs_itself, true);
+	return sq_write_sync(b->c->index, sync_tx, &r);
 }
 
 bool

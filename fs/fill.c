@@ -589,9 +589,9 @@ fill_note_read(struct fs *f, struct handle *h, uint64_t off, size_t n)
 static bool
 is_ready(const struct fetch *x, uint32_t at, size_t n)
 {
-	if (x->buf == NULL)
-		return false;
-	return x->done || (at >= x->lo && at + n <= x->hi);
+	/* buf is set before these are, which are ours to read */
+	return (x->done || (at >= x->lo && at + n <= x->hi)) &&
+	    x->buf != NULL;
 }
 
 /* Bytes of a fetch, and over them what is dirty in the backing file: also

@@ -57,7 +57,8 @@ struct fs {
 	struct fill		*fill;
 	struct pins		*_Atomic pins;
 	struct control		*control;
-	struct pass_dev		*pass;		/* fs/pass.h; NULL: none */
+	struct pass_dev *_Atomic pass;		/* fs/pass.h; NULL: none */
+	_Atomic unsigned	 unseen;	/* for pass_tick */
 	struct fuse_front	*front;		/* invalidations go here */
 	_Atomic int		 write_state;	/* enum fs_write_state */
 	uint64_t		 state_room;	/* bytes the database keeps */

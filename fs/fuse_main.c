@@ -140,6 +140,7 @@ pass_start(struct fuse_front *fr)
 	p->arg = fr->dev.pass.arg;
 	p->open = fr->dev.pass.open;
 	p->close = fr->dev.pass.close;
+	lock_init(&p->lock, RANK_LOG - 3, "pass");
 	fr->fs->pass = p;
 }
 
@@ -363,6 +364,7 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 		front_reads_stop(fr);
 		stop_notifier(fr);
 	}
+	pass_over(f);
 	f->front = NULL;
 	fuse_session_unmount(fr->se);
 	fuse_remove_signal_handlers(fr->se);

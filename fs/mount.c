@@ -33,6 +33,7 @@
 #include "fs/fs.h"
 #include "fs/home.h"
 #include "fs/io.h"
+#include "fs/pass.h"
 #include "fs/pins.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
@@ -513,6 +514,8 @@ block_signals(void)
 	sigaddset(&set, SIGPIPE);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* of a lease that somebody's open broke (C2): it would end us */
+	(void)signal(SIGIO, SIG_IGN);
 }
 
 int
@@ -584,6 +587,8 @@ fs_stop(struct fs *f, int64_t deadline)
 	stores_stop(f->stores);
 	workers_free(f->io);
 	f->io = NULL;
+	if (f->vnodes != NULL)
+		pass_stop(f);
 	ship_free(f);
 	upload_free(f);
 	pins_free(f);
@@ -599,7 +604,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		close(f->lock_fd);
 	lock_done(&f->why_lock);
 	options_done(&f->opt);
-	free(f->pass);
+	pass_free(f);
 	free(f->state_dir);
 	free(f->cache_dir);
 	free(f);

@@ -3,15 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "fs/settle.h"
 
 #define STEP	(20 * NSEC_PER_MSEC)	/* of the coarsest clock of a disk */
 #define SPARE	((uint64_t)256 << 20)	/* of the disk, for others */
+#define FINAL_TRIES	6
 
 static bool
 can_pass(struct fs *f)
@@ -40,6 +43,8 @@ wants(struct fs *f, const struct handle *h, bool fresh)
 
 	if (!can_pass(f) || v->b == NULL || v->unlinked)
 		return false;
+	if (v->unseen)
+		return true;
 	if (h->writes)
 		return fresh && has_room(f);
 	/* what is small becomes a row soon, and is served from the page
@@ -53,6 +58,11 @@ get_id(struct fs *f, struct vnode *v)
 	int fd = bfile_reg_fd(v->b);
 	int id = fd < 0 ? fd : f->pass->open(f->pass->arg, fd);
 
+	if (id > 0 && !atomic_exchange(&f->pass->tried, true) &&
+	    bfile_is_final(v->b) == -EINVAL) {
+		f->pass->close(f->pass->arg, id);
+		id = -EINVAL;		/* no leases: C2 cannot be kept */
+	}
 	if (id > 0)
 		return id;
 	if (id == -EMFILE || id == -ENFILE || id == -ENOMEM)
@@ -70,68 +80,166 @@ pass_is_old(int64_t ctime)
 }
 
 static int
-begin_unseen(struct fs *f, struct vnode *v)
+begin_unseen(struct fs *f, struct vnode *v, bool fresh)
 {
 	struct bfile_stat st;
-	int err = bfile_unseen_begin(v->b);
+	int err = bfile_stat(v->b, &st);
 
 	if (err == 0)
-		err = bfile_stat(v->b, &st);
+		err = bfile_unseen_begin(v->b);
 	if (err != 0)
 		return err;
 	lock_take(&v->lock);
 	v->unseen = true;
 	v->seen_ctime = pass_is_old(st.ctime) ? st.ctime : 0;
+	v->last_ctime = st.ctime;
+	/* it may have been told before; of a new one all changes come by
+	 * calls that the kernel knows of, until it asks */
+	v->told_ctime = fresh ? 0 : st.ctime;
 	lock_drop(&v->lock);
-	atomic_fetch_add(&f->pass->writers, 1);
+	atomic_fetch_add(&f->unseen, 1);
 	return 0;
+}
+
+static void
+close_id(struct fs *f, struct vnode *v)
+{
+	if (v->pass_id == 0 || v->opens > 0 || v->unseen)
+		return;
+	lock_take(&f->pass->lock);
+	if (!f->pass->over)
+		f->pass->close(f->pass->arg, v->pass_id);
+	lock_drop(&f->pass->lock);
+	lock_take(&v->lock);
+	v->pass_id = 0;
+	lock_drop(&v->lock);
 }
 
 int
 pass_open(struct fs *f, struct handle *h, bool fresh)
 {
 	struct vnode *v = h->v;
-	int err = 0;
+	int err = 0, id;
 
-	if (v->pass_id == 0 && v->opens == 0 && wants(f, h, fresh))
-		v->pass_id = get_id(f, v);
+	if (v->pass_id == 0 && v->opens == 0 && wants(f, h, fresh)) {
+		id = get_id(f, v);
+		lock_take(&v->lock);
+		v->pass_id = id;
+		lock_drop(&v->lock);
+	}
 	if (v->pass_id == 0)
 		return 0;
 	if (h->writes && !v->unseen)
-		err = begin_unseen(f, v);
+		err = begin_unseen(f, v, fresh);
+	/* the kernel syncs what it writes, and tells nobody */
+	if (err == 0 && h->writes && (h->flags & O_DSYNC))
+		err = bfile_unseen_synced(v->b);
 	if (err == 0) {
 		h->passed = true;
 		counter_add(opens_passed, 1);
-	} else if (v->opens == 0) {
-		f->pass->close(f->pass->arg, v->pass_id);
-		v->pass_id = 0;
+		return 0;
 	}
-	return err;
+	if (v->opens == 0)
+		pass_settle(f, v);
+	if (v->opens > 0 || v->unseen)
+		return err;		/* it must be passed too (F1) */
+	close_id(f, v);
+	return 0;
 }
 
 void
 pass_close(struct fs *f, struct handle *h)
 {
-	struct vnode *v = h->v;
-
 	if (!h->passed)
 		return;
-	if (v->unseen && v->writers == 0) {
-		pass_look(v);
-		bfile_unseen_end(v->b);
-		lock_take(&v->lock);
-		v->unseen = false;
-		/* its bytes are nobody's again, whatever a copy's upload has
-		 * made of them; a new file without any has said all */
-		if (bfile_size(v->b) > 0 || v->attr.size > 0)
-			v->dirty = true;
-		lock_drop(&v->lock);
-		atomic_fetch_sub(&f->pass->writers, 1);
+	pass_look(h->v);
+	close_id(f, h->v);
+}
+
+/* The lock is held.  What a mapping did is news to the kernel. */
+static void
+tell(struct fs *f, struct vnode *v)
+{
+	if (v->told_ctime == 0 || v->told_ctime == v->last_ctime ||
+	    f->pass == NULL)
+		return;
+	v->told_ctime = 0;
+	lock_take(&f->pass->lock);
+	if (!f->pass->over)
+		fs_inval_inode(f, v->ino);
+	lock_drop(&f->pass->lock);
+}
+
+static void
+end_unseen(struct fs *f, struct vnode *v)
+{
+	pass_look(v);
+	bfile_unseen_end(v->b);
+	lock_take(&v->lock);
+	v->unseen = false;
+	/* its bytes are nobody's again, whatever a copy's upload has made of
+	 * them; a new file without any has said all */
+	if (!v->dirty && (bfile_size(v->b) > 0 || v->attr.size > 0)) {
+		v->dirty = true;
+		v->dirty_since = clock_mono();
 	}
-	if (v->opens == 0) {
-		f->pass->close(f->pass->arg, v->pass_id);
-		v->pass_id = 0;
+	tell(f, v);
+	lock_drop(&v->lock);
+	atomic_fetch_sub(&f->unseen, 1);
+	close_id(f, v);
+}
+
+/* Who closed it may be about to let go of what the kernel was handed. */
+static bool
+is_final(struct bfile *b)
+{
+	int i;
+
+	for (i = 0; i < FINAL_TRIES; i++) {
+		if (bfile_is_final(b) != -EAGAIN)
+			return true;
+		(void)clock_sleep(NSEC_PER_MSEC / 2);
 	}
+	return false;
+}
+
+static void
+linger(struct fs *f, struct vnode *v)
+{
+	if (v->lingers)
+		return;
+	vnode_ref(f, v);
+	lock_take(&v->lock);
+	v->lingers = true;
+	lock_drop(&v->lock);
+	atomic_fetch_add(&f->unseen, 1);
+}
+
+void
+pass_settle(struct fs *f, struct vnode *v)
+{
+	if (!v->unseen || v->writers > 0)
+		return;
+	if (is_final(v->b))
+		end_unseen(f, v);
+	else
+		linger(f, v);
+}
+
+void
+pass_drop(struct fs *f, struct vnode *v)
+{
+	if (v->unseen)
+		end_unseen(f, v);
+}
+
+void
+pass_recover(struct fs *f, struct vnode *v)
+{
+	/* a lease of this tells writers from readers */
+	(void)bfile_reg_fd(v->b);
+	if (!v->unseen && !is_final(v->b) && begin_unseen(f, v, true) == 0)
+		linger(f, v);
 }
 
 void
@@ -140,8 +248,10 @@ pass_look_locked(struct vnode *v)
 	struct bfile_stat st;
 	int64_t late;
 
-	if (!v->unseen || v->b == NULL || bfile_stat(v->b, &st) != 0 ||
-	    (st.ctime == v->seen_ctime && st.size == v->attr.size))
+	if (!v->unseen || v->b == NULL || bfile_stat(v->b, &st) != 0)
+		return;
+	v->last_ctime = st.ctime;
+	if (st.ctime == v->seen_ctime && st.size == v->attr.size)
 		return;
 	if (!v->dirty) {
 		v->dirty = true;
@@ -180,30 +290,100 @@ pass_set_mtime(struct vnode *v, int64_t mtime)
 	return futimens(bfile_fd(v->b), t) == 0 ? 0 : -errno;
 }
 
+/* Without writers by our count: is it over? */
+static void
+tick_idle(struct fs *f, struct vnode *v)
+{
+	bool over;
+
+	vnode_enter(v);
+	if (v->unseen && v->writers == 0 && bfile_is_final(v->b) != -EAGAIN)
+		end_unseen(f, v);
+	over = v->lingers && !v->unseen;
+	if (over && v->unlinked && v->opens == 0)
+		settle_drop(f, v);
+	else if (over && v->writers == 0)
+		over = settle_now(f, v, false) == 0;
+	if (over) {
+		lock_take(&v->lock);
+		v->lingers = false;
+		lock_drop(&v->lock);
+		atomic_fetch_sub(&f->unseen, 1);
+	}
+	vnode_leave(v);
+	if (over)
+		vnode_put(f, v);
+}
+
 static void
 tick_one(void *arg, struct vnode *v)
 {
+	struct fs *f = arg;
 	struct bfile *b = NULL;
+	bool idle;
 
 	lock_take(&v->lock);
 	if (v->unseen && v->b != NULL) {
+		pass_look_locked(v);
+		tell(f, v);
 		b = v->b;
 		bfile_ref(b);
 	}
+	idle = v->lingers || (v->unseen && v->writers == 0);
 	lock_drop(&v->lock);
-	if (b == NULL)
-		return;
-	bfile_account(b);
+	if (b != NULL)
+		bfile_account(b);
 	bfile_put(b);
+	if (idle)
+		tick_idle(f, v);
 }
 
 void
 pass_tick(struct fs *f)
 {
-	if (f->pass == NULL || atomic_load(&f->pass->writers) == 0)
+	if (atomic_load(&f->unseen) == 0)
 		return;
-	vnodes_each(f, tick_one, NULL);
+	vnodes_each(f, tick_one, f);
 	(void)cache_room(f->cache, 0, true);
+}
+
+void
+pass_over(struct fs *f)
+{
+	if (f->pass == NULL)
+		return;
+	lock_take(&f->pass->lock);
+	f->pass->over = true;
+	lock_drop(&f->pass->lock);
+}
+
+void
+pass_free(struct fs *f)
+{
+	if (f->pass == NULL)
+		return;
+	lock_done(&f->pass->lock);
+	free(f->pass);
+	f->pass = NULL;
+}
+
+static void
+stop_one(void *arg, struct vnode *v)
+{
+	bool had;
+
+	lock_take(&v->lock);
+	had = v->lingers;
+	v->lingers = false;
+	lock_drop(&v->lock);
+	if (had)
+		vnode_put(arg, v);
+}
+
+void
+pass_stop(struct fs *f)
+{
+	vnodes_each(f, stop_one, f);
 }
 
 const char *

@@ -7,15 +7,19 @@
  *     written, or is wholly and soundly here and is to be read.  Later ones
  *     follow it; when all are closed the next first one decides again.
  * C3  A passed open that may write makes the file `unseen` (cache/backing.h)
- *     before it is answered, until the last such is closed: all of it is then
- *     dirty, and what was written shows in the backing file's own size and
- *     times alone (F3), which pass_look notes as if by write(2).
+ *     before it is answered: all of it is then dirty, and what was written
+ *     shows in the backing file's own size and times alone (F3), which
+ *     pass_look notes as if by write(2).
+ * C2  It stays so until a lease says that nobody can write any more: a mapping
+ *     outlives the close of its descriptor, and both outlive a daemon that was
+ *     killed.  Such a file lingers: it is passed on, so that nobody's page
+ *     cache is older than the mapping; what is stored of it is a copy; and
+ *     pass_tick finds the end.
  * F6  None is passed to write when the cache is near its limit.  What those
  *     that were passed before write beyond it is the overshoot that the manual
  *     states; pass_tick makes room for it by evicting.
- * While a node is passed its backing file is not exchanged for a row or
- * another (settle.c); bytes that a mapping may still change after the last
- * close are found out by a lease (C2).
+ * While a node is passed or unseen its backing file is not exchanged for a row
+ * or another (settle.c).
  */
 #ifndef FS_PASS_H
 #define FS_PASS_H
@@ -30,8 +34,10 @@ struct pass_dev {
 	void		*arg;
 	int		(*open)(void *arg, int fd);
 	void		(*close)(void *arg, int id);
-	_Atomic bool	 refused;	/* the kernel would not */
-	_Atomic unsigned writers;	/* files being written unseen */
+	_Atomic bool	 refused;	/* the kernel or the disk would not */
+	_Atomic bool	 tried;		/* whether the disk has leases */
+	struct lock	 lock;		/* what follows */
+	bool		 over;		/* the session is: nothing is called */
 };
 
 /* In the gate of h->v, before h is counted among its opens: sets h->passed;
@@ -40,6 +46,12 @@ struct pass_dev {
 int	pass_open(struct fs *f, struct handle *h, bool fresh);
 /* In the gate, after h is counted no more. */
 void	pass_close(struct fs *f, struct handle *h);
+/* In the gate: ends it where it can end; else, without writers, it lingers. */
+void	pass_settle(struct fs *f, struct vnode *v);
+/* In the gate: its bytes are dropped, whoever has them. */
+void	pass_drop(struct fs *f, struct vnode *v);
+/* In the gate, at a start: somebody may be writing to v->b still. */
+void	pass_recover(struct fs *f, struct vnode *v);
 
 /* Notes what was written unseen.  The second: v->lock is held. */
 void	pass_look(struct vnode *v);
@@ -51,6 +63,11 @@ int	pass_set_mtime(struct vnode *v, int64_t mtime);
 
 /* Now and then: the accounts of what is written unseen, and room for it. */
 void	pass_tick(struct fs *f);
+/* The session ends: after this nothing is asked or told of the kernel. */
+void	pass_over(struct fs *f);
+/* Nobody waits for what lingers any more; the next start finds it. */
+void	pass_stop(struct fs *f);
+void	pass_free(struct fs *f);
 
 /* For status: "on", or why not. */
 const char *pass_state(struct fs *f);

@@ -18,7 +18,6 @@
 #define ENOUGH		24		/* not waited for more */
 #define QUEUE_MAX	256		/* beyond, the closer settles itself */
 #define PAUSE		(1 * NSEC_PER_SEC)	/* after a failure */
-#define FINAL_TRIES	6
 
 struct queued { struct queued *next; struct vnode *v; };
 
@@ -42,7 +41,7 @@ struct settle {
 	struct op	 op;
 	struct buf	 bytes;
 	bool		 small;
-	int64_t		 ctime;		/* of the backing file, as seen */
+	struct bfile_stat stat;		/* of the backing file, as seen */
 	uint64_t	 seq;
 };
 
@@ -82,41 +81,20 @@ fill_op(struct settle *s, uint64_t size)
 		s->op.flags = EXT_WHOLE;
 }
 
-static int64_t
-ctime_of(struct bfile *b)
-{
-	struct bfile_stat st;
-
-	return bfile_stat(b, &st) == 0 ? st.ctime : 0;
-}
-
-/* Who closed it may be about to let go of what the kernel was handed; a
- * mapping stays (C2): then it is kept as a file. */
-static bool
-is_final(struct bfile *b)
-{
-	int i;
-
-	for (i = 0; i < FINAL_TRIES; i++) {
-		if (bfile_is_final(b) == 0)
-			return true;
-		(void)clock_sleep(NSEC_PER_MSEC / 2);
-	}
-	return false;
-}
-
-/* What was written unseen up to s->ctime is settled. */
+/* What was written unseen up to s->stat is settled.  Our rename moves the
+ * ctime, a write both times. */
 static void
 keep(struct settle *s)
 {
 	struct vnode *v = s->v;
-	int64_t before = ctime_of(s->b), after;
+	struct bfile_stat st;
+	bool same;
 
 	(void)bfile_keep(s->b);
-	after = ctime_of(s->b);
+	same = bfile_stat(s->b, &st) == 0 && st.mtime == s->stat.mtime &&
+	    st.size == s->stat.size && pass_is_old(s->stat.ctime);
 	lock_take(&v->lock);
-	v->seen_ctime = before == after && pass_is_old(s->ctime) ?
-	    s->ctime : 0;
+	v->seen_ctime = same ? st.ctime : 0;
 	lock_drop(&v->lock);
 }
 
@@ -129,16 +107,17 @@ prepare(struct fs *f, struct vnode *v, struct settle *s)
 	int err;
 
 	*s = (struct settle){ .f = f, .v = v };
+	pass_settle(f, v);
 	pass_look(v);
 	if (!v->dirty || v->unlinked)
 		return 0;
 	s->b = vnode_backing(v);
 	if (s->b == NULL)
 		return 0;
-	s->ctime = ctime_of(s->b);
+	(void)bfile_stat(s->b, &s->stat);
 	size = bfile_size(s->b);
-	s->small = size <= META_SMALL_MAX && v->pass_id == 0 &&
-	    bfile_has(s->b, 0, size) == 1 && is_final(s->b);
+	s->small = size <= META_SMALL_MAX && v->pass_id == 0 && !v->unseen &&
+	    bfile_has(s->b, 0, size) == 1;
 	fill_op(s, size);
 	if (s->small && size > 0) {
 		p = buf_grow(&s->bytes, size);
@@ -148,8 +127,11 @@ prepare(struct fs *f, struct vnode *v, struct settle *s)
 			return err;
 		s->bytes.len = size;
 	}
-	if (!s->small && v->truncated && !bfile_is_synced(s->b)) {
-		err = bfile_sync(s->b);	/* L11 */
+	/* L11; and a store through a mapping moves no time where the page is
+	 * dirty already: from now on it is not */
+	if (!s->small && (v->truncated || v->unseen) &&
+	    !bfile_is_synced(s->b)) {
+		err = bfile_sync(s->b);
 		if (err != 0)
 			return err;
 	}
@@ -216,6 +198,7 @@ settle_drop(struct fs *f, struct vnode *v)
 
 	if (b == NULL)
 		return;
+	pass_drop(f, v);
 	content_forget(f, b);
 	vnode_set_backing(v, NULL);
 	bfile_put(b);
@@ -260,7 +243,7 @@ let_go(struct fs *f, struct vnode *v, int err)
 static bool
 is_open(const struct vnode *v)
 {
-	return v->writers > 0 || v->pass_id != 0;
+	return v->writers > 0 || (v->opens > 0 && v->pass_id != 0);
 }
 
 /* Settles the n vnodes of the list; false: some are to be tried again. */

@@ -44,7 +44,9 @@ tell(struct probe *p, const char *step, bool ok, enum store_rc rc,
     enum need need, const char *costs)
 {
 	const char *why = ok ? "" : p->why.text[0] != '\0' ? p->why.text :
-	    rc == STORE_OK ? "it was done all the same" : store_rc_name(rc);
+	    rc != STORE_OK ? store_rc_name(rc) :
+	    strstr(step, "refused") != NULL ? "it was done all the same" :
+	    "what came is not what was put";
 
 	if (!ok && need == NEEDED)
 		p->missing++;
@@ -334,8 +336,8 @@ ctl_store_check(struct ctl *c, const char *name, uint32_t id, bool write)
 		probe_writes(p);
 	if (p->missing > 0)
 		rc = why_set(&c->why, -EIO, "store '%s' lacks %u thing%s that "
-		    "gnsfs needs of it; what each costs is said above", name,
-		    p->missing, p->missing == 1 ? "" : "s");
+		    "gnsfs needs of it: each is said with what it costs",
+		    name, p->missing, p->missing == 1 ? "" : "s");
 out:
 	free(p);
 	return rc;

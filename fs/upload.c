@@ -425,7 +425,7 @@ manager(void *arg)
 	while (!u->stop) {
 		int64_t until = clock_mono() + (u->waiting > 0 ? PAUSE : TICK);
 
-		if (f->pass != NULL && atomic_load(&f->pass->writers) > 0)
+		if (atomic_load(&f->unseen) > 0)
 			until = clock_mono() + PASS_TICK;
 
 		if (!u->kicked)

@@ -124,6 +124,16 @@ vnode_peek(struct fs *f, uint64_t ino)
 }
 
 void
+vnode_ref(struct fs *f, struct vnode *v)
+{
+	struct vnodes *t = f->vnodes;
+
+	lock_take(&t->lock);
+	v->refs++;
+	lock_drop(&t->lock);
+}
+
+void
 vnode_put(struct fs *f, struct vnode *v)
 {
 	struct vnodes *t = f->vnodes;
@@ -318,6 +328,7 @@ vnode_overlay(struct fs *f, struct attr *a, uint64_t since)
 		return is_since(f, a->ino, since);
 	lock_take(&v->lock);
 	pass_look_locked(v);
+	v->told_ctime = v->last_ctime;
 	if (v->loaded && v->dirty && v->b != NULL) {
 		a->size = bfile_size(v->b);
 		if (!v->mtime_set) {

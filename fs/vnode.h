@@ -45,7 +45,10 @@ struct vnode {
 	bool		 queued;	/* under the settler's lock */
 	int		 pass_id; /* its opens are passed, with this id; or 0 */
 	bool		 unseen;	/* passed to writers (fs/pass.h) */
+	bool		 lingers;	/* it has a reference for that */
 	int64_t		 seen_ctime;	/* what of it was noted; 0: look */
+	int64_t		 last_ctime;	/* as last looked at */
+	int64_t		 told_ctime;	/* as the kernel was told; 0 */
 	int64_t		 dirty_since;	/* clock_mono */
 	int64_t		 wrote;		/* clock_real of the last write; 0 */
 	struct attr	 attr;		/* as of the last op; size of live */
@@ -64,6 +67,7 @@ void	vnodes_free(struct vnodes *t);
 int	vnode_get(struct fs *f, uint64_t ino, struct vnode **ret);
 /* Only if it is there: NULL.  One reference. */
 struct vnode *vnode_peek(struct fs *f, uint64_t ino);
+void	vnode_ref(struct fs *f, struct vnode *v);
 void	vnode_put(struct fs *f, struct vnode *v);	/* NULL accepted */
 /* Each that is there, with a reference of the table's for the call. */
 void	vnodes_each(struct fs *f, void (*each)(void *arg, struct vnode *v),

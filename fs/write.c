@@ -196,6 +196,20 @@ io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
 	return err;
 }
 
+/* In the gate. */
+static void
+count_open(struct handle *h, int n)
+{
+	struct vnode *v = h->v;
+
+	lock_take(&v->lock);
+	v->opens += n;
+	v->writers += h->writes ? n : 0;
+	lock_drop(&v->lock);
+	if (h->writes && v->b != NULL)
+		bfile_writers(v->b, n);
+}
+
 int
 io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 {
@@ -225,14 +239,8 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 		err = settle_now(f, h->v, false); /* no last writer will */
 	if (err == 0)
 		err = pass_open(f, h, (flags & O_TRUNC) != 0);
-	if (err == 0) {
-		h->v->opens++;
-		if (h->writes) {
-			h->v->writers++;
-			if (h->v->b != NULL)
-				bfile_writers(h->v->b, 1);
-		}
-	}
+	if (err == 0)
+		count_open(h, 1);
 	vnode_leave(h->v);
 	if (err != 0)
 		goto fail;
@@ -271,21 +279,13 @@ created(struct fs *f, struct handle *h, const struct op *op, struct bfile *b,
 	    .gid = op->gid, .nlink = 1, .atime = op->mtime,
 	    .mtime = op->mtime, .ctime = op->mtime };
 
-	/* it was seen since the commit: somebody may have loaded it */
-	vnode_enter(v);
 	vnode_set_backing(v, b);
 	lock_take(&v->lock);
 	v->attr = a;
 	v->loaded = true;
 	lock_drop(&v->lock);
-	if (pass_open(f, h, true) != 0)
-		h->passed = false;	/* then it is not */
-	lock_take(&v->lock);
-	v->opens++;
-	v->writers++;
-	lock_drop(&v->lock);
-	bfile_writers(b, 1);
-	vnode_leave(v);
+	(void)pass_open(f, h, true);	/* the first: it cannot fail */
+	count_open(h, 1);
 	*ret = a;
 }
 
@@ -313,11 +313,16 @@ io_create(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
 	err = cr.op.ino == 0 ? -EROFS : bfile_new(f->cache, &cr.b);
 	if (err == 0)
 		err = vnode_get(f, cr.op.ino, &h->v);
-	if (err == 0)
+	if (err == 0) {
+		/* nobody loads it before it is whole */
+		vnode_enter(h->v);
 		err = sq_write(meta_sq(f->meta), create_tx, &cr);
+		if (err == 0)
+			created(f, h, &cr.op, cr.b, retattr);
+		vnode_leave(h->v);
+	}
 	if (err != 0)
 		goto fail;
-	created(f, h, &cr.op, cr.b, retattr);
 	ship_kick(f);
 	*ret = h;
 	return 0;
@@ -338,28 +343,24 @@ void
 io_release(struct fs *f, struct handle *h)
 {
 	struct vnode *v = h->v;
-	bool later;
+	bool alone, later;
 
 	vnode_enter(v);
-	v->opens--;
-	if (h->writes) {
-		v->writers--;
-		if (v->b != NULL)
-			bfile_writers(v->b, -1);
-	}
+	count_open(h, -1);
 	pass_close(f, h);
-	later = v->writers == 0 && v->pass_id == 0;
+	alone = v->writers == 0 && (v->opens == 0 || v->pass_id == 0);
+	later = alone;
 	/* A new file without a byte has said all with its create. */
 	if (later && !v->dirty && v->b != NULL && bfile_is_dirty(v->b) &&
 	    bfile_size(v->b) == 0 && v->attr.size == 0)
 		settle_drop(f, v);
 	if (v->opens == 0 && v->unlinked)
 		settle_drop(f, v);
-	later = later && v->dirty && !v->unlinked;
+	later = later && (v->dirty || v->unseen) && !v->unlinked;
 	/* what comes after it in the log must not wait in front of it (L3) */
-	if (v->writers == 0 && v->dirty && !v->unlinked && v->b != NULL &&
-	    bfile_size(v->b) > META_SMALL_MAX)
-		later = settle_now(f, v, false) != 0 && v->pass_id == 0;
+	if (v->writers == 0 && (v->dirty || v->unseen) && !v->unlinked &&
+	    v->b != NULL && bfile_size(v->b) > META_SMALL_MAX)
+		later = settle_now(f, v, false) != 0 && alone;
 	vnode_leave(v);
 	free(h);
 	if (later)
@@ -379,7 +380,7 @@ io_fsync(struct fs *f, struct handle *h, bool data_only)
 	vnode_enter(v);
 	/* a passed one keeps its backing file: it is synced itself (F3) */
 	if (v->dirty && !v->unlinked && v->b != NULL && v->pass_id == 0 &&
-	    bfile_size(v->b) <= META_SMALL_MAX) {
+	    !v->unseen && bfile_size(v->b) <= META_SMALL_MAX) {
 		err = settle_now(f, v, true);
 		small = err == 0 && v->b == NULL;
 	}
@@ -464,8 +465,10 @@ io_unlinked(struct fs *f, uint64_t ino)
 		open = v->opens > 0;
 		if (open)
 			content_hold(f, v);
-		else
+		else {
+			pass_drop(f, v);
 			vnode_set_backing(v, NULL);
+		}
 		vnode_leave(v);
 		vnode_put(f, v);
 	}
@@ -633,6 +636,7 @@ recover_one(void *arg, const struct cache_orphan *o)
 		return err;
 	}
 	if (err == 0 && v->b != NULL) {
+		pass_recover(f, v);
 		v->dirty = true;
 		err = settle_now(f, v, false);
 	}

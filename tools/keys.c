@@ -145,7 +145,7 @@ const struct tool_key keys_status[] = {
 	{ "cache.small", "Bytes of small files." },
 	{ "cache.files", "Larger files." },
 	{ "cache.disk_free", "Free bytes on its disk." },
-	{ "cache.why", "That it is full, of what, and what waits or fails." },
+	{ "cache.why", "What is full; empty where there is room." },
 	{ "uploads.waiting", "Large files that wait to be uploaded." },
 	{ "uploads.active", "Uploads under way." },
 	{ "uploads.bytes_left", "Bytes they have left." },

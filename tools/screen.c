@@ -50,8 +50,9 @@ character(const char *s, unsigned *retcols, bool *retbad)
 	return n == 0 ? 1 : n;
 }
 
-size_t
-screen_fit(const char *s, unsigned cols, unsigned *retcols)
+/* How many bytes of s fit into so many columns; *retcols is what they take. */
+static size_t
+fit(const char *s, unsigned cols, unsigned *retcols)
 {
 	unsigned have = 0, wide;
 	size_t n = 0, len;
@@ -110,7 +111,7 @@ add(struct screen *s, const char *fmt, ...)
 		return;
 	clean(text);
 	if (s->rows != 0)
-		text[screen_fit(text, s->cols, &cols)] = '\0';
+		text[fit(text, s->cols, &cols)] = '\0';
 	s->lines[s->n++] = text;
 }
 
@@ -172,7 +173,7 @@ add_head(struct screen *s, const struct screen_head *h, const json_t *o)
 	}
 	clean(left);
 	/* The right side stays whole as long as there is room for it. */
-	n = screen_fit(left, width > strlen(right) ? width -
+	n = fit(left, width > strlen(right) ? width -
 	    (unsigned)strlen(right) : width, &cols);
 	add(s, "%.*s%*s%s", (int)n, left, cols + strlen(right) < width ?
 	    (int)(width - cols - strlen(right)) : 0, "", right);
@@ -302,7 +303,7 @@ add_pin(struct screen *s, const json_t *o)
 {
 	char a[16], b[16], c[16], text[BAR + 1], name[64];
 	unsigned cols;
-	size_t n = screen_fit(get_str(o, "name"), 20, &cols);
+	size_t n = fit(get_str(o, "name"), 20, &cols);
 
 	snprintf(name, sizeof name, "%.*s%*s", (int)(n < 60 ? n : 60),
 	    get_str(o, "name"), 20 - (int)cols, "");

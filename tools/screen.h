@@ -40,8 +40,4 @@ void	screen_fill(struct screen *s, const struct screen_head *h,
 /* Frees the lines; rows and cols stay. */
 void	screen_clear(struct screen *s);
 
-/* How many bytes of s fit into so many columns, each control character
- * counting one; *retcols is what they take.  For screen.c and its test. */
-size_t	screen_fit(const char *s, unsigned cols, unsigned *retcols);
-
 #endif

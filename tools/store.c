@@ -50,6 +50,7 @@ static int
 set_place(struct tool *t, json_t *args, struct why *why)
 {
 	json_t *settings = json_object();
+	bool add = strcmp(t->argv[0], "add") == 0;
 	const char *s, *eq, *url = NULL;
 	char *key;
 	int i, rc = 0;
@@ -57,15 +58,15 @@ set_place(struct tool *t, json_t *args, struct why *why)
 	for (i = 2; rc == 0 && i < t->argc; i++) {
 		s = t->argv[i];
 		eq = strchr(s, '=');
-		if (strstr(s, "://") != NULL && (eq == NULL ||
-		    strstr(s, "://") < eq)) {
+		if (add || (strstr(s, "://") != NULL && (eq == NULL ||
+		    strstr(s, "://") < eq))) {
 			if (url != NULL)
 				rc = why_set(why, -EINVAL, "'%s' is a second "
 				    "URL; give one", s);
 			else
 				rc = stores_url_check(s, why);
 			url = s;
-		} else if (eq == NULL || eq == s || i < 2) {
+		} else if (eq == NULL || eq == s) {
 			rc = why_set(why, -EINVAL, "'%s' is neither a URL nor "
 			    "KEY=VALUE", s);
 		} else {
@@ -131,6 +132,7 @@ cmd_store(struct tool *t)
 		    &why);
 	if (t->json && (rc == 0 || json_array_size(list.all) > 0))
 		out_json(list.all);
+	fflush(stdout);		/* the steps before the sum */
 	if (rc != 0)
 		rc = tool_failed(rc, &why);
 out:

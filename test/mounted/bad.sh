@@ -27,11 +27,7 @@ traces()
 {
 	awk -v t="$T/" 'index($5, t) == 1 { print "mounted", $5 }' \
 	    /proc/self/mountinfo
-	for _p in $(pgrep -f "$T/"); do
-		[ "$_p" = $$ ] || [ ! -r "/proc/$_p/cmdline" ] ||
-		    [ "$(tr '\0' ' ' 2>/dev/null <"/proc/$_p/cmdline" |
-		    cut -d ' ' -f 2)" != mount ] || echo "daemon $_p"
-	done
+	pgrep -f "^[^ ]+ mount [^ ]+ $T/" | sed 's/^/daemon /'
 	find "$T" -xdev -name lock -type f | while read -r _lock; do
 		flock -n "$_lock" true || echo "locked $_lock"
 	done
@@ -683,6 +679,14 @@ for n in endless nolist page error; do
 	bad 1 "import, where the list is: $n" 'lake; LIST' \
 	    gnsfs import "s3://lake/sub?$through" "$m/$n"
 done
+echo "skewed any /lake" >"$T/lies"
+bad 1 "store check, where clocks are far apart" \
+    'RequestTimeTooSkewed; set the clock; gnsfs needs it; nothing of it' \
+    gnsfs store check lake -n corpus
+echo "yes PUT /lake" >"$T/lies"
+bad 1 "store check, where conditions are ignored" \
+    'put if absent is refused; all the same; gnsfs needs it; can be no home' \
+    gnsfs store check lake --write -n corpus
 : >"$T/lies"
 settled
 misread short one "half an object" 'key="one"; Input/output error'

@@ -162,6 +162,8 @@ new = os.open(m + "/half", os.O_RDWR | os.O_CREAT)
 os.write(new, data[:1500000])
 os.fsync(new)
 os.write(new, data[1500000:])
+each = os.open(m + "/each", os.O_RDWR | os.O_CREAT | os.O_DSYNC)
+os.write(each, data)
 print("ready", flush=True)
 time.sleep(600)
 END
@@ -190,6 +192,7 @@ check "nor of one that was closed" cmp "$T/closed" "$m/closed"
 check "a file that replaced another is whole" cmp "$T/over.new" "$m/over"
 head -c 1500000 "$T/half" >"$T/half.synced"
 check "a new file is as long as was fsynced" cmp "$T/half.synced" "$m/half"
+check "one that was synced by each write is whole" cmp "$T/half" "$m/each"
 sums "$m" >"$T/sums"
 check "sync" "$GNSFS" sync "$m" --timeout 20
 check "fsck finds one digest" "$GNSFS" fsck "$m"

@@ -1,16 +1,16 @@
 """cli.py: what test/mounted/cli.sh looks at more closely.
 
-    cli.py keys COMMAND HELP JSON...
-        Every key that the JSON of the command has is one that its help
-        documents.  Adds those seen to JSON's folder, seen.COMMAND.
-    cli.py unseen COMMAND HELP SEEN
-        Prints the keys that are documented and were never seen.
-    cli.py zsh FPATH WORDS
-        Prints what an interactive zsh makes of WORDS and a TAB.
+    cli.py keys HELP JSON COMMAND...
+        For each command a line: its name, the keys that its JSON (the files
+        JSON/COMMAND and JSON/COMMAND.N) has and its help (HELP/COMMAND) does
+        not document, and those documented that it never has; '|' between.
+    cli.py zsh FPATH WORDS...
+        Prints what an interactive zsh makes of each WORDS and a TAB.
     cli.py tty COMMAND...
         Runs it on a pseudo-terminal of 80 columns, and prints what it wrote.
 """
 import fcntl
+import glob
 import json
 import os
 import pty
@@ -47,32 +47,27 @@ def values(path):
         text = text[end:].strip()
 
 
-def allowed(key, known):
-    return key in known or key.rpartition(".")[0] + ".*" in known
+def parents(key):
+    return key.rpartition(".")[0]
 
 
-def keys(command, help_path, *paths):
-    known, seen = documented(help_path), set()
-    for path in paths:
-        for value in values(path):
-            # A list of what one alone is.
-            for one in value if command == "status" and isinstance(value,
-                    list) else [value]:
-                seen |= set(flatten(one))
-    unknown = sorted(key for key in seen if not allowed(key, known))
-    where = os.path.join(os.path.dirname(paths[0]), "seen." + command)
-    with open(where, "a") as out:
-        out.writelines(key + "\n" for key in sorted(seen))
-    if unknown:
-        sys.exit(f"{command} prints and does not document {unknown}")
-
-
-def unseen(command, help_path, seen_path):
-    seen = set(open(seen_path).read().split())
-    seen |= {key.rpartition(".")[0] + ".*" for key in seen}
-    # A parent is seen with what is in it.
-    seen |= {key.rpartition(".")[0] for key in seen}
-    print(" ".join(sorted(documented(help_path) - seen)))
+def keys(help_dir, json_dir, *commands):
+    for command in commands:
+        known, seen = documented(f"{help_dir}/{command}"), set()
+        base = f"{json_dir}/{command}"
+        for path in glob.glob(base) + glob.glob(base + ".[0-9]"):
+            for value in values(path):
+                # A list of what one alone is.
+                for one in value if command == "status" and \
+                        isinstance(value, list) else [value]:
+                    seen |= set(flatten(one))
+        unknown = {key for key in seen if key not in known and
+            parents(key) + ".*" not in known}
+        # An object is seen with what is in it.
+        have = seen | {parents(key) for key in seen} | \
+            {parents(key) + ".*" for key in seen}
+        print(command, " ".join(sorted(unknown)),
+            " ".join(sorted(known - have)), sep="|")
 
 
 class Child:
@@ -109,7 +104,7 @@ class Child:
         os.waitpid(self.pid, 0)
 
 
-def zsh(fpath, words):
+def zsh(fpath, *all_words):
     env = dict(os.environ, TERM="dumb", PS1="", ZDOTDIR="/nonexistent")
     child = Child(["zsh", "-f", "-i"], env)
     child.read(5, idle=0.3)
@@ -120,13 +115,16 @@ def zsh(fpath, words):
         os.write(child.fd, line.encode() + b"\n")
     child.read(10, b"ready\r")
     child.read(0.3)
-    os.write(child.fd, words.encode() + b"\t")
-    out = child.read(10, idle=1.5)
-    os.write(child.fd, b"\x03exit\n")
+    for words in all_words:
+        os.write(child.fd, words.encode() + b"\t")
+        out = child.read(15, idle=1.5)
+        out = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\r", b"", out)
+        print(out.decode(errors="replace"))
+        os.write(child.fd, b"\x15\x0b")
+        child.read(1, idle=0.3)
+    os.write(child.fd, b"exit\n")
     child.read(2)
     child.end()
-    print(re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", out).decode(
-        errors="replace").replace("\r", ""))
 
 
 def tty(*argv):

@@ -1,6 +1,6 @@
 # full.sh: full disks, a full cache, no descriptors, no inodes, a store over
 # its quota: degraded as the manual says, recovered by itself, nothing lost.
-# timeout: 400
+# timeout: 600
 #
 # The disks are small ext4 filesystems on loop devices.  ONLY="a c" runs some
 # of the cases.  Every call that is answered late is timed: the longest is
@@ -17,7 +17,7 @@ longest=0
 
 wants()
 {
-	case " ${ONLY:-a b c d e f g h} " in
+	case " ${ONLY:-a b c d e f g h i} " in
 	*" $1 "*)	return 0 ;;
 	esac
 	return 1
@@ -451,8 +451,41 @@ case_h()
 	umount "$T/dh"
 }
 
+# --- i: one disk, and nobody but the mount itself fills it ---
+case_i()
+{
+	say "i: a disk that the mount filled itself"
+	disk "$T/di" 48M
+	s3_bucket full-i
+	url=$(s3_url full-i)
+	o=$opts,cache=$T/di/c
+	format_home "$url" --name i
+	start_mount "$url" "$T/i" "$o"
+	mkdir "$T/i/d"
+	check "more is written than fits" $py put "$T/mi.old" "$T/i/d" c 45 \
+	    1000000
+	check "sync" "$GNSFS" sync "$T/i" --timeout 60
+	s3_kill
+	check_rc 3 "in the end, ENOSPC" $py put "$T/mi" "$T/i/d" b 60 1000000
+	bounded "a write"
+	at_once "unlink works" rm "$T/i/d/b0" "$T/i/d/b1"
+	$py gone "$T/mi" b0 b1
+	kill_mount "$T/i"
+	start_mount "$url" "$T/i" "$o"
+	check "after kill -9 it is here" $py check "$T/mi" "$T/i/d"
+	s3_start "$T/s3" "$S3_PORT" || bail "the store does not come back"
+	check "sync" "$GNSFS" sync "$T/i" --timeout 90
+	check "writes go on" $py put "$T/mi" "$T/i/d" w 10 1000000
+	check "sync" "$GNSFS" sync "$T/i" --timeout 60
+	cat "$T/mi.old" >>"$T/mi"
+	check "every byte is here" $py check "$T/mi" "$T/i/d"
+	stop_mount "$T/i"
+	elsewhere "$url" "$T/mi" /d
+	umount "$T/di"
+}
+
 start_s3
-for case in a b c d e f g h; do
+for case in a b c d e f g h i; do
 	begun=$(now_ms)
 	! wants $case || case_$case
 	! wants $case || say "$case: $(($(now_ms) - begun)) ms"

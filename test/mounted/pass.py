@@ -4,9 +4,11 @@ import fcntl
 import json
 import mmap
 import os
+import random
 import subprocess
 import sys
 import time
+import traceback
 
 MIB = 1 << 20
 how = sys.argv[3]
@@ -263,6 +265,207 @@ def late(name, size):
 	m.close()
 	settled(name)
 	assert get(name) == b"bc" + b"a" * (size - 2)
+
+def gnsfs(*args):
+	subprocess.run([os.environ["GNSFS_BIN"], *args], check=True,
+	    capture_output=True)
+
+def evicted(path):
+	"""Drops its bytes here, once nobody has it open."""
+	end = time.monotonic() + 20
+	while os.getxattr(path, "user.gnsfs.cached") != b"0":
+		assert time.monotonic() < end, path
+		subprocess.run([os.environ["GNSFS_BIN"], "evict", path],
+		    capture_output=True)
+		time.sleep(0.1)
+
+def synced(name, size):
+	# C2: what a mapping does after its close, after a sync even, is
+	# seen at once, moves mtime, and is stored
+	fd = os.open(name, os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"a" * size)
+	m = mmap.mmap(fd, size)
+	os.close(fd)
+	m[0:1] = b"b"
+	assert get(name)[:2] == b"ba"
+	gnsfs("sync", ".")
+	t = os.stat(name).st_mtime_ns
+	time.sleep(0.1)
+	m[1:2] = b"c"
+	m.flush()
+	assert get(name)[:3] == b"bca"
+	time.sleep(0.6)
+	assert os.stat(name).st_mtime_ns > t
+	m[2:3] = b"d"			# into a page that is dirty or not
+	gnsfs("sync", ".")
+	m[3:4] = b"e"
+	m.close()
+	want = b"bcde" + b"a" * (size - 4)
+	assert get(name) == want
+	settled(name)
+	evicted(name)
+	assert get(name) == want
+
+def mapped_synced():
+	synced("f", 3 * MIB)
+
+def mapped_synced_small():
+	synced("f", 5000)
+
+def mapped_unlinked():
+	for size in (5000, MIB):
+		fd = os.open("f", os.O_RDWR | os.O_CREAT)
+		os.write(fd, b"a" * size)
+		m = mmap.mmap(fd, size)
+		os.close(fd)
+		time.sleep(0.3)
+		os.unlink("f")
+		put("f", b"another")
+		m[0:1] = b"b"
+		assert get("f") == b"another" and m[:2] == b"ba"
+		m.close()
+		os.unlink("f")
+
+def mapped_again():
+	# opened anew in each way while a mapping lingers
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"a" * 9000)
+	m = mmap.mmap(fd, 9000)
+	os.close(fd)
+	time.sleep(0.4)
+	fd = os.open("f", os.O_RDWR)
+	os.pwrite(fd, b"b", 0)
+	m[1:2] = b"c"
+	assert os.pread(fd, 3, 0) == b"bca" and m[:1] == b"b"
+	os.close(fd)
+	fd = os.open("f", os.O_WRONLY | os.O_APPEND)
+	os.write(fd, b"end")
+	os.close(fd)
+	assert os.stat("f").st_size == 9003
+	os.truncate("f", 9001)
+	m[2:3] = b"d"
+	assert get("f") == b"bcd" + b"a" * 8997 + b"e"
+	m.close()
+	settled("f")
+	assert get("f") == b"bcd" + b"a" * 8997 + b"e"
+
+def raced():
+	# a truncate and opens for writing, while the same file is uploaded
+	data = os.urandom(2 * MIB)
+	for i in range(40):
+		put("f", data)
+		time.sleep(0.001 * i)
+		os.truncate("f", MIB + i)
+		assert os.stat("f").st_size == MIB + i
+	r = os.open("f", os.O_RDONLY)
+	for i in range(200):
+		os.close(os.open("f", os.O_WRONLY))
+	os.close(r)
+	assert get("f") == data[:MIB + 39]
+
+def idle():
+	# what stays open and is not written is uploaded for a sync, once
+	def done():
+		return json.loads(subprocess.run([os.environ["GNSFS_BIN"],
+		    "status", "--json", "."], capture_output=True,
+		    check=True).stdout)["counters"]["uploads_done"]
+	gnsfs("sync", ".")
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"x" * MIB)
+	time.sleep(0.1)
+	gnsfs("sync", ".")
+	n = done()
+	for _ in range(3):
+		time.sleep(0.1)
+		os.stat("f")
+		gnsfs("sync", ".")
+	assert done() == n, (n, done())
+	os.close(fd)
+	settled("f")
+
+def setid():
+	# a write by who may not keep them clears set-id bits
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"x" * 100000)
+	os.fchmod(fd, 0o6755)
+	assert os.stat("f").st_mode & 0o7777 == 0o6755
+	os.seteuid(65534)
+	os.write(fd, b"y")
+	os.seteuid(0)
+	assert os.stat("f").st_mode & 0o7777 == 0o755
+	os.close(fd)
+
+def one_storm(seed):
+	r = random.Random(seed)
+	kept = []
+	for _ in range(150):
+		name = "f%d" % r.randrange(5)
+		size = r.choice((100, 5000, 70000, 300000))
+		what = r.randrange(8)
+		try:
+			if what == 0:
+				os.unlink(name)
+				continue
+			if what == 1:
+				os.rename(name, "f%d" % r.randrange(5))
+				continue
+			if what == 2:
+				os.truncate(name, size)
+				continue
+			flags = r.choice((os.O_RDONLY, os.O_RDWR, os.O_RDWR |
+			    os.O_CREAT, os.O_RDWR | os.O_CREAT | os.O_TRUNC,
+			    os.O_WRONLY | os.O_APPEND))
+			fd = os.open(name, flags)
+		except FileNotFoundError:
+			continue
+		if flags & (os.O_RDWR | os.O_WRONLY):
+			os.write(fd, bytes([65 + seed]) * size)
+		if flags & os.O_RDWR:
+			try:
+				kept.append(mmap.mmap(fd, 100))
+			except ValueError:
+				pass	# empty again by now
+		if not flags & os.O_WRONLY:
+			os.pread(fd, 1 << 20, 0)
+		if r.randrange(4) == 0:
+			os.fsync(fd)
+		os.close(fd)
+		while len(kept) > r.randrange(4):
+			kept.pop(0).close()
+
+def storm():
+	# all at once, of several processes: nothing fails
+	pids = []
+	for seed in range(4):
+		pid = os.fork()
+		if pid == 0:
+			try:
+				one_storm(seed)
+			except BaseException:
+				traceback.print_exc()
+				os._exit(1)
+			os._exit(0)
+		pids.append(pid)
+	gnsfs("sync", ".")
+	for pid in pids:
+		assert os.waitpid(pid, 0)[1] == 0
+
+def survive():
+	# the daemon is killed meanwhile: pass.sh
+	name, size, which, go = sys.argv[4:]
+	size = int(size)
+	fd = os.open(name, os.O_RDWR | os.O_CREAT)
+	os.write(fd, b"a" * size)
+	m = mmap.mmap(fd, size)
+	if which == "mapped":
+		os.close(fd)
+	put(go + ".ready", b"")
+	end = time.monotonic() + 100
+	while not os.path.exists(go) and time.monotonic() < end:
+		time.sleep(0.05)
+	m[0:1] = b"b"
+	if which != "mapped":
+		os.pwrite(fd, b"end", size)
 
 def mapped_late():
 	late("f", 3 * MIB)

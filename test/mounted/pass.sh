@@ -4,7 +4,7 @@
 # (C2), files with content opened for writing (C3), small caches (F6), kill -9
 # (F2); test/mounted/pass.py has the cases.  Then the same with
 # passthrough=off, and that what is stored is the same.
-# timeout: 240
+# timeout: 400
 
 . "$(dirname "$0")/../lib.sh"
 begin
@@ -34,7 +34,9 @@ cases()
 }
 
 all="growing times append truncate holes copy joined trunc_again unlinked
-    readers reopened direct locks mapped mapped_late mapped_small fsynced"
+    readers reopened direct locks mapped mapped_late mapped_small fsynced
+    mapped_synced mapped_synced_small mapped_unlinked mapped_again raced idle
+    setid storm"
 
 how=passed
 start_mount "$url" "$m" lag=200ms
@@ -47,6 +49,9 @@ if [ "$old_kernel" = 1 ]; then
 else
 	check_eq "passthrough is on" on "$state"
 fi
+# C2: an open that breaks a lease of the daemon's must not end it
+mask=$(sed -n 's/^SigIgn:[[:space:]]*/0x/p' "/proc/$(mount_pid "$m")/status")
+check_eq "SIGIO is ignored" 1 $((mask >> 28 & 1))
 mkdir "$m/a"
 # shellcheck disable=SC2086 # one word a case
 cases "$m/a" $all
@@ -100,6 +105,48 @@ sums "$T/third" >"$T/sums.again"
 check "and stored so" diff "$T/sums" "$T/sums.again"
 stop_mount "$T/third"
 
+# A process that outlives the daemon goes on writing where it wrote, by a
+# descriptor or a mapping; what it writes is kept, and stored in the end (F2).
+# survivor NAME SIZE open|mapped
+survivor()
+{
+	python3 "$TOP/test/mounted/pass.py" survive "$m/k" "$how" \
+	    "$1" "$2" "$3" "$T/go.$1" &
+	eval "pid_$1=$!"
+	wait_for 10 test -e "$T/go.$1.ready" || bail "no survivor"
+	python3 -c 'import sys
+size = int(sys.argv[1])
+end = b"end" if sys.argv[2] == "open" else b""
+sys.stdout.buffer.write(b"b" + b"a" * (size - 1) + end)' \
+	    "$2" "$3" >"$T/want.$1"
+}
+
+if [ "$how" = passed ]; then
+	start_mount "$url" "$m" lag=200ms
+	survivor s1 5000 open
+	survivor s2 5000 mapped
+	survivor s3 3000000 open
+	survivor s4 3000000 mapped
+	kill_mount "$m"
+	start_mount "$url" "$m" lag=200ms
+	check "sync while others write on" "$GNSFS" sync "$m" --timeout 60
+	for i in 1 2 3 4; do
+		: >"$T/go.s$i"
+		eval "wait \$pid_s$i"
+	done
+	sleep 1
+	check "sync when they are gone" "$GNSFS" sync "$m" --timeout 60
+	for i in 1 2 3 4; do
+		check "survivor $i wrote this" cmp "$m/k/s$i" "$T/want.s$i"
+	done
+	stop_mount "$m"
+	start_mount "$url" "$T/fourth" lag=200ms
+	for i in 1 2 3 4; do
+		check "and it is stored" cmp "$T/fourth/k/s$i" "$T/want.s$i"
+	done
+	stop_mount "$T/fourth"
+fi
+
 # Near the limit of the cache nothing new is written unseen (F6).
 how="off"
 start_mount "$url" "$T/tight" lag=200ms,cache_size=200M
@@ -110,6 +157,8 @@ stop_mount "$T/tight"
 
 start_mount "$url" "$m" lag=200ms,passthrough=off
 mkdir "$m/b"
+[ -z "${GNSFS_TEST_SHORT:-}" ] ||
+    all="growing times copy joined reopened mapped_late mapped_synced storm"
 # shellcheck disable=SC2086 # one word a case
 cases "$m/b" $all
 check_eq "and passed none" 0 "$(counter opens_passed)"

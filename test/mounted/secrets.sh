@@ -84,8 +84,10 @@ for round in plain debug; do
 	cp "$T/out" "$T/mount.$round"
 	pid=$(mount_pid "$m")
 	if [ $round = plain ]; then
-		run store add az "$(azurite_url lake)" -n "$m" || fail "store add az"
-		run store add gs "$(gcs_url lake)" -n "$m" || fail "store add gs"
+		run store add az "$(azurite_url lake)" -n "$m" ||
+		    fail "store add az"
+		run store add gs "$(gcs_url lake)" -n "$m" ||
+		    fail "store add gs"
 	fi
 	for store in home az gs; do
 		check "$round: store check $store" "$GNSFS" store check \

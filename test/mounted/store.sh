@@ -1,6 +1,6 @@
 # store.sh: the stores of a namespace: known, listed, renamed, moved, forgotten,
 # and asked what they can do, on versitygw, MinIO and a directory.
-# timeout: 300
+# timeout: 500
 
 . "$(dirname "$0")/../lib.sh"
 begin
