@@ -80,8 +80,13 @@ copy_state(struct azure *s, struct store_call *c,
 	const char *said = http_resp_header(resp,
 	    "x-ms-copy-status-description");
 
-	if (state == NULL || which == NULL || strcmp(which, id) != 0)
-		return STORE_AMBIGUOUS;	/* replaced by another since */
+	/* Without an id, or with another's: replaced by another since. */
+	if (state == NULL || id[0] == '\0' || which == NULL ||
+	    strcmp(which, id) != 0) {
+		why_set(call_why(c), 0, "%s does not say what became of a "
+		    "copy", s->where);
+		return STORE_AMBIGUOUS;
+	}
 	if (strcmp(state, "success") == 0)
 		return STORE_OK;
 	if (strcmp(state, "pending") == 0)
@@ -146,7 +151,7 @@ copy_blob(struct azure *s, struct store_call *c,
 		etag_info(&r.resp, from->size, ret);
 	}
 	azure_req_done(&r);
-	if (rc == STORE_THROTTLED && id[0] != '\0') {
+	if (rc == STORE_THROTTLED) {
 		rc = copy_wait(s, c, to, id, from->size, ret);
 		if (rc != STORE_OK)
 			copy_abort(s, to, id);

@@ -327,16 +327,23 @@ enum store_rc
 gcs_changed(struct gcs *s, struct store_call *c, const char *key,
     enum store_cond cond, enum store_rc rc)
 {
-	struct store_call quiet = c != NULL ? *c : (struct store_call){ 0 };
+	struct store_call look = c != NULL ? *c : (struct store_call){ 0 };
 	struct store_info info;
+	struct why said = { "" };
 	enum store_rc found;
 
 	if (rc != STORE_CHANGED || cond != STORE_IF_MATCH)
 		return rc;
-	quiet.why = NULL;
-	found = gcs_head(&s->store, &quiet, key, &info);
+	look.why = &said;
+	found = gcs_head(&s->store, &look, key, &info);
+	if (found == STORE_ABSENT)
+		return found;
+	if (!gcs_passes(found))
+		return rc;
 	/* Nothing was changed, so it may be asked anew. */
-	return found == STORE_ABSENT || gcs_passes(found) ? found : rc;
+	if (call_why(c) != NULL)
+		*call_why(c) = said;
+	return found;
 }
 
 enum store_rc

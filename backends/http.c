@@ -623,10 +623,12 @@ http_resp_done(struct http_resp *r)
 const char *
 http_resp_header(const struct http_resp *r, const char *name)
 {
-	const char *p = (const char *)r->headers.p;
-	const char *end = p + r->headers.len, *value;
+	const char *p = (const char *)r->headers.p, *end, *value;
 
-	while (p != NULL && p < end) {
+	if (p == NULL)
+		return NULL;
+	end = p + r->headers.len;
+	while (p < end) {
 		value = p + strlen(p) + 1;
 		if (strcmp(p, name) == 0)
 			return value;

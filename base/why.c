@@ -5,13 +5,40 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One line, whatever a store or a name put into it. */
+/* Bytes of the character at p: 0 where that is no UTF-8, or cut off. */
+static unsigned
+char_len(const unsigned char *p)
+{
+	unsigned i, n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 :
+	    *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+
+	for (i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	/* too long for what it says, half of a pair, beyond the last one */
+	if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+	    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+/* One line of UTF-8, whatever a store or a name put into it, and wherever it
+ * was cut: it goes into JSON. */
 static void
 flatten(char *s)
 {
-	for (; *s; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = ' ';
+	unsigned char *p = (unsigned char *)s;
+	unsigned n;
+
+	for (; *p != '\0'; p += n) {
+		n = char_len(p);
+		if (n == 0) {
+			*p = '?';
+			n = 1;
+		} else if (*p < 0x20 || *p == 0x7f) {
+			*p = ' ';
+		}
 	}
 }
 

@@ -12,7 +12,9 @@
 #define BASE_WHY_H
 
 struct why {
-	char	text[768];	/* "" = nothing said; never has a newline */
+	/* "" = nothing said.  One line of UTF-8: what a name has of anything
+	 * else is '?' */
+	char	text[768];
 };
 
 /* Says why, unless something was said already.  Returns err, so that

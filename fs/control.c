@@ -139,6 +139,22 @@ out_line(struct ctl *c, json_t *o)
 	return c->out.len >= OUT_MAX ? out_flush(c) : c->broken;
 }
 
+json_t *
+ctl_text(const char *s)
+{
+	json_t *v = json_string(s);
+	char *copy, *p;
+
+	if (v != NULL || (copy = strdup(s)) == NULL)
+		return v;
+	for (p = copy; *p != '\0'; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	v = json_string(copy);
+	free(copy);
+	return v;
+}
+
 int
 ctl_item(struct ctl *c, json_t *o)
 {
@@ -338,11 +354,11 @@ answer(struct ctl *c, int rc)
 	out_flush(c);
 }
 
-static void
-serve(struct control *k, int fd)
+void
+ctl_serve(struct fs *f, int fd)
 {
 	struct timeval tv = { .tv_sec = SEND_TIME };
-	struct ctl c = { .f = k->f, .fd = fd, .spool = -1 };
+	struct ctl c = { .f = f, .fd = fd, .spool = -1 };
 	struct buf line = BUF_INIT;
 	const char *cmd = NULL;
 	json_t *root = NULL;
@@ -383,7 +399,7 @@ conn_main(void *arg)
 	struct control *k = n->k;
 
 	pthread_setname_np(pthread_self(), "gnsfs-control");
-	serve(k, n->fd);
+	ctl_serve(k->f, n->fd);
 	lock_take(&k->lock);
 	for (p = &k->conns; *p != n; p = &(*p)->next)
 		;

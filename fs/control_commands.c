@@ -218,7 +218,7 @@ ctl_pending(struct ctl *c)
 	    json_integer((json_int_t)(age > 0 ? age : 0)));
 	json_object_set_new(c->result, "pid", json_integer(getpid()));
 	json_object_set_new(c->result, "state_dir",
-	    json_string(c->f->state_dir));
+	    ctl_text(c->f->state_dir));
 	json_object_set_new(c->result, "fenced", json_boolean(
 	    atomic_load(&c->f->write_state) == FS_FENCED));
 }

@@ -52,6 +52,14 @@ extern const struct ctl_cmd ctl_cmds[];		/* ends with name NULL */
 int	ctl_parse(const char *p, size_t n, json_t **retroot,
 	    const char **retcmd, const json_t **retargs, struct why *why);
 
+/* One connection, from its request to its answer; fd stays the caller's. */
+void	ctl_serve(struct fs *f, int fd);
+
+/* A text that may have been cut, or may name a folder: what of it is no UTF-8
+ * and so no JSON, is there with a '?' for every byte beyond ASCII.  New; NULL:
+ * no memory. */
+json_t	*ctl_text(const char *s);
+
 /* {"item": o}; takes o.  Buffered; 0 or the -errno that ended it. */
 int	ctl_item(struct ctl *c, json_t *o);
 /* {"progress": ...}, at most five a second.  1: nobody listens any more. */

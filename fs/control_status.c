@@ -54,9 +54,10 @@ static int
 add_store(void *arg, const struct store_health *h)
 {
 	json_array_append_new(arg, json_pack(
-	    "{s:I, s:s, s:s, s:b, s:I, s:s}", "id", I(h->id), "name", h->name,
-	    "url", h->url, "up", !h->down, "since_age", I(age(h->since)),
-	    "why", h->down ? h->why : ""));
+	    "{s:I, s:o, s:o, s:b, s:I, s:o}", "id", I(h->id), "name",
+	    ctl_text(h->name), "url", ctl_text(h->url), "up", !h->down,
+	    "since_age", I(age(h->since)), "why", ctl_text(h->down ? h->why :
+	    "")));
 	return 0;
 }
 
@@ -65,11 +66,12 @@ ctl_pin_json(const struct pin_status *p)
 {
 	json_t *o;
 
-	o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, "
-	    "s:s}", "id", I(p->id), "name", p->name, "selectors",
-	    p->selectors, "host", p->host, "files", I(p->files), "want",
-	    I(p->want), "have", I(p->have), "eta", I(p->eta), "expires",
-	    I(p->expires), "state", p->state, "why", p->why);
+	o = json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, "
+	    "s:o}", "id", I(p->id), "name", ctl_text(p->name), "selectors",
+	    ctl_text(p->selectors), "host", ctl_text(p->host), "files",
+	    I(p->files), "want", I(p->want), "have", I(p->have), "eta",
+	    I(p->eta), "expires", I(p->expires), "state", p->state, "why",
+	    ctl_text(p->why));
 	return o;
 }
 
@@ -96,14 +98,15 @@ set_log(struct ctl *c)
 	ship_status(c->f, &s);
 	meta_session_get(c->f->meta, &session);
 	return json_object_update_new(c->result, json_pack(
-	    "{s:{s:s, s:I, s:I, s:s}, s:{s:I, s:s}, "
-	    "s:{s:I, s:I, s:I, s:I, s:s}}",
+	    "{s:{s:s, s:I, s:I, s:o}, s:{s:I, s:o}, "
+	    "s:{s:I, s:I, s:I, s:I, s:o}}",
 	    "log", "state", s.state, "lsn", I(s.lsn), "last_landed_age",
-	    I(age(s.last_landed)), "why", s.why,
-	    "session", "number", I(session.number), "host", session.host,
+	    I(age(s.last_landed)), "why", ctl_text(s.why),
+	    "session", "number", I(session.number), "host",
+	    ctl_text(session.host),
 	    "pending", "ops", I(s.pending_ops), "files", I(s.pending_files),
 	    "bytes", I(s.pending_bytes), "oldest_age", I(age(s.oldest)),
-	    "why", s.why));
+	    "why", ctl_text(s.why)));
 }
 
 /* What is full, in a sentence; "" where there is room. */
@@ -132,15 +135,15 @@ set_bytes(struct ctl *c)
 	full_why(c->f, &s, &full);
 	upload_status(c->f, &u);
 	return json_object_update_new(c->result, json_pack(
-	    "{s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}, "
-	    "s:{s:I, s:I, s:I, s:s}}",
-	    "cache", "dir", c->f->cache_dir, "limit", I(s.limit), "used",
-	    I(s.used), "dirty", I(s.dirty), "pinned", I(s.pinned),
+	    "{s:{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}, "
+	    "s:{s:I, s:I, s:I, s:o}}",
+	    "cache", "dir", ctl_text(c->f->cache_dir), "limit", I(s.limit),
+	    "used", I(s.used), "dirty", I(s.dirty), "pinned", I(s.pinned),
 	    "reserved", I(s.reserved), "small", I(s.small), "files",
 	    I(s.files), "disk_free", I(s.disk_free),
 	    "why", full.text,
 	    "uploads", "waiting", I(u.waiting), "active", I(u.active),
-	    "bytes_left", I(u.bytes_left), "why", u.why));
+	    "bytes_left", I(u.bytes_left), "why", ctl_text(u.why)));
 }
 
 static int
@@ -184,11 +187,12 @@ head(struct fs *f)
 	if (state != FS_WRITABLE)
 		why = f->why_read_only;
 	lock_drop(&f->why_lock);
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:I, "
+	return json_pack("{s:s, s:s, s:o, s:o, s:i, s:o, s:s, s:s, s:I, s:I, "
 	    "s:s}",
-	    "name", f->name, "uuid", f->uuid, "url", f->opt.url, "dir",
-	    f->opt.dir, "pid", (int)getpid(), "state_dir", f->state_dir,
-	    "write_state", write_state_name(state), "why", why.text,
+	    "name", f->name, "uuid", f->uuid, "url", ctl_text(f->opt.url),
+	    "dir", ctl_text(f->opt.dir), "pid", (int)getpid(), "state_dir",
+	    ctl_text(f->state_dir), "write_state", write_state_name(state),
+	    "why", why.text,
 	    "uptime", I(age(f->started)), "peak_memory", I(peak_memory()),
 	    "passthrough", pass_state(f));
 }

@@ -73,10 +73,11 @@ need_store(struct ctl *c, const char *name, struct find *ret)
 static int
 list_one(void *arg, const struct store_health *h)
 {
-	return ctl_item(arg, json_pack("{s:I, s:s, s:s, s:b, s:b, s:I, s:s}",
-	    "id", (json_int_t)h->id, "name", h->name, "url", h->url, "home",
-	    h->id == STORE_HOME_ID, "up", !h->down, "since",
-	    (json_int_t)h->since, "why", h->down ? h->why : ""));
+	return ctl_item(arg, json_pack("{s:I, s:o, s:o, s:b, s:b, s:I, s:o}",
+	    "id", (json_int_t)h->id, "name", ctl_text(h->name), "url",
+	    ctl_text(h->url), "home", h->id == STORE_HOME_ID, "up", !h->down,
+	    "since", (json_int_t)h->since, "why", ctl_text(h->down ? h->why :
+	    "")));
 }
 
 /* One write of the row, in the log when it returns. */

@@ -33,8 +33,8 @@ add_store(void *arg, const struct store_row *s)
 	char id[16];
 
 	snprintf(id, sizeof id, "%u", s->id);
-	json_object_set_new(e->stores, id, json_pack("{s:s, s:s}", "name",
-	    s->name, "url", s->url));
+	json_object_set_new(e->stores, id, json_pack("{s:o, s:o}", "name",
+	    ctl_text(s->name), "url", ctl_text(s->url)));
 	return 0;
 }
 

@@ -50,12 +50,14 @@ struct fs {
 	struct cache		*cache;
 	struct workers		*io;		/* fetches and uploads */
 	struct stores		*stores;
-	struct ship		*ship;
-	struct upload		*upload;
+	/* read by threads that began before them (stores' prober), or go on
+	 * while they end: set once, freed when none is left */
+	struct ship		*_Atomic ship;
+	struct upload		*_Atomic upload;
 	struct settler		*settler;
 	struct vnodes		*vnodes;
 	struct fill		*fill;
-	struct pins		*pins;
+	struct pins		*_Atomic pins;
 	struct stages		*stages;
 	struct refresher	*refresher;
 	struct control		*control;

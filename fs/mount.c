@@ -592,11 +592,15 @@ fs_stop(struct fs *f, int64_t deadline)
 		upload_stop(f);
 	if (f->ship != NULL)
 		ship_stop(f, deadline > 0);
+	/* Whoever kicks what is freed then has ended. */
+	stores_stop(f->stores);
 	workers_free(f->io);
 	f->io = NULL;
 	if (f->vnodes != NULL)
 		pass_stop(f);
+	ship_free(f);
 	upload_free(f);
+	pins_free(f);
 	if (f->meta != NULL)
 		left = pending(f);
 	stores_free(f->stores);

@@ -63,7 +63,8 @@ row_of_request(struct pins *p, const struct pin_request *r,
 		    p->host, buf_cstr(&all));
 	if (rc == 0) {
 		ret->created = clock_real();
-		ret->expires = r->ttl > 0 ? ret->created + r->ttl : 0;
+		ret->expires = r->ttl <= 0 ? 0 : r->ttl > INT64_MAX -
+		    ret->created ? INT64_MAX : ret->created + r->ttl;
 		if (ret->id == 0) {
 			pin_copy_done(ret);
 			rc = why_set(why, -EROFS, "this mount has no session "
@@ -548,13 +549,22 @@ void
 pins_stop(struct fs *f)
 {
 	struct pins *p = f->pins;
-	struct pin *n;
 
 	if (p == NULL)
 		return;
 	pins_stop_fills(f);
 	pthread_join(p->thread, NULL);
 	workers_free(p->pool);
+}
+
+void
+pins_free(struct fs *f)
+{
+	struct pins *p = f->pins;
+	struct pin *n;
+
+	if (p == NULL)
+		return;
 	f->pins = NULL;
 	while ((n = p->list) != NULL) {
 		p->list = n->next;

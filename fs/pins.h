@@ -15,6 +15,9 @@ struct pins;
 
 int	pins_start(struct fs *f);
 void	pins_stop(struct fs *f);
+/* After pins_stop, when no thread is left that tells of changes; nothing where
+ * there are none. */
+void	pins_free(struct fs *f);
 /* Before pins_stop: fills under way end soon. */
 void	pins_stop_fills(struct fs *f);
 /* Either of them has begun: a fill of a whole file ends early (-ECANCELED), so

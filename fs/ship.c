@@ -499,9 +499,14 @@ ship_new(struct fs *f, struct ship **ret, struct why *why)
 	return 0;
 }
 
-static void
-ship_free(struct ship *sh)
+void
+ship_free(struct fs *f)
 {
+	struct ship *sh = f->ship;
+
+	if (sh == NULL)
+		return;
+	f->ship = NULL;
 	cond_done(&sh->moved);
 	cond_done(&sh->snap_cond);
 	cond_done(&sh->kick_cond);
@@ -556,22 +561,18 @@ ship_start(struct fs *f, int64_t deadline, struct why *why)
 	f->ship = sh;
 	err = start_state(sh, deadline, why);
 	if (err != 0)
-		goto fail;
+		return err;
 	if (ship_head(sh, &h) == 0)
 		sh->lsn = h.lsn;
 	if (pthread_create(&sh->thread, NULL, ship_main, sh) != 0) {
-		err = -EAGAIN;
-		goto fail;
+		ship_set_state(sh, SHIP_STOPPED, "");
+		return -EAGAIN;
 	}
 	sh->have_thread = true;
 	if (!f->opt.read_only)
 		sh->have_snap_thread = pthread_create(&sh->snap_thread, NULL,
 		    ship_snapshot_main, sh) == 0;
-	return err;
-fail:
-	f->ship = NULL;
-	ship_free(sh);
-	return err;
+	return 0;
 }
 
 static void
@@ -620,6 +621,4 @@ ship_stop(struct fs *f, bool close_session)
 			    LOG_Q(why_text(&why, err)));
 	}
 	ship_set_state(sh, SHIP_STOPPED, "");
-	f->ship = NULL;
-	ship_free(sh);
 }

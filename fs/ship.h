@@ -36,10 +36,14 @@ struct ship;
  * open (why names host and time, and -o takeover); -EHOSTUNREACH: no local
  * state and no home.  A state directory that was fenced and has queued
  * changes: 0, in the state FENCED: read-only (FS_FENCED, whose reason says
- * so), the queue is kept (L13).  Then starts the thread. */
+ * so), the queue is kept (L13).  Then starts the thread.  Also where it fails
+ * ship_stop and ship_free follow. */
 int	ship_start(struct fs *f, int64_t deadline, struct why *why);
 /* Thread ended; session closed if nothing was queued and `close_session`. */
 void	ship_stop(struct fs *f, bool close_session);
+/* After ship_stop, when no thread is left that kicks; nothing where there is
+ * none. */
+void	ship_free(struct fs *f);
 
 /* Something was journalled or an upload finished: never blocks. */
 void	ship_kick(struct fs *f);

@@ -452,8 +452,10 @@ ship_send_frozen(struct ship *sh, struct why *why)
 	int err;
 
 	err = get_frozen(sh, &b, &ok);
-	if (err != 0)
+	if (err != 0) {
+		batch_done(&b);
 		return err == -ENOENT ? 0 : err;
+	}
 	if (!ok) {
 		err = frozen_refused(sh, &b, why);
 		batch_done(&b);

@@ -59,6 +59,7 @@ struct stores {
 	uint64_t	 returns;	/* of any of them */
 	_Atomic bool	 stopping;	/* and cancels a probe */
 	pthread_t	 thread;
+	bool		 stopped;	/* the thread has ended */
 };
 
 static struct entry *
@@ -426,17 +427,26 @@ old_free(struct old *o)
 }
 
 void
-stores_free(struct stores *s)
+stores_stop(struct stores *s)
 {
-	struct entry *e;
-
-	if (s == NULL)
+	if (s == NULL || s->stopped)
 		return;
 	lock_take(&s->lock);
 	s->stopping = true;
 	cond_broadcast(&s->changed);
 	lock_drop(&s->lock);
 	(void)pthread_join(s->thread, NULL);
+	s->stopped = true;
+}
+
+void
+stores_free(struct stores *s)
+{
+	struct entry *e;
+
+	if (s == NULL)
+		return;
+	stores_stop(s);
 	while ((e = s->list) != NULL) {
 		s->list = e->link;
 		store_free(e->store);

@@ -19,7 +19,9 @@ struct stores;
 
 /* Opens the home; others from meta_stores at stores_reload. */
 int	stores_new(struct fs *f, struct store *home, struct stores **ret);
-void	stores_free(struct stores *s);
+/* Ends the prober, which kicks ship and upload; NULL accepted. */
+void	stores_stop(struct stores *s);
+void	stores_free(struct stores *s);		/* stopped, or not */
 int	stores_reload(struct fs *f);	/* after a store op was applied */
 /* Is this the URL of a store, as far as that can be said without asking it?
  * 0 or -EINVAL (why), -ENOMEM. */

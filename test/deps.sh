@@ -11,7 +11,7 @@ libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev libexpat1-dev
 ca-certificates"
 
 TEST="check attr curl git rsync sqlite3 openssl python3 python3-venv procps
-util-linux mount hostname iproute2 groff-base zsh zstd"
+util-linux mount hostname iproute2 groff-base zsh zstd clang libclang-rt"
 
 is_installed()
 {
@@ -19,6 +19,16 @@ is_installed()
 	installed)	return 0 ;;
 	*)		return 1 ;;
 	esac
+}
+
+# real NAME: clang's runtime has clang's version in its name.
+real()
+{
+	_real=
+	[ "$1" != libclang-rt ] || _real=$(apt-cache depends clang 2>/dev/null |
+	    sed -n 's/^ *Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' |
+	    head -1)
+	echo "${_real:-$1}"
 }
 
 # is_known PACKAGE: apt has one of this name.
@@ -33,7 +43,7 @@ missing()
 	for _one in "$@"; do
 		_have=
 		for _name in $(echo "$_one" | tr '|' ' '); do
-			is_installed "$_name" && _have=yes
+			is_installed "$(real "$_name")" && _have=yes
 		done
 		[ -n "$_have" ] || echo "$_one"
 	done
@@ -47,7 +57,7 @@ choose()
 		for _name in $(echo "$_one" | tr '|' ' '); do
 			[ -z "$_choice" ] && is_known "$_name" && _choice=$_name
 		done
-		echo "${_choice:-${_one%%|*}}"
+		real "${_choice:-${_one%%|*}}"
 	done
 }
 

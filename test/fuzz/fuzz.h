@@ -1,6 +1,6 @@
 /*
  * fuzz: what the fuzz targets share.  Each is one LLVMFuzzerTestOneInput,
- * run by `make fuzz SECONDS=60` (fuzz.mk).  Where bytes are behind a checksum
+ * run by `make fuzz FUZZ_TIME=60` (fuzz.mk).  Where bytes are behind a checksum
  * the first byte decides: odd, they are given as they are; even, they are
  * sealed first, so that what lies behind is reached.
  */

@@ -17,6 +17,7 @@
 #include "fs/home.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
+#include "fs/upload.h"
 #include "meta/batch.h"
 #include "meta/piece.h"
 #include "meta/query.h"
@@ -114,7 +115,13 @@ fu_host(const char *name, const char *fault)
 FU int
 fu_start(struct fs *f, struct why *why)
 {
-	return ship_start(f, clock_mono() + 5 * NSEC_PER_SEC, why);
+	int err = ship_start(f, clock_mono() + 5 * NSEC_PER_SEC, why);
+
+	if (err != 0) {		/* tests try again */
+		ship_stop(f, false);
+		ship_free(f);
+	}
+	return err;
 }
 
 /* Stops as an unmount (close) or as a crash would leave it. */
@@ -123,7 +130,10 @@ fu_stop(struct fs *f, bool close)
 {
 	ship_stop(f, close);
 	atomic_store(&f->stopping, true);
+	stores_stop(f->stores);
 	workers_free(f->io);
+	ship_free(f);
+	upload_free(f);
 	stores_free(f->stores);
 	cache_close(f->cache);
 	meta_close(f->meta);

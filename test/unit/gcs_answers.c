@@ -138,6 +138,7 @@ answer_conditions(struct request *q, struct buf *out)
 	note(q);
 	if (has(q, "GET", "/o/pre%2Fk"))
 		return status_now == 404 ? say_fault(out, 404, "notFound") :
+		    status_now != 200 ? say_fault(out, status_now, "x") :
 		    say_object(out, 5, 8, NULL);
 	return say_fault(out, 412, "conditionNotMet");
 }
@@ -159,6 +160,14 @@ START_TEST(conditions)
 	ck_assert_str_eq(why.text, "");
 	ck_rc(put(STORE_IF_MATCH, &odd), STORE_ABSENT);
 	ck_assert_int_eq(nseen, 1);
+	/* Which of them cannot be known: why not is said. */
+	status_now = 503;
+	ck_rc(put(STORE_IF_MATCH, &odd), STORE_THROTTLED);
+	ck_assert_msg(strstr(why.text, "answers 503") != NULL, "%s",
+	    why.text);
+	ck_rc(put(STORE_IF_MATCH, &v), STORE_THROTTLED);
+	ck_assert_msg(strstr(why.text, "answers 503") != NULL, "%s",
+	    why.text);
 	status_now = 200;
 	ck_rc(put(STORE_IF_MATCH, &odd), STORE_CHANGED);
 	ck_rc(put(STORE_IF_MATCH, NULL), STORE_INVALID);

@@ -783,6 +783,17 @@ START_TEST(no_credentials)
 }
 END_TEST
 
+/* None came, or none was kept. */
+START_TEST(no_headers)
+{
+	const struct http_resp none = { .status = 200 };
+	uint64_t v;
+
+	ck_assert_ptr_null(http_resp_header(&none, "etag"));
+	ck_assert(!http_resp_u64(&none, "content-length", &v));
+}
+END_TEST
+
 #define N(a)	(int)(sizeof(a) / sizeof((a)[0]))
 
 int
@@ -813,6 +824,7 @@ main(void)
 	tcase_add_loop_test(t, open_refuses, 0, N(bad_urls));
 	tcase_add_test(t, servers);
 	tcase_add_test(t, no_credentials);
+	tcase_add_test(t, no_headers);
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);
 	srunner_run_all(r, CK_NORMAL);

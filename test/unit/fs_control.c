@@ -1,0 +1,203 @@
+/*
+ * fs_control: what is answered to hostile requests on the control socket:
+ * always one line that says whether it went well.
+ */
+#include <sys/socket.h>
+
+#include <jansson.h>
+
+#include "fs_util.h"
+
+#include "fs/control_impl.h"
+
+static struct fs *F;
+
+static void
+setup(void)
+{
+	struct fs_options o;
+	struct why why = { "" };
+	char state[300], dir[300];
+	int err;
+
+	fu_setup();
+	setenv("XDG_RUNTIME_DIR", fu_dir, 1);
+	fu_format();
+	snprintf(state, sizeof(state), "%s/state", fu_dir);
+	snprintf(dir, sizeof(dir), "%s/\xe9t\xe9", fu_dir);	/* Latin-1 */
+	options_init(&o);
+	o.url = fu_url;
+	o.dir = dir;
+	o.state = state;
+	o.cache_size = 64 << 20;
+	o.lag = 0;
+	o.allow_other = false;
+	err = fs_start(&o, &F, &why);
+	ck_assert_msg(err == 0, "%d %s", err, why.text);
+}
+
+static void
+teardown(void)
+{
+	fs_stop(F, clock_mono() + 10 * NSEC_PER_SEC);
+	fu_teardown();
+}
+
+/* One request and the last line of its answer, new. */
+static json_t *
+ask(const char *line)
+{
+	static char text[1 << 16];
+	size_t n = 0;
+	ssize_t got;
+	char *last;
+	json_t *o;
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	ck_assert_int_eq(send(fd[0], line, strlen(line), 0), strlen(line));
+	ck_assert_int_eq(send(fd[0], "\n", 1, 0), 1);
+	ctl_serve(F, fd[1]);
+	close(fd[1]);
+	while ((got = recv(fd[0], text + n, sizeof(text) - 1 - n, 0)) > 0)
+		n += (size_t)got;
+	close(fd[0]);
+	ck_assert_msg(n > 0 && text[n - 1] == '\n', "no answer to %.100s",
+	    line);
+	text[n - 1] = '\0';
+	last = strrchr(text, '\n');
+	o = json_loads(last != NULL ? last + 1 : text, 0, NULL);
+	ck_assert_msg(json_is_boolean(json_object_get(o, "ok")), "%s", text);
+	return o;
+}
+
+static void
+is_refused(const char *line, int err, const char *word)
+{
+	json_t *o = ask(line);
+	const char *said = json_string_value(json_object_get(o, "error"));
+
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "errno")),
+	    err);
+	ck_assert_ptr_nonnull(said);
+	ck_assert_msg(strstr(said, word) != NULL, "%s", said);
+	json_decref(o);
+}
+
+START_TEST(no_requests)
+{
+	is_refused("", EINVAL, "not JSON");
+	is_refused("[]", EINVAL, "a request is");
+	is_refused("{\"v\":1,\"cmd\":7}", EINVAL, "a request is");
+	is_refused("{\"v\":1,\"cmd\":\"find\",\"args\":[]}", EINVAL,
+	    "a request is");
+	is_refused("{\"v\":2,\"cmd\":\"find\"}", EPROTONOSUPPORT, "version");
+	is_refused("{\"v\":1,\"cmd\":\"\\u00e9\"}", EINVAL, "\xc3\xa9");
+	is_refused("{\"v\":1,\"cmd\":\"a\",\"cmd\":\"b\"}", EINVAL,
+	    "not JSON");
+	is_refused("{\"v\":1,\"cmd\":\"find\",\"args\":{\"selectors\":"
+	    "[7]}}", EINVAL, "string");
+}
+END_TEST
+
+/* A sentence is cut where it is too long, and the cut may fall into a
+ * character: it is answered all the same. */
+START_TEST(long_names)
+{
+	char line[2200], name[2001];
+
+	for (int lead = 0; lead < 2; lead++) {
+		memset(name, 'x', (size_t)lead);
+		for (int i = lead; i < 1000; i += 2)
+			memcpy(name + i, "\xc3\xa9", 3);
+		snprintf(line, sizeof(line), "{\"v\":1,\"cmd\":\"%s\"}",
+		    name);
+		is_refused(line, EINVAL, "knows no command");
+		snprintf(line, sizeof(line), "{\"v\":1,\"cmd\":\"store\","
+		    "\"args\":{\"op\":\"rm\",\"name\":\"%s\"}}", name);
+		is_refused(line, ENOENT, "no store");
+	}
+}
+END_TEST
+
+/* One that lasts longer than time does. */
+START_TEST(long_pins)
+{
+	json_t *o;
+
+	o = ask("{\"v\":1,\"cmd\":\"pin\",\"args\":{\"selectors\":[\"/*\"],"
+	    "\"ttl\":9223372036854775807}}");
+	ck_assert(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+	o = ask("{\"v\":1,\"cmd\":\"pins\"}");
+	ck_assert(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+}
+END_TEST
+
+static int
+put_tx(struct sqc *c, void *arg)
+{
+	uint64_t seq;
+
+	return journal(F->meta, c, arg, NEEDS_NOTHING, NULL, 0, &seq);
+}
+
+/* Names and texts that are no UTF-8, ours or of another host's log. */
+START_TEST(bytes)
+{
+	struct op ops[] = {
+		{ .kind = OP_STORE, .ino = 7, .name = "st\xff", .value =
+		    "file:///\xe9", .nvalue = 9, .ctime = 1 },
+		{ .kind = OP_PIN, .ino = 8, .name = "p\xff", .name2 = "h",
+		    .value = "/\xe9", .nvalue = 2, .ctime = 1 },
+	};
+	static const char *const lines[] = {
+		"{\"v\":1,\"cmd\":\"status\"}",
+		"{\"v\":1,\"cmd\":\"pins\"}",
+		"{\"v\":1,\"cmd\":\"store\",\"args\":{\"op\":\"ls\"}}",
+		"{\"v\":1,\"cmd\":\"sync\"}",
+	};
+	json_t *o, *r;
+
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq(sq_write(meta_sq(F->meta), put_tx, &ops[i]),
+		    0);
+	ck_assert_int_eq(stores_reload(F), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		o = ask(lines[i]);
+		ck_assert_msg(json_is_true(json_object_get(o, "ok")), "%s",
+		    lines[i]);
+		r = json_object_get(o, "result");
+		if (i == 0) {
+			ck_assert_ptr_nonnull(strstr(json_string_value(
+			    json_object_get(r, "dir")), "/?t?"));
+			ck_assert_uint_eq(json_array_size(json_object_get(r,
+			    "stores")), 2);
+		}
+		json_decref(o);
+	}
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("fs_control");
+	TCase *t = tcase_create("fs_control");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, no_requests);
+	tcase_add_test(t, long_names);
+	tcase_add_test(t, long_pins);
+	tcase_add_test(t, bytes);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
