@@ -497,11 +497,11 @@ _finish()
 	for _pidfile in "$T"/*/pid; do
 		[ -f "$_pidfile" ] && s3_stop "${_pidfile%/pid}"
 	done
-	_disks_off
 	if [ -d "$T/.sbin.was" ]; then
 		umount -l /sbin/
 		umount -l "$T/.sbin.was"
 	fi
+	_disks_off
 	[ "$failed" = 0 ] || _show_logs
 	rm -rf --one-file-system "$T"
 	echo "$passed passed, $failed failed, $skipped skipped"
