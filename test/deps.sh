@@ -11,7 +11,7 @@ libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev libexpat1-dev
 ca-certificates"
 
 TEST="check attr curl git rsync sqlite3 openssl python3 python3-venv procps
-util-linux mount hostname iproute2 groff-base zsh zstd"
+util-linux mount hostname iproute2 groff-base zsh zstd systemd"
 
 is_installed()
 {

@@ -37,8 +37,8 @@
 #   count_objects KIND NAME             how many files lie in it
 #
 # As a normal user:
-#   own_mounts "$@"      before begin: the script goes on in a mount namespace of
-#                        its own
+#   own_mounts "$@"      before begin: the script goes on in a mount namespace
+#                        of its own
 #   fuse_for_all         there: /dev/fuse is open to all, as udev makes it
 #   lend_helper          there: mount.gnsfs and mount.fuse.gnsfs are in /sbin
 #   as_user CMD...       as uid and gid $USER_ID (nobody's), with $USER_HOME for

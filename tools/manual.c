@@ -318,7 +318,14 @@ page_mount(FILE *to)
 	fputs(".SH EXAMPLE\nIn\n.IR /etc/fstab :\n.PP\n.nf\n"
 	    "s3://corp\\-gns/prod /gns gnsfs _netdev,nofail,"
 	    "cache=/nvme/gnsfs,cache_size=2T 0 0\n"
-	    "s3://corp\\-gns/ann /home/ann/gns gnsfs user,noauto 0 0\n.fi\n"
+	    "s3://corp\\-gns/ann /srv/ann gnsfs user,noauto 0 0\n"
+	    "s3://corp\\-gns/lake /lake gnsfs _netdev,"
+	    "x\\-systemd.automount 0 0\n.fi\n.PP\n", to);
+	put(to, "With _netdev, systemd mounts it after network-online.target "
+	    "and unmounts it before the network goes; a home that is a local "
+	    "directory needs none. `gnsfs mount -f` in a service of systemd "
+	    "logs to the journal, with priorities.\n");
+	fputs(
 	    ".SH EXIT STATUS\n0 mounted, 1 failed, 2 misused.\n"
 	    ".SH SEE ALSO\n.BR gnsfs\\-mount (1),\n.BR gnsfs (1),\n"
 	    ".BR gnsfs (5),\n.BR mount (8)\n", to);

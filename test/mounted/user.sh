@@ -49,7 +49,7 @@ down()
 # --- as that user ---
 check "format" as_user "$GNSFS" format "$url" --name mine
 check "mount" up
-state=$(echo "$T"/home/state/gnsfs/mine-*)
+state=$(echo "$T/home/state"/gnsfs/mine-*)
 check_eq "the state is the user's alone, where XDG says" "700 $USER_ID" \
     "$(stat -c '%a %u' "$state")"
 check "the database is there" test -s "$state/state.db"
@@ -80,7 +80,8 @@ s.sendall(b"{\"cmd\":\"status\"}\n")
 print(s.recv(100))'
 sock=$state/control.sock
 check "the control socket is there" test -S "$sock"
-check_fails "and refuses another user" as_other /usr/bin/python3 -c "$ask" "$sock"
+check_fails "and refuses another user" \
+    as_other /usr/bin/python3 -c "$ask" "$sock"
 check_says "with EACCES" "PermissionError"
 check_fails "another user has no status of it" as_other "$GNSFS" status "$m"
 check_fails "nor a way to unmount it" as_other "$GNSFS" umount "$m"
