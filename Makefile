@@ -75,7 +75,8 @@ check-man: $(B)/gnsfs
 install: $(B)/gnsfs
 	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/gnsfs
 	install -d $(DESTDIR)$(MOUNTDIR)
-	ln -sf $(PREFIX)/bin/gnsfs $(DESTDIR)$(MOUNTDIR)/mount.gnsfs
+	for h in mount.gnsfs mount.fuse.gnsfs; do ln -sf $(PREFIX)/bin/gnsfs \
+		$(DESTDIR)$(MOUNTDIR)/$$h || exit 1; done
 	for p in $(PAGES); do install -D -m 644 man/$$p \
 		$(DESTDIR)$(PREFIX)/share/man/man$${p##*.}/$$p || exit 1; done
 	$< help | sed -n 's/^  \([a-z]*\) .*/\1/p' | while read -r c; do \
@@ -121,3 +122,10 @@ crash: gnsfs
 	ROUNDS=50 LOAD=12 sh test/mounted/crash.sh
 
 .PHONY: crash
+
+# Suites in checkouts that you built: make ltp DIR=../ltp [WHAT="fs dio"].
+pjdfstest-c xfstests ltp: gnsfs
+	@[ -n "$(DIR)" ] || { echo "make $@ DIR=checkout"; exit 2; }
+	sh test/checkouts.sh $@ "$(DIR)" $(WHAT)
+
+.PHONY: pjdfstest-c xfstests ltp

@@ -427,6 +427,11 @@ parse_one(struct fs_options *o, char *text, struct why *why)
 	value = strchr(text, '=');
 	if (value != NULL)
 		*value++ = '\0';
+	if (strcmp(text, "remount") == 0)
+		return why_set(why, -EINVAL, "remount: the options of a mount "
+		    "that is up cannot be changed; `gnsfs umount` and mount "
+		    "it with others, or `mount -i -o remount,ro DIR` and rw, "
+		    "which the kernel does alone");
 	for (d = option_descs; d->name != NULL; d++)
 		if (strcmp(d->name, text) == 0)
 			break;

@@ -11,7 +11,8 @@ libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev libexpat1-dev
 ca-certificates"
 
 TEST="check attr curl git rsync sqlite3 openssl python3 python3-venv procps
-util-linux mount hostname iproute2 groff-base zsh zstd clang libclang-rt"
+util-linux mount hostname iproute2 groff-base zsh zstd systemd clang
+libclang-rt"
 
 is_installed()
 {

@@ -36,6 +36,14 @@
 #                                       NAME is made as a bucket; see start_s3
 #   count_objects KIND NAME             how many files lie in it
 #
+# As a normal user:
+#   own_mounts "$@"      before begin: the script goes on in a mount namespace
+#                        of its own
+#   fuse_for_all         there: /dev/fuse is open to all, as udev makes it
+#   lend_helper          there: mount.gnsfs and mount.fuse.gnsfs are in /sbin
+#   as_user CMD...       as uid and gid $USER_ID (nobody's), with $USER_HOME for
+#                        HOME, XDG_RUNTIME_DIR; the caller makes that
+#
 # Else:
 #   spawn CMD...         in the background, ended with the test; $! is its id
 #   wait_for SECONDS CMD...             until CMD gives 0; 1 when it never does
@@ -308,6 +316,45 @@ count_objects()
 	find "$(store_dir "$1" "$2")" -type f | wc -l
 }
 
+# --- as a normal user ---
+
+own_mounts()
+{
+	[ -z "${GNSFS_TEST_OWN:-}" ] || return 0
+	GNSFS_TEST_OWN=1 exec unshare -m sh "$0" "$@"
+}
+
+fuse_for_all()
+{
+	mkdir "$T/.dev" && mount -t tmpfs -o dev,mode=755 none "$T/.dev" &&
+	    mknod -m 666 "$T/.dev/fuse" c 10 229 &&
+	    mount --bind "$T/.dev/fuse" /dev/fuse && umount -l "$T/.dev" ||
+	    bail "/dev/fuse cannot be opened to all"
+}
+
+# A folder of links to what is in /sbin, and to ours, over it.
+lend_helper()
+{
+	mkdir "$T/.sbin" "$T/.sbin.was" &&
+	    mount --bind /sbin/ "$T/.sbin.was" || bail "/sbin cannot be lent"
+	for _one in "$T/.sbin.was"/*; do
+		case ${_one##*/} in
+		mount.gnsfs|mount.fuse.gnsfs) ;;
+		*)	ln -s "$_one" "$T/.sbin/" ;;
+		esac
+	done
+	ln -s "$GNSFS" "$T/.sbin/mount.gnsfs"
+	ln -s "$GNSFS" "$T/.sbin/mount.fuse.gnsfs"
+	chmod 755 "$T/.sbin"
+	mount --bind "$T/.sbin" /sbin/ || bail "/sbin cannot be lent"
+}
+
+as_user()
+{
+	HOME=$USER_HOME XDG_RUNTIME_DIR=$USER_HOME setpriv \
+	    --reuid "${USER_ID:=65534}" --regid "$USER_ID" --clear-groups "$@"
+}
+
 # --- else ---
 
 spawn()
@@ -450,6 +497,10 @@ _finish()
 	for _pidfile in "$T"/*/pid; do
 		[ -f "$_pidfile" ] && s3_stop "${_pidfile%/pid}"
 	done
+	if [ -d "$T/.sbin.was" ]; then
+		umount -l /sbin/
+		umount -l "$T/.sbin.was"
+	fi
 	_disks_off
 	[ "$failed" = 0 ] || _show_logs
 	rm -rf --one-file-system "$T"

@@ -266,7 +266,9 @@ main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	base = strrchr(argv[0], '/');
 	base = base != NULL ? base + 1 : argv[0];
-	if (strcmp(base, "mount.gnsfs") == 0)
+	/* The latter for what /proc/mounts calls the type. */
+	if (strcmp(base, "mount.gnsfs") == 0 ||
+	    strcmp(base, "mount.fuse.gnsfs") == 0)
 		return mount_helper(argc, argv);
 	env_hide();
 	return tool_main(argc, argv);

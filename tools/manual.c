@@ -300,9 +300,32 @@ page_mount(FILE *to)
 	    "is written \\,. Options of mount(8) that mean nothing here "
 	    "(nofail, _netdev, user, noauto, x-* and the like) are accepted."
 	    "\n");
+	fputs(".SH A NORMAL USER'S MOUNT\n", to);
+	put(to, "A user who may open /dev/fuse mounts with `gnsfs mount`, "
+	    "with `mount -t gnsfs`, or, by a line in fstab with the option "
+	    "user, with `mount DIR`; fusermount3 does the work, and the "
+	    "daemon runs as that user. Only that user enters the mount, not "
+	    "even root does, unless allow_other is given. State is kept below "
+	    "$XDG_STATE_HOME, by default ~/.local/state, in gnsfs. `gnsfs "
+	    "umount`, `umount DIR` and `fusermount3 -u` take it off; the "
+	    "first waits until all is stored. Passthrough needs root.\n");
+	fputs(".SH REMOUNTING\n", to);
+	put(to, "The options of a mount that is up cannot be changed: `mount "
+	    "-o remount` fails and says so. Unmount, and mount with others: "
+	    "nothing is lost or fetched again. The kernel alone makes it "
+	    "read-only and writable again with `mount -i -o remount,ro DIR` "
+	    "and `mount -i -o remount,rw DIR`.\n");
 	fputs(".SH EXAMPLE\nIn\n.IR /etc/fstab :\n.PP\n.nf\n"
 	    "s3://corp\\-gns/prod /gns gnsfs _netdev,nofail,"
-	    "cache=/nvme/gnsfs,cache_size=2T 0 0\n.fi\n"
+	    "cache=/nvme/gnsfs,cache_size=2T 0 0\n"
+	    "s3://corp\\-gns/ann /srv/ann gnsfs user,noauto 0 0\n"
+	    "s3://corp\\-gns/lake /lake gnsfs _netdev,"
+	    "x\\-systemd.automount 0 0\n.fi\n.PP\n", to);
+	put(to, "With _netdev, systemd mounts it after network-online.target "
+	    "and unmounts it before the network goes; a home that is a local "
+	    "directory needs none. `gnsfs mount -f` in a service of systemd "
+	    "logs to the journal, with priorities.\n");
+	fputs(
 	    ".SH EXIT STATUS\n0 mounted, 1 failed, 2 misused.\n"
 	    ".SH SEE ALSO\n.BR gnsfs\\-mount (1),\n.BR gnsfs (1),\n"
 	    ".BR gnsfs (5),\n.BR mount (8)\n", to);

@@ -44,6 +44,10 @@ for file in bin/gnsfs share/man/man1/gnsfs.1 share/man/man1/gnsfs-pin.1 \
     share/zsh/vendor-completions/_gnsfs; do
 	check "it brings $file" test -s "$T/inst/usr/$file"
 done
+for helper in mount.gnsfs mount.fuse.gnsfs; do
+	check_eq "it brings $helper" /usr/bin/gnsfs \
+	    "$(readlink "$T/inst/sbin/$helper")"
+done
 cd "$T/inst/usr/share/man" || exit 1
 check "a command's page is that of its kind" \
     groff -s -man -Tascii -P-cbu man1/gnsfs-unpin.1

@@ -5,6 +5,7 @@
 # timeout: 200
 
 . "$(dirname "$0")/../lib.sh"
+own_mounts "$@"
 begin
 cd "$TOP" || exit 1		# servers.sh starts ours from here
 start_s3
@@ -154,37 +155,30 @@ check "there was a refusal for each" \
 unset GNSFS_TRACE		# the file is root's
 s3_bucket user >/dev/null
 uhome=$(s3_url user)
-mkdir "$T/um" "$T/ucache" "$T/dev"
+mkdir "$T/um" "$T/ucache"
 chown 65534:65534 "$T/um" "$T/ucache"
 chmod 755 "$T"
 chmod 644 "$T/user.json"
-cat >"$T/user.sh" <<'END'
-# In a mount namespace of its own, where /dev/fuse is open to all, as udev
-# makes it.
-set -e
-mount -t tmpfs -o dev,mode=755 none "$T/dev"
-mknod -m 666 "$T/dev/fuse" c 10 229
-mount --bind "$T/dev/fuse" /dev/fuse
-as_user()
-{
-	HOME=$T/ucache XDG_RUNTIME_DIR=$T/ucache PATH=$T/bin:$PATH \
-	    setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
-}
-as_user "$GNSFS" format "$uhome" --name user
-as_user "$GNSFS" mount "$uhome" "$T/um" -o "cache=$T/ucache/c"
-as_user sh -c 'echo mine >"$T/um/mine"; "$GNSFS" sync "$T/um"'
-as_user "$GNSFS" status "$T/um" --json >"$T/ustatus"
-pid=$(sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' "$T/ustatus")
-grep -q '^Uid:.65534.65534' "/proc/$pid/status"
-stat -c %U "/proc/$pid/environ" >"$T/owner"
-if as_user cat "/proc/$pid/environ" >/dev/null 2>&1; then
-	echo "the user reads the daemon's environment"
-	exit 1
-fi
-as_user "$GNSFS" umount "$T/um"
-END
-export T GNSFS uhome
-check "a user mounts, writes and unmounts" unshare -m sh "$T/user.sh"
+USER_HOME=$T/ucache
+fuse_for_all
+user_mounts()
+(
+	set -e
+	PATH=$T/bin:$PATH
+	as_user "$GNSFS" format "$uhome" --name user
+	as_user "$GNSFS" mount "$uhome" "$T/um" -o "cache=$T/ucache/c"
+	as_user sh -c 'echo mine >"$1/mine"; "$2" sync "$1"' - "$T/um" "$GNSFS"
+	as_user "$GNSFS" status "$T/um" --json >"$T/ustatus"
+	pid=$(sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' "$T/ustatus")
+	grep -q '^Uid:.65534.65534' "/proc/$pid/status"
+	stat -c %U "/proc/$pid/environ" >"$T/owner"
+	if as_user cat "/proc/$pid/environ" >/dev/null 2>&1; then
+		echo "the user reads the daemon's environment"
+		exit 1
+	fi
+	as_user "$GNSFS" umount "$T/um"
+)
+check "a user mounts, writes and unmounts" user_mounts
 cat "$T/out" >>"$said"
 check_eq "the daemon's memory is nobody's to read" root "$(cat "$T/owner")"
 check "it was unmounted by another program" test -s "$T/env/child"

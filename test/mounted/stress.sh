@@ -1,5 +1,6 @@
 # stress.sh: many processes at once on one mount, by tools that others wrote:
-# stress-ng's filesystem stressors, dbench, fs_mark, fio with verification.
+# stress-ng's filesystem stressors, dbench, fs_mark, postmark, fio with
+# verification.
 # Short: each has some seconds; GNSFS_TEST_LONG=1 gives it ten times as many.
 # What they left is then compared with what a mount from the store alone says.
 # timeout: 500
@@ -40,9 +41,22 @@ mark()
 	(cd "$m" && fs_mark "$@")
 }
 
+# mail TRANSACTIONS: many small files made, read, appended to and removed, as
+# a mail server does.  It exits 0 whatever happens: what it did is looked at.
+mail()
+{
+	mkdir "$m/mail" || return
+	printf 'set %s\n' "location $m/mail" "number 300" "subdirectories 5" \
+	    "size 500 40000" "transactions $1" >"$T/postmark"
+	printf 'run\nquit\n' >>"$T/postmark"
+	timeout 120 postmark <"$T/postmark" || return
+	[ -z "$(find "$m/mail" -type f)" ]
+}
+
 begin
 suite_deb stress-ng stress-ng && suite_deb dbench dbench &&
-    suite_deb fsmark fs_mark && suite_deb fio fio ||
+    suite_deb fsmark fs_mark && suite_deb fio fio &&
+    suite_deb postmark postmark ||
     bail "the tools cannot be installed"
 url=$(store_url file home)
 m=$T/m
@@ -59,6 +73,9 @@ check "fs_mark, small files, each synced" mark -d mark -n 200 -t 2 \
     -s 4096 -D 4 -S 1 -l "$T/fs_mark.log"
 check "fs_mark, larger ones, kept" mark -d keep -n 20 -t 2 \
     -s 300000 -k -S 0 -l "$T/fs_mark.log"
+check "postmark" mail $((SECONDS_EACH * 250))
+check_says "made all its files" "created \(.* per second\)"
+check "and nothing failed" sh -c "! grep -iE 'error|cannot|fail' '$T/out'"
 check "fio, random writes by two, verified" \
     fio --verify_state_save=0 --name=verify --directory="$m/keep" \
     --rw=randwrite --bs=4k-64k --bs_unaligned=1 \
@@ -75,7 +92,7 @@ check "fio, direct, verified" \
     --group_reporting
 
 # --- and it is all in the store ---
-rm -rf "$m/ng" "$m/clients" "$m/mark"
+rm -rf "$m/ng" "$m/clients" "$m/mark" "$m/mail"
 sums "$m" >"$T/before"
 stop_mount "$m"
 start_mount "$url" "$T/again" "cache=$T/cache.again"

@@ -105,6 +105,7 @@ static const struct { const char *text, *says; } refused[] = {
 	{ "gid=no-such-group", "no such group" },
 	{ "umask=8", "no mask" },
 	{ "umask=1000", "no mask" },
+	{ "rw,remount", "cannot be changed" },
 };
 
 START_TEST(refusals_say_what_is_right)
