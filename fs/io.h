@@ -16,6 +16,7 @@ struct handle {
 	int		 flags;		/* O_* */
 	bool		 writes;
 	bool		 passed;	/* fs/pass.h */
+	unsigned	 kind;		/* of a new file (pass_kind); else 0 */
 	/* read-ahead, under v->lock: where the last read ended, the window */
 	uint64_t	 next_off;
 	uint64_t	 window;

@@ -15,6 +15,7 @@
 #define STEP	(20 * NSEC_PER_MSEC)	/* of the coarsest clock of a disk */
 #define SPARE	((uint64_t)256 << 20)	/* of the disk, for others */
 #define FINAL_TRIES	6
+#define ENOUGH_SMALL	3
 
 static bool
 can_pass(struct fs *f)
@@ -36,6 +37,37 @@ has_room(struct fs *f)
 	    s.limit - taken > SPARE;
 }
 
+unsigned
+pass_kind(uint64_t parent, const char *name)
+{
+	const char *suffix = strrchr(name, '.');
+	uint64_t h = parent * UINT64_C(0x9e3779b97f4a7c15);
+
+	for (; suffix != NULL && *suffix != '\0'; suffix++)
+		h = (h ^ (unsigned char)*suffix) * UINT64_C(0x100000001b3);
+	return 1 + (unsigned)(h >> 32) % (PASS_KINDS - 1);
+}
+
+void
+pass_learn(struct fs *f, unsigned kind, uint64_t size)
+{
+	uint8_t n;
+
+	if (kind == 0 || f->pass == NULL)
+		return;
+	n = atomic_load(&f->pass->small[kind]);
+	if (size > META_SMALL_MAX)
+		atomic_store(&f->pass->small[kind], 0);
+	else if (n < ENOUGH_SMALL)
+		atomic_store(&f->pass->small[kind], n + 1);
+}
+
+static bool
+is_likely_small(struct fs *f, unsigned kind)
+{
+	return kind != 0 && atomic_load(&f->pass->small[kind]) >= ENOUGH_SMALL;
+}
+
 static bool
 wants(struct fs *f, const struct handle *h, bool fresh)
 {
@@ -46,7 +78,7 @@ wants(struct fs *f, const struct handle *h, bool fresh)
 	if (v->unseen)
 		return true;
 	if (h->writes)
-		return fresh && has_room(f);
+		return fresh && !is_likely_small(f, h->kind) && has_room(f);
 	/* what is small becomes a row soon, and is served from the page
 	 * cache */
 	return bfile_size(v->b) > META_SMALL_MAX && bfile_is_sound(v->b);

@@ -28,6 +28,14 @@
 
 #include "fs/io.h"
 
+/* New files of one kind, by folder and suffix: when the last three were small,
+ * the next is not passed, which would cost more (a fifth of a create) than a
+ * few KiB can save.  One that is not small begins anew. */
+#define PASS_KINDS	1024u
+unsigned pass_kind(uint64_t parent, const char *name);	/* 1... */
+/* A new file of this kind is closed. */
+void	pass_learn(struct fs *f, unsigned kind, uint64_t size);
+
 /* The kernel's side, by the FUSE front; NULL in struct fs: there is none.
  * open: an id > 0 for a descriptor that is O_RDONLY (C2); -errno. */
 struct pass_dev {
@@ -36,6 +44,7 @@ struct pass_dev {
 	void		(*close)(void *arg, int id);
 	_Atomic bool	 refused;	/* the kernel or the disk would not */
 	_Atomic bool	 tried;		/* whether the disk has leases */
+	_Atomic uint8_t	 small[PASS_KINDS];	/* the last of a kind, in a row */
 	struct lock	 lock;		/* what follows */
 	bool		 over;		/* the session is: nothing is called */
 };

@@ -305,6 +305,7 @@ io_create(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
 	if (h == NULL)
 		return -ENOMEM;
 	h->flags = flags;
+	h->kind = pass_kind(parent, name);
 	h->writes = true;	/* a new file is written through any handle's
 				   vnode; the kernel checks O_RDONLY itself */
 	cr.op = (struct op){ .kind = OP_CREATE, .parent = parent,
@@ -347,6 +348,8 @@ io_release(struct fs *f, struct handle *h)
 
 	vnode_enter(v);
 	count_open(h, -1);
+	if (v->b != NULL)
+		pass_learn(f, h->kind, bfile_size(v->b));
 	pass_close(f, h);
 	alone = v->writers == 0 && (v->opens == 0 || v->pass_id == 0);
 	later = alone;

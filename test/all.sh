@@ -19,7 +19,7 @@
 # `N passed, N failed, N skipped`.  A server that does not start is a failure.
 
 cd "$(dirname "$0")/.." || exit 1
-TOTAL=${GNSFS_TEST_TOTAL:-3300}		# seconds, all sections
+TOTAL=${GNSFS_TEST_TOTAL:-4500}		# seconds, all sections
 JOBS=$(nproc)
 SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 SAN="$SAN -fno-omit-frame-pointer"

@@ -36,7 +36,7 @@ cases()
 all="growing times append truncate holes copy joined trunc_again unlinked
     readers reopened direct locks mapped mapped_late mapped_small fsynced
     mapped_synced mapped_synced_small mapped_unlinked mapped_again raced idle
-    setid storm"
+    setid storm kinds"
 
 how=passed
 start_mount "$url" "$m" lag=200ms
