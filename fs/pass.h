@@ -44,7 +44,7 @@ struct pass_dev {
 	void		(*close)(void *arg, int id);
 	_Atomic bool	 refused;	/* the kernel or the disk would not */
 	_Atomic bool	 tried;		/* whether the disk has leases */
-	_Atomic uint8_t	 small[PASS_KINDS];	/* the last of a kind, in a row */
+	_Atomic uint8_t	 small[PASS_KINDS];	/* of a kind, in a row */
 	struct lock	 lock;		/* what follows */
 	bool		 over;		/* the session is: nothing is called */
 };
