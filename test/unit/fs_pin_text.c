@@ -191,8 +191,9 @@ START_TEST(commands_are_a_whole_table)
 		ck_assert_ptr_nonnull(c->run);
 		others += c->others;
 	}
-	/* status, explain, find, pins: no more without a thought. */
-	ck_assert_uint_eq(others, 4);
+	/* status, explain, find, pins, imports: no more without a
+	 * thought. */
+	ck_assert_uint_eq(others, 5);
 }
 END_TEST
 
