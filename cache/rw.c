@@ -24,6 +24,7 @@
 
 #define GROW_MIN	((uint64_t)CACHE_CHUNK)
 #define GROW_MAX	((uint64_t)64 * CACHE_CHUNK)
+#define LEASE_TRIES	200
 #define WB_STEP		((uint64_t)8 << 20)	/* writeback is started early */
 
 ssize_t
@@ -465,11 +466,16 @@ busy_init_write(struct busy *e, uint64_t off, uint64_t end)
 }
 
 /* fd was read-only just now, because a lease was being tried (C2)?  (What
- * ftruncate and the others say of such a one.) */
+ * ftruncate and the others say of such a one.)  Leases are short; who tries
+ * them over and over is given way to. */
 static bool
 was_leased(int err, int *tries)
 {
-	return (err == -EBADF || err == -EINVAL) && (*tries)++ < 8;
+	if ((err != -EBADF && err != -EINVAL) || *tries == LEASE_TRIES)
+		return false;
+	if (++*tries > 8)
+		(void)clock_sleep(NSEC_PER_MSEC);
+	return true;
 }
 
 static int
