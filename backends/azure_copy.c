@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/secret.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -235,14 +236,6 @@ get_cred(struct azure *s, struct store_call *c, struct azure_cred *ret)
 	return err != 0 ? azure_token_rc(err) : STORE_OK;
 }
 
-static void
-wipe(struct buf *b)
-{
-	if (b->p != NULL)
-		explicit_bzero(b->p, b->cap);
-	buf_done(b);
-}
-
 /* From f, which may be s, to s. */
 static enum store_rc
 copy_between(struct azure *f, struct azure *s, struct store_call *c,
@@ -275,7 +268,7 @@ copy_between(struct azure *f, struct azure *s, struct store_call *c,
 			source.bearer = cred.text;
 		rc = azure_fetch(s, c, &source, to, cond, ret);
 	}
-	wipe(&url);
+	secret_done(&url);
 	azure_cred_done(&cred);
 	return rc;
 }
@@ -371,6 +364,6 @@ azure_pull(struct store *st, struct store_call *c, struct store *from,
 		rc = still_the_same(s, c, from, key, version, to, &made);
 	if (rc == STORE_OK && ret != NULL)
 		*ret = made;
-	wipe(&url);
+	secret_done(&url);
 	return rc;
 }

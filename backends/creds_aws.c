@@ -19,31 +19,13 @@
 enum { CHAIN_MAX = 5 };		/* roles that one is had by */
 
 void
-aws_wipe(char **p)
-{
-	if (*p != NULL) {
-		explicit_bzero(*p, strlen(*p));
-		free(*p);
-	}
-	*p = NULL;
-}
-
-void
-aws_wipe_buf(struct buf *b)
-{
-	if (b->p != NULL)
-		explicit_bzero(b->p, b->cap);
-	buf_done(b);
-}
-
-void
 aws_creds_done(struct aws_creds *c)
 {
 	if (c == NULL)
 		return;
-	aws_wipe(&c->id);
-	aws_wipe(&c->secret);
-	aws_wipe(&c->token);
+	secret_free(&c->id);
+	secret_free(&c->secret);
+	secret_free(&c->token);
 }
 
 int

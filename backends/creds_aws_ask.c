@@ -282,7 +282,7 @@ container_token(struct http_headers *h, struct why *why)
 	if (path == NULL && text == NULL)
 		return 0;
 	if (path != NULL) {
-		err = aws_file_read(path, &b);
+		err = secret_read(path, SECRET_FILE_MAX, &b);
 		if (err != 0 && err != -ENOMEM)
 			err = why_set(why, -EINVAL, "'%s' (AWS_CONTAINER_"
 			    "AUTHORIZATION_TOKEN_FILE) cannot be read: %s",
@@ -299,7 +299,7 @@ container_token(struct http_headers *h, struct why *why)
 			    "AUTHORIZATION_TOKEN%s is more than one line",
 			    path != NULL ? "_FILE" : "");
 	}
-	aws_wipe_buf(&b);
+	secret_done(&b);
 	return err;
 }
 
@@ -512,7 +512,7 @@ aws_machine_fetch(struct creds_aws *c, const struct token_call *call,
 	if (resp.body.p != NULL)
 		explicit_bzero(resp.body.p, resp.body.cap);
 	http_resp_done(&resp);
-	aws_wipe_buf(&m.session);
+	secret_done(&m.session);
 	buf_done(&path);
 	return err;
 }

@@ -3,7 +3,6 @@
  * profile of theirs says.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,6 @@
 #include "base/env.h"
 #include "base/sys.h"
 
-#define FILE_MAX	((size_t)1 << 20)
 
 /* --- the format --- */
 
@@ -141,18 +139,18 @@ profile_each(void *arg, const char *section, const char *key,
 void
 aws_profile_done(struct aws_profile *p)
 {
-	aws_wipe(&p->id);
-	aws_wipe(&p->secret);
-	aws_wipe(&p->token);
-	aws_wipe(&p->region);
-	aws_wipe(&p->role);
-	aws_wipe(&p->source);
-	aws_wipe(&p->credential_source);
-	aws_wipe(&p->web_file);
-	aws_wipe(&p->external_id);
-	aws_wipe(&p->session_name);
-	aws_wipe(&p->duration);
-	aws_wipe(&p->other);
+	secret_free(&p->id);
+	secret_free(&p->secret);
+	secret_free(&p->token);
+	secret_free(&p->region);
+	secret_free(&p->role);
+	secret_free(&p->source);
+	secret_free(&p->credential_source);
+	secret_free(&p->web_file);
+	secret_free(&p->external_id);
+	secret_free(&p->session_name);
+	secret_free(&p->duration);
+	secret_free(&p->other);
 }
 
 int
@@ -173,29 +171,6 @@ aws_profile_name(const char *named)
 }
 
 /* --- the files --- */
-
-int
-aws_file_read(const char *path, struct buf *b)
-{
-	char part[4096];
-	off_t off = 0;
-	ssize_t n;
-	int fd;
-
-	b->max = FILE_MAX;
-	fd = sys.open(path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return fd;
-	while ((n = sys.pread(fd, part, sizeof part, off)) > 0) {
-		buf_put(b, part, (size_t)n);
-		off += n;
-		if (buf_err(b) != 0)
-			break;
-	}
-	explicit_bzero(part, sizeof part);
-	sys.close(fd);
-	return n < 0 ? (int)n : buf_err(b);
-}
 
 /* The path of one of the two files. */
 static void
@@ -241,7 +216,7 @@ profile_file(struct reading *r, const char *path, struct why *why)
 	unsigned line = 0;
 	int err;
 
-	err = aws_file_read(path, &b);
+	err = secret_read(path, SECRET_FILE_MAX, &b);
 	if (err == -ENOENT || err == -ENOTDIR) {
 		err = 0;
 	} else if (err == -ENOMEM) {
@@ -256,7 +231,7 @@ profile_file(struct reading *r, const char *path, struct why *why)
 			    "[section] or `key = value` is expected", path,
 			    line);
 	}
-	aws_wipe_buf(&b);
+	secret_done(&b);
 	return err;
 }
 

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "backends/creds_aws.h"
+#include "backends/secret.h"
 #include "backends/http.h"
 #include "base/buf.h"
 
@@ -27,10 +28,6 @@ struct creds_aws {
 	_Atomic bool	 proven;	/* the metadata service has answered */
 };
 
-/* Wipes and frees; *p is NULL then. */
-void	aws_wipe(char **p);
-/* The same for a buffer. */
-void	aws_wipe_buf(struct buf *b);
 /* The keys of the environment: new.  0, -ENOENT, -ENOMEM. */
 int	aws_env_creds(struct aws_creds *ret);
 
@@ -55,8 +52,6 @@ int	aws_profile_creds(const struct aws_profile *p, struct aws_creds *ret);
 const char *aws_profile_name(const char *named);
 /* "A and in B": the paths of the two files. */
 void	aws_profile_paths(struct buf *ret);
-/* The whole of a small file.  0 or -errno. */
-int	aws_file_read(const char *path, struct buf *ret);
 
 /* --- fetching: new credentials and how long they last (ns; 0 = no end) --- */
 

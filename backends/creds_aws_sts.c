@@ -99,10 +99,10 @@ answer_each(void *arg, const char *const *path, unsigned depth,
 static void
 answer_done(struct answer *a)
 {
-	aws_wipe(&a->id);
-	aws_wipe(&a->secret);
-	aws_wipe(&a->token);
-	aws_wipe(&a->expires);
+	secret_free(&a->id);
+	secret_free(&a->secret);
+	secret_free(&a->token);
+	secret_free(&a->expires);
 }
 
 /* Some that are 400 are no fault of ours. */
@@ -258,7 +258,7 @@ aws_web_fetch(struct creds_aws *c, const struct aws_profile *p,
 	if (path == NULL || role == NULL)	/* it was there at first */
 		return why_set(why, -EINVAL, "the role of the web identity is "
 		    "gone from where it was found");
-	err = aws_file_read(path, &token);
+	err = secret_read(path, SECRET_FILE_MAX, &token);
 	while (token.len > 0 && token.p[token.len - 1] <= ' ')
 		token.len--;
 	if (err == -ENOMEM)
@@ -275,8 +275,8 @@ aws_web_fetch(struct creds_aws *c, const struct aws_profile *p,
 	put_field(&body, "WebIdentityToken", buf_cstr(&token));
 	err = ask(c, &body, NULL, call, ret, why);
 out:
-	aws_wipe_buf(&token);
-	aws_wipe_buf(&body);
+	secret_done(&token);
+	secret_done(&body);
 	return err;
 }
 
@@ -292,6 +292,6 @@ aws_role_fetch(struct creds_aws *c, const struct aws_profile *p,
 	if (p->external_id != NULL)
 		put_field(&body, "ExternalId", p->external_id);
 	err = ask(c, &body, keys, call, ret, why);
-	aws_wipe_buf(&body);
+	secret_done(&body);
 	return err;
 }

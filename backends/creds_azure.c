@@ -2,12 +2,12 @@
 #include "backends/creds_azure.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "backends/secret.h"
 #include "backends/sigkey.h"
 #include "base/buf.h"
 #include "base/env.h"
@@ -262,23 +262,8 @@ from_sas(struct creds_azure *c, const char *account, struct why *why)
 static int
 assertion_read(const char *path, struct buf *b, struct why *why)
 {
-	char part[4096];
-	ssize_t n = 0;
-	int fd, err;
+	int err = secret_read(path, ASSERTION_MAX, b);
 
-	b->max = ASSERTION_MAX;
-	fd = sys.open(path, O_RDONLY | O_CLOEXEC, 0);
-	err = fd < 0 ? fd : 0;
-	while (err == 0 && (n = sys.pread(fd, part, sizeof part,
-	    (off_t)b->len)) > 0) {
-		buf_put(b, part, (size_t)n);
-		err = buf_err(b);
-	}
-	if (fd >= 0)
-		sys.close(fd);
-	explicit_bzero(part, sizeof part);
-	if (err == 0 && n < 0)
-		err = (int)n;
 	if (err == -ENOMEM)
 		return err;
 	while (b->len > 0 && b->p[b->len - 1] <= ' ')

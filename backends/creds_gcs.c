@@ -18,16 +18,6 @@
 #define JWT_LIFE	3600		/* seconds: the most there is */
 #define SKEW_MIN	60		/* seconds that are no skew */
 
-static void
-wipe(char **p)
-{
-	if (*p != NULL) {
-		explicit_bzero(*p, strlen(*p));
-		free(*p);
-	}
-	*p = NULL;
-}
-
 /* --- asking --- */
 
 /* Adds name=value as a form has it. */
@@ -66,7 +56,7 @@ ask_form(struct creds_gcs *c, const char *who, struct buf *form,
 	if (err == 0)
 		err = token_request(c->http, &r, call, ret, why);
 	http_headers_done(&h);
-	creds_gcs_wipe(form);
+	secret_done(form);
 	return err;
 }
 
@@ -107,7 +97,7 @@ ask_service_once(struct creds_gcs *c, const struct token_call *call,
 	}
 	free(header);
 	free(claims);
-	creds_gcs_wipe(&jwt);
+	secret_done(&jwt);
 	return err;
 }
 
@@ -192,7 +182,7 @@ read_subject(struct creds_gcs *c, struct buf *ret, struct why *why)
 	size_t n;
 	int err;
 
-	err = creds_gcs_read(c->subject_file, &text);
+	err = secret_read(c->subject_file, SECRET_FILE_MAX, &text);
 	if (err == -ENOMEM)
 		goto out;
 	if (err != 0) {
@@ -217,7 +207,7 @@ read_subject(struct creds_gcs *c, struct buf *ret, struct why *why)
 		buf_put(ret, s, n);
 out:
 	json_decref(o);
-	creds_gcs_wipe(&text);
+	secret_done(&text);
 	return err != 0 ? err : buf_err(ret);
 }
 
@@ -267,7 +257,7 @@ ask_external(struct creds_gcs *c, const struct token_call *call,
 	if (err != 0 && said.text[0] != '\0')
 		why_set(why, err, "%s: %s", c->who, said.text);
 	token_done(&workload);
-	creds_gcs_wipe(&subject);
+	secret_done(&subject);
 	return err;
 }
 
@@ -344,19 +334,19 @@ creds_gcs_close(struct creds_gcs *c)
 		return;
 	token_cache_close(c->cache);
 	http_free(c->http);
-	wipe(&c->who);
-	wipe(&c->url);
-	wipe(&c->email);
-	wipe(&c->key);
-	wipe(&c->key_id);
-	wipe(&c->id);
-	wipe(&c->secret);
-	wipe(&c->refresh);
-	wipe(&c->audience);
-	wipe(&c->subject_type);
-	wipe(&c->subject_file);
-	wipe(&c->subject_field);
-	wipe(&c->impersonate);
+	secret_free(&c->who);
+	secret_free(&c->url);
+	secret_free(&c->email);
+	secret_free(&c->key);
+	secret_free(&c->key_id);
+	secret_free(&c->id);
+	secret_free(&c->secret);
+	secret_free(&c->refresh);
+	secret_free(&c->audience);
+	secret_free(&c->subject_type);
+	secret_free(&c->subject_file);
+	secret_free(&c->subject_field);
+	secret_free(&c->impersonate);
 	free(c);
 }
 

@@ -3,7 +3,6 @@
  * what their files say.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,44 +13,12 @@
 #include "base/env.h"
 #include "base/sys.h"
 
-#define FILE_MAX	((size_t)1 << 20)
 #define TOKEN_URI	"https://oauth2.googleapis.com/token"
 #define METADATA_HOST	"metadata.google.internal"
 #define METADATA_PATH	"/computeMetadata/v1/instance/service-accounts/" \
 			"default/token"
 
-void
-creds_gcs_wipe(struct buf *b)
-{
-	if (b->p != NULL)
-		explicit_bzero(b->p, b->cap);
-	buf_done(b);
-}
-
 /* --- files --- */
-
-int
-creds_gcs_read(const char *path, struct buf *b)
-{
-	char part[4096];
-	off_t off = 0;
-	ssize_t n;
-	int fd;
-
-	b->max = FILE_MAX;
-	fd = sys.open(path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return fd;
-	while ((n = sys.pread(fd, part, sizeof part, off)) > 0) {
-		buf_put(b, part, (size_t)n);
-		off += n;
-		if (buf_err(b) != 0)
-			break;
-	}
-	explicit_bzero(part, sizeof part);
-	sys.close(fd);
-	return n < 0 ? (int)n : buf_err(b);
-}
 
 /* BEFORE NAME AFTER below gcloud's folder. */
 static void
@@ -101,7 +68,7 @@ profile_path(const char *profile, struct buf *path, struct why *why)
 	if (strchr(profile, '@') == NULL) {
 		a.text[0] = '\0';
 		config_path(path, "configurations/config_", profile, "");
-		err = creds_gcs_read(buf_cstr(path), &text);
+		err = secret_read(buf_cstr(path), SECRET_FILE_MAX, &text);
 		if (err == 0)
 			err = creds_aws_parse(buf_cstr(&text), account_each,
 			    &a, &line);
@@ -290,7 +257,7 @@ try_file(struct creds_gcs *c, const char *path, bool optional,
     struct why *why)
 {
 	struct buf text = BUF_INIT;
-	int err = creds_gcs_read(path, &text);
+	int err = secret_read(path, SECRET_FILE_MAX, &text);
 
 	if (err == 0)
 		err = parse_file(c, path, &text, why);
@@ -299,7 +266,7 @@ try_file(struct creds_gcs *c, const char *path, bool optional,
 	else if (err != -ENOMEM)
 		err = why_set(why, -EINVAL, "the Google credentials '%s' "
 		    "cannot be read: %s", path, strerror(-err));
-	creds_gcs_wipe(&text);
+	secret_done(&text);
 	return err;
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "backends/creds_gcs.h"
+#include "backends/secret.h"
 #include "base/buf.h"
 
 enum kind { SERVICE, USER, EXTERNAL, METADATA };
@@ -29,9 +30,5 @@ struct creds_gcs {
 /* Fills kind, who, url and what the kind has.  As creds_gcs_open. */
 int	creds_gcs_find(struct creds_gcs *c, const struct creds_gcs_opts *o,
 	    struct why *why);
-/* The whole of a small file.  0 or -errno. */
-int	creds_gcs_read(const char *path, struct buf *b);
-/* Frees b, its bytes wiped. */
-void	creds_gcs_wipe(struct buf *b);
 
 #endif
