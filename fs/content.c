@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "cache/small.h"
+#include "fs/ahead.h"
 #include "fs/io.h"
 #include "fs/stores.h"
 #include "meta/journal.h"
@@ -115,7 +116,7 @@ gather_extent(void *arg, const struct meta_extent *m)
 	struct gather *g = arg;
 	struct extent e = { .off = m->off, .len = m->len,
 	    .object = m->object, .ooff = m->ooff, .crc = m->crc,
-	    .store = m->store, .copies = m->copies };
+	    .store = m->store, .copies = m->copies, .kind = m->kind };
 	struct locations *l = NULL;
 	const char *key = m->key, *version = m->version;
 
@@ -189,6 +190,7 @@ extents_copy(const struct extents *h)
 		    .len = h->v[i].len, .object = h->v[i].object,
 		    .ooff = h->v[i].ooff, .crc = h->v[i].crc,
 		    .store = h->v[i].store, .copies = h->v[i].copies,
+		    .kind = h->v[i].kind,
 		    .key = h->v[i].key,
 		    .version = h->v[i].version };
 
@@ -603,7 +605,7 @@ content_small(struct fs *f, struct vnode *v)
 }
 
 int
-content_small_enter(struct fs *f, struct vnode *v)
+content_small_enter(struct fs *f, struct vnode *v, bool read)
 {
 	struct small_fetch s = { .x = NULL };
 	int err;
@@ -614,6 +616,8 @@ content_small_enter(struct fs *f, struct vnode *v)
 		if (err != -ENODATA)
 			break;
 		vnode_leave(v);
+		if (read)
+			ahead_missed(f, v->ino, s.x->v[0].kind == OBJ_PACK);
 		err = fetch_small(f, &s);
 		if (err == 0)
 			continue;

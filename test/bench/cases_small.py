@@ -74,8 +74,8 @@ def curl_all(b, bucket, names, into):
             f.write(f'url = "{presigned(b.m.endpoint, f"/{bucket}/{n}")}"\n'
                     f'output = "{into or f"{out}/{i}"}"\n')
     os.sync()
-    t = timed(lambda: sh("curl", "-sfZ", "--parallel-max", "16", "-K",
-                         f"{out}/list"))
+    t = timed(lambda: sh("curl", "-fZ", "--no-progress-meter",
+                         "--parallel-max", "16", "-K", f"{out}/list"))
     shutil.rmtree(out)
     return len(names) / t
 
