@@ -737,7 +737,7 @@ untrue damaged 0 "an object of ours, altered"
 untrue "as:$(key_of other 0)" 0 "another object of ours"
 quiet gnsfs evict "$m/ours"
 echo "damaged GET $(key_of ours 0)" >"$T/lies"
-bad 1 "stage of an object of ours, altered" 'key; not what was stored' \
+bad 1 "stage of an object of ours, altered" "'data/; not what was stored" \
     gnsfs stage "$m/ours" --to spare
 check_rc 1 "pin --wait notices it" gnsfs pin "$m/ours" --wait
 check_says "  and names the file" "ours: "
