@@ -32,6 +32,7 @@ traces()
 		flock -n "$_lock" true || echo "locked $_lock"
 	done
 	find "$T/stores" "$T/s3/objects" -type f ! -path '*/.sgwtmp/*' \
+	    ! -path '*/.vgwlocks/*' \
 	    -printf '%P %s\n' 2>/dev/null
 }
 
