@@ -288,7 +288,7 @@ struct places { size_t extents, objects; };
 static void
 get_sums(struct cur *c, const struct op *op, struct buf *store, size_t at)
 {
-	struct op_object *o = (void *)(store->p + at);
+	struct op_object *o;
 	size_t n;
 	const void *p = cur_bytes(c, META_SUMS_MAX * 4, &n);
 
@@ -296,6 +296,7 @@ get_sums(struct cur *c, const struct op *op, struct buf *store, size_t at)
 		cur_fail(c);
 		return;
 	}
+	o = (void *)(store->p + at);
 	o->sums = p;
 	o->nsums = (uint32_t)(n / 4);
 }

@@ -165,6 +165,8 @@ START_TEST(test_sums)
 	struct op_object o[] = { summed[0], { .id = 80, .size = 1 } };
 	struct op op = { .kind = OP_EXTENTS, .ino = 2, .size = 3 * META_SUM,
 	    .extents = patch, .nextents = 1, .objects = o, .nobjects = 1 };
+	struct buf store = BUF_INIT;
+	struct cur c;
 
 	ck_assert_uint_eq(op_sums(0, 0), 0);
 	ck_assert_uint_eq(op_sums(0, META_SUM), 1);
@@ -187,6 +189,11 @@ START_TEST(test_sums)
 	ck_assert_int_eq(op_check(&op), -EINVAL);
 	o[0].nsums = 0;
 	ck_assert_int_eq(op_check(&op), 0);
+	/* of no object (found by fuzzing) */
+	cur_init(&c, "\x17\x1c\x04" "1234", 8);
+	op_decode(&c, &op, &store);
+	ck_assert_int_ne(cur_err(&c), 0);
+	buf_done(&store);
 }
 END_TEST
 
