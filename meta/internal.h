@@ -24,7 +24,7 @@
 #include "meta/meta.h"
 #include "meta/op.h"
 
-#define SCHEMA_VERSION	1
+#define SCHEMA_VERSION	2
 
 /* op.needs beyond enum needs: its bytes were uploaded. */
 #define NEEDS_DONE	3

@@ -67,9 +67,17 @@ migrate_1(struct sqc *c)
 {
 	int err;
 
-	if ((err = rows_schema(c)) != 0 || (err = sq_exec(c, schema_1)) != 0)
+	if ((err = rows_schema(c, 0, T_SUMS)) != 0 ||
+	    (err = sq_exec(c, schema_1)) != 0)
 		return (err);
 	return (root_make(c));
+}
+
+/* Feature level 3. */
+static int
+migrate_2(struct sqc *c)
+{
+	return (rows_schema(c, T_SUMS, T_COUNT));
 }
 
 static int
@@ -89,7 +97,7 @@ int
 schema_migrate(struct sqc *c)
 {
 	static int (*const steps[SCHEMA_VERSION])(struct sqc *) = {
-		migrate_1,
+		migrate_1, migrate_2,
 	};
 	char sql[80];
 	int64_t version, id;
