@@ -72,6 +72,17 @@ migrate_1(struct sqc *c)
 	return (root_make(c));
 }
 
+/* op_small: small files' bytes that are for another store than the home. */
+static int
+migrate_2(struct sqc *c)
+{
+	return (sq_exec(c, "CREATE INDEX op_small ON op(seq) WHERE needs = 4;"
+	    "ALTER TABLE frozen_pack ADD COLUMN stored INTEGER NOT NULL "
+	    "DEFAULT 0;"));
+}
+
+_Static_assert(NEEDS_STORE == 4, "op_small says so");
+
 static int
 pragma_get(struct sqc *c, const char *sql, int64_t *ret)
 {
@@ -89,7 +100,7 @@ int
 schema_migrate(struct sqc *c)
 {
 	static int (*const steps[SCHEMA_VERSION])(struct sqc *) = {
-		migrate_1,
+		migrate_1, migrate_2,
 	};
 	char sql[80];
 	int64_t version, id;
