@@ -137,4 +137,5 @@ cp "$T/large" "$n/a/new"
 check "sync" "$GNSFS" sync "$n"
 check_eq "and new ones go there too" lake "$(where "$n/a/new")"
 
+stop_mount "$n"
 finish
