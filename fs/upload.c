@@ -165,7 +165,8 @@ put_object(struct job *j, struct upload_view *v, struct op_object *o)
 	    .arg = v };
 	struct why why = { "" };
 	struct store_call call = { .why = &why, .tag = "upload",
-	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME };
+	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME,
+	    .sole = true };	/* L1: nobody else has that name */
 	struct store_info info;
 	struct store *s = NULL;
 	struct upload *u = j->f->upload;
