@@ -120,6 +120,28 @@ check_eq "a fresh host knows the store" \
     "s3://moved?endpoint=$S3_ENDPOINT&$query" "$(listed ocean url)"
 check "and reads there" cmp "$m/lake/one" "$T/one"
 
+# --- an import that is gone keeps no store ---
+s3_bucket brief
+object brief/one "$T/one"
+: >"$T/empty"
+object brief/empty "$T/empty"
+brief="s3://brief?endpoint=$S3_ENDPOINT&$query"
+check "another import" "$GNSFS" import "$brief" "$m/brief"
+check_rc 1 "rm of what is needed" store rm brief
+rm "$S3_DIR/objects/brief/one"
+check "its objects go, but for one" "$GNSFS" refresh "$m/brief"
+check_rc 1 "rm of what is still imported" store rm brief
+check_says "says so" "is imported"
+rm "$S3_DIR/objects/brief/empty"
+check "all of them" "$GNSFS" refresh "$m/brief"
+check "and it" rmdir "$m/brief"
+check "then rm" store rm brief
+check "fsck finds one digest" "$GNSFS" fsck "$m"
+object brief/two "$T/two"
+check "it comes again, with the same number" "$GNSFS" import "$brief" \
+    "$m/brief"
+check "and is read" cmp "$m/brief/two" "$T/two"
+
 # --- asked what it can do ---
 check "check of the home" sh -c "'$GNSFS' store check home -n stores --json \
     >'$T/check.json'"
