@@ -18,7 +18,7 @@ import sys
 import traceback
 
 import mounts
-from work import sh
+from work import sh, touch_memory
 
 CASES = {}
 
@@ -47,16 +47,18 @@ class Bench:
     def say(self, *words):
         print(*words, flush=True)
 
-    def run(self, titles, unit, contenders, setup=None):
+    def run(self, titles, unit, contenders, setup=None, touch=0):
         """contenders: name -> function giving a sample, or, where titles is
-        a list, one for each (None: has none).  Interleaved.  Medians by name,
-        or a list of them."""
+        a list, one for each (None: has none).  Interleaved; touch: bytes of
+        memory that a sample is going to fill.  Medians by name, or a list of
+        them."""
         many = titles if isinstance(titles, list) else [titles]
         samples = [{} for _ in many]
         for _ in range(self.o.rounds):
             if setup is not None:
                 setup()
             for name, fn in contenders.items():
+                touch_memory(touch)
                 got = fn()
                 for s, x in zip(samples,
                                 got if many is titles else [got]):

@@ -88,6 +88,8 @@ def touch_memory(size):
     time, or again after the host took it back: 1 GiB of it costs more than
     writing it to the disk.  So that neither contender pays for the other,
     what is about to be filled is touched right before."""
+    if size == 0:
+        return
     with mmap.mmap(-1, size) as m:
         for off in range(0, size, 4096):
             m[off] = 1
