@@ -1,6 +1,6 @@
 /*
- * explain: where each byte of one file is: stores, extents, cache, mode and
- * the pins that hold it.
+ * explain: where each byte of one file is: stores, extents, cache, mode, the
+ * pins that hold it, and where new bytes would go.
  */
 #include <sys/stat.h>
 
@@ -197,7 +197,10 @@ explain(struct explain *e)
 	    INODE_IMPORTED) != 0));
 	json_object_set_new(r, "type", json_string(S_ISREG(e->a.mode) ?
 	    "file" : S_ISDIR(e->a.mode) ? "dir" : "other"));
-	rc = meta_stores(e->q, add_store, e);
+	rc = (e->a.flags & INODE_IMPORTED) != 0 ? 0 :
+	    ctl_set_place(e->q, e->a.ino, r);
+	if (rc == 0)
+		rc = meta_stores(e->q, add_store, e);
 	if (rc >= 0)
 		rc = meta_pins(e->q, add_pin, e);
 	if (rc < 0 || !S_ISREG(e->a.mode))
