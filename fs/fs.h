@@ -13,6 +13,7 @@
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
  *   sums     whether they are those that were stored
+ *   ahead    small files, before they are asked for
  *   import   adopting a bucket
  *   refresh  following it
  *   pins     pins, warm, evict
@@ -58,6 +59,7 @@ struct fs {
 	struct settler		*settler;
 	struct vnodes		*vnodes;
 	struct fill		*fill;
+	struct ahead		*ahead;
 	struct pins		*_Atomic pins;
 	struct stages		*stages;
 	struct refresher	*refresher;
