@@ -12,6 +12,7 @@
  *   vnode    files that are open or dirty, in core
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
+ *   sums     whether they are those that were stored
  *   ahead    small files, before they are asked for
  *   import   adopting a bucket
  *   refresh  following it
