@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "fs/control_impl.h"
 #include "fs/stores.h"
+#include "meta/place.h"
 #include "meta/segment.h"
 
 #define CHECK_TIME	(10 * NSEC_PER_SEC)
@@ -67,6 +68,18 @@ need_store(struct ctl *c, const char *name, struct find *ret)
 	if (rc == 0 && !ret->found)
 		rc = why_set(&c->why, -ENOENT, "the namespace has no store "
 		    "'%s'; `gnsfs store ls` lists them", name);
+	return rc;
+}
+
+int
+ctl_need_store(struct ctl *c, const char *name, uint32_t *retid)
+{
+	struct find f;
+	int rc = need_store(c, name, &f);
+
+	if (rc == 0)
+		*retid = f.id;
+	free(f.url);
 	return rc;
 }
 
@@ -394,6 +407,36 @@ is_staged_to(void *arg, const struct stage_status *s)
 	return f->staged;
 }
 
+struct named { struct sqc *q; uint32_t store; char *path; };
+
+static int
+find_named(void *arg, const struct place_row *r)
+{
+	struct named *n = arg;
+
+	if (r->store != n->store || n->path != NULL)
+		return 0;
+	return meta_path(n->q, r->dir, &n->path) != 0;
+}
+
+/* No directory says that bytes go there. */
+static int
+check_places(struct ctl *c, const char *name, uint32_t id)
+{
+	struct named n = { .store = id };
+	int rc;
+
+	rc = sq_read(meta_sq(c->f->meta), &n.q);
+	if (rc == 0)
+		rc = place_rows(n.q, find_named, &n);
+	sq_read_end(n.q);
+	if (n.path != NULL)
+		rc = why_set(&c->why, -EBUSY, "new bytes below %s go to '%s'; "
+		    "`gnsfs policy rm` ends that", n.path, name);
+	free(n.path);
+	return rc;
+}
+
 static int
 rm(struct ctl *c, const char *name)
 {
@@ -414,6 +457,8 @@ rm(struct ctl *c, const char *name)
 		n = objects_in(c, f.id);
 	if (n < 0)
 		rc = (int)n;
+	if (rc == 0 && n == 0)
+		rc = check_places(c, name, f.id);
 	if (n > 0)
 		rc = why_set(&c->why, -EBUSY, "'%s' holds %lld object%s of "
 		    "files of the namespace; `gnsfs find store:%s` lists the "
