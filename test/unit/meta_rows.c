@@ -272,10 +272,12 @@ START_TEST(test_migrate)
 	ck_assert_int_eq(mu_journal(M, &op), 0);
 	before = mu_dump(M, true);
 	ck_assert_int_eq(sq_write(meta_sq(M), newer_fn,
-	    "DROP TABLE sums; PRAGMA user_version = 1"), 0);
+	    "DROP TABLE sums; DROP INDEX op_small; "
+	    "ALTER TABLE frozen_pack DROP COLUMN stored; "
+	    "PRAGMA user_version = 1"), 0);
 	meta_close(M);
 	M = mu_open("a");
-	ck_assert_int_eq(mu_int(M, "PRAGMA user_version"), 2);
+	ck_assert_int_eq(mu_int(M, "PRAGMA user_version"), 3);
 	mu_same("migrated", 0, before, mu_dump(M, true));
 	ck_assert_uint_eq(mu_lookup(M, META_ROOT, "pending").ino, 21);
 	o.id = e.object = 701;
