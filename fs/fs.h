@@ -36,6 +36,8 @@
 #include "meta/meta.h"
 #include "fs/options.h"
 
+#define FS_TAG_MAX	1024		/* bytes of a tag's value */
+
 enum fs_write_state {
 	FS_WRITABLE,
 	FS_READ_ONLY,		/* asked for, or no session to be had: EROFS */
