@@ -95,8 +95,8 @@ check "mount -o noexec" sh -c "umount '$m' &&
     mount -t gnsfs -o 'noexec,state=$T/state' '$url' '$m'"
 check_rc 126 "the program does not run" sh -c "'$m/true'"
 # mount(8) keeps these two to itself
-check "gnsfs mount -o suid,dev" sh -c "umount '$m' &&
-    '$GNSFS' mount -o 'suid,dev,state=$T/state' '$url' '$m'"
+check "mount.gnsfs -o suid,dev" sh -c "umount '$m' &&
+    mount.gnsfs '$url' '$m' -o 'state=$T/state' -o suid,dev"
 check "now the node works" sh -c "echo x >'$m/null'"
 check_eq "the kernel says nothing else" "" "$(findmnt -no OPTIONS "$m" |
     tr , '\n' | grep -xE 'nosuid|nodev|noexec')"
