@@ -43,6 +43,7 @@ const struct ctl_cmd ctl_cmds[] = {
 	{ "evict", ctl_evict, false },
 	{ "stage", ctl_stage, false },
 	{ "tag", ctl_tag, false },
+	{ "policy", ctl_policy, false },
 	{ "fsck", ctl_fsck, false },
 	{ NULL }
 };

@@ -134,6 +134,12 @@ int	ctl_explain(struct ctl *c), ctl_fsck(struct ctl *c),
 /* control_refresh.c */
 int	ctl_refresh(struct ctl *c), ctl_imports(struct ctl *c);
 json_t	*ctl_imports_json(struct fs *f);
+/* control_policy.c; the store and the directory that decide about e's bytes,
+ * into o. */
+int	ctl_policy(struct ctl *c);
+int	ctl_set_place(struct sqc *q, uint64_t ino, json_t *o);
+/* control_store.c: -ENOENT with why. */
+int	ctl_need_store(struct ctl *c, const char *name, uint32_t *retid);
 /* control_tree.c */
 int	ctl_find(struct ctl *c), ctl_tag(struct ctl *c);
 /* control_stage.c */

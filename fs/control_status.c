@@ -11,6 +11,7 @@
 #include "fs/ship.h"
 #include "fs/stores.h"
 #include "fs/upload.h"
+#include "meta/journal.h"
 
 /* json_pack's I takes json_int_t. */
 #define I(v)	((json_int_t)(v))
@@ -50,15 +51,48 @@ peak_memory(void)
 	return kib << 10;
 }
 
+#define STORES_MAX	64	/* whose waiting bytes are counted */
+
+struct all_stores {
+	json_t		*list;
+	struct waiting_store v[STORES_MAX];
+	unsigned	 n;
+};
+
 static int
 add_store(void *arg, const struct store_health *h)
 {
-	json_array_append_new(arg, json_pack(
-	    "{s:I, s:o, s:o, s:b, s:I, s:o}", "id", I(h->id), "name",
-	    ctl_text(h->name), "url", ctl_text(h->url), "up", !h->down,
-	    "since_age", I(age(h->since)), "why", ctl_text(h->down ? h->why :
-	    "")));
+	struct all_stores *all = arg;
+	struct waiting_store none = { 0 }, *w = &none;
+	unsigned i;
+
+	for (i = 0; i < all->n; i++)
+		if (all->v[i].store == h->id)
+			w = &all->v[i];
+	json_array_append_new(all->list, json_pack(
+	    "{s:I, s:o, s:o, s:b, s:I, s:o, s:I, s:I, s:I}", "id", I(h->id),
+	    "name", ctl_text(h->name), "url", ctl_text(h->url), "up",
+	    !h->down, "since_age", I(age(h->since)), "why", ctl_text(h->down ?
+	    h->why : ""), "waiting_files", I(w->files), "waiting_bytes",
+	    I(w->bytes), "waiting_age", I(age(w->oldest))));
 	return 0;
+}
+
+static int
+set_stores(struct ctl *c)
+{
+	struct all_stores all = { .list = json_array() };
+	struct sqc *q = NULL;
+	int rc;
+
+	rc = sq_read(meta_sq(c->f->meta), &q);
+	if (rc == 0)
+		rc = journal_waiting_stores(q, all.v, STORES_MAX, &all.n);
+	sq_read_end(q);
+	if (rc == 0)
+		rc = stores_each(c->f, add_store, &all);
+	json_object_set_new(c->result, "stores", all.list);
+	return rc;
 }
 
 json_t *
@@ -200,8 +234,7 @@ head(struct fs *f)
 int
 ctl_status(struct ctl *c)
 {
-	json_t *stores = json_array(), *pins = json_array();
-	json_t *stages = json_array();
+	json_t *pins = json_array(), *stages = json_array();
 	int rc;
 
 	rc = json_object_update_new(c->result, head(c->f));
@@ -212,12 +245,11 @@ ctl_status(struct ctl *c)
 	if (rc == 0)
 		rc = set_totals(c);
 	if (rc == 0)
-		rc = stores_each(c->f, add_store, stores);
+		rc = set_stores(c);
 	if (rc == 0)
 		rc = pins_each(c->f, add_pin, pins);
 	if (rc == 0)
 		rc = stage_each(c->f, add_stage, stages);
-	json_object_set_new(c->result, "stores", stores);
 	json_object_set_new(c->result, "pins", pins);
 	json_object_set_new(c->result, "stages", stages);
 	json_object_set_new(c->result, "imports", ctl_imports_json(c->f));

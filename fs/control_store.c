@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "fs/control_impl.h"
 #include "fs/stores.h"
+#include "meta/place.h"
 #include "meta/segment.h"
 
 #define CHECK_TIME	(10 * NSEC_PER_SEC)
@@ -67,6 +68,18 @@ need_store(struct ctl *c, const char *name, struct find *ret)
 	if (rc == 0 && !ret->found)
 		rc = why_set(&c->why, -ENOENT, "the namespace has no store "
 		    "'%s'; `gnsfs store ls` lists them", name);
+	return rc;
+}
+
+int
+ctl_need_store(struct ctl *c, const char *name, uint32_t *retid)
+{
+	struct find f;
+	int rc = need_store(c, name, &f);
+
+	if (rc == 0)
+		*retid = f.id;
+	free(f.url);
 	return rc;
 }
 
@@ -363,7 +376,7 @@ set(struct ctl *c, const char *name)
 
 /* --- rm --- */
 
-/* How many objects have a copy there; -errno. */
+/* How many objects that files have bytes of have a copy there; -errno. */
 static int64_t
 objects_in(struct ctl *c, uint32_t id)
 {
@@ -375,7 +388,8 @@ objects_in(struct ctl *c, uint32_t id)
 	rc = sq_read(meta_sq(c->f->meta), &q);
 	if (rc != 0)
 		return rc;
-	s = sq_prep(q, "SELECT count(*) FROM location WHERE store = ?1");
+	s = sq_prep(q, "SELECT count(DISTINCT l.object) FROM extent e "
+	    "JOIN location l ON l.object = e.object AND l.store = ?1");
 	sqs_int(s, 1, id);
 	rc = sqs_step(s);
 	n = rc == 1 ? sqs_col_int(s, 0) : rc;
@@ -391,6 +405,36 @@ is_staged_to(void *arg, const struct stage_status *s)
 
 	f->staged = f->staged || strcmp(s->store, f->name) == 0;
 	return f->staged;
+}
+
+struct named { struct sqc *q; uint32_t store; char *path; };
+
+static int
+find_named(void *arg, const struct place_row *r)
+{
+	struct named *n = arg;
+
+	if (r->store != n->store || n->path != NULL)
+		return 0;
+	return meta_path(n->q, r->dir, &n->path) != 0;
+}
+
+/* No directory says that bytes go there. */
+static int
+check_places(struct ctl *c, const char *name, uint32_t id)
+{
+	struct named n = { .store = id };
+	int rc;
+
+	rc = sq_read(meta_sq(c->f->meta), &n.q);
+	if (rc == 0)
+		rc = place_rows(n.q, find_named, &n);
+	sq_read_end(n.q);
+	if (n.path != NULL)
+		rc = why_set(&c->why, -EBUSY, "new bytes below %s go to '%s'; "
+		    "`gnsfs policy rm` ends that", n.path, name);
+	free(n.path);
+	return rc;
 }
 
 static int
@@ -413,12 +457,21 @@ rm(struct ctl *c, const char *name)
 		n = objects_in(c, f.id);
 	if (n < 0)
 		rc = (int)n;
+	if (rc == 0 && n == 0)
+		rc = check_places(c, name, f.id);
 	if (n > 0)
 		rc = why_set(&c->why, -EBUSY, "'%s' holds %lld object%s of "
 		    "files of the namespace; `gnsfs find store:%s` lists the "
 		    "files", name, (long long)n, n == 1 ? "" : "s", name);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = put_store(c, f.id, name, f.url, f.flags, true);
+		if (rc == -EBUSY) {
+			c->why.text[0] = '\0';	/* which says no more */
+			why_set(&c->why, rc, "'%s' is imported, or was staged "
+			    "to a moment ago; `gnsfs imports` says where",
+			    name);
+		}
+	}
 	free(f.url);
 	return rc;
 }

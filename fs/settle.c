@@ -162,6 +162,8 @@ finish(struct settle *s, int err)
 		bfile_forget(s->b);
 		vnode_set_backing(v, NULL);
 		ship_kick(s->f);
+		if (journal_has_packable(s->f->meta))
+			upload_kick(s->f);
 	} else {
 		keep(s);
 		upload_kick(s->f);

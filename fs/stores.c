@@ -45,6 +45,7 @@ struct entry {
 	struct old	*old;		/* of earlier URLs */
 	bool		 listed;	/* in the namespace now */
 	bool		 down;
+	bool		 asked;		/* to be probed, though it is up */
 	int64_t		 since;		/* clock_real */
 	int64_t		 pause, next;	/* of probes; clock_mono */
 	char		 why[256];
@@ -266,6 +267,36 @@ stores_rank(struct fs *f, uint32_t id)
 	return rank;
 }
 
+void
+stores_probe(struct fs *f, uint32_t id)
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+
+	lock_take(&s->lock);
+	e = entry_find(s, id);
+	if (e != NULL && !e->down) {
+		e->asked = true;
+		cond_broadcast(&s->changed);
+	}
+	lock_drop(&s->lock);
+}
+
+void
+stores_name(struct fs *f, uint32_t id, char ret[65])
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+
+	lock_take(&s->lock);
+	e = entry_find(s, id);
+	if (e != NULL)
+		memcpy(ret, e->name, sizeof(e->name));
+	else
+		snprintf(ret, 65, "%u", id);
+	lock_drop(&s->lock);
+}
+
 int
 stores_by_name(struct fs *f, const char *name, uint32_t *ret)
 {
@@ -329,9 +360,9 @@ probe_due(struct stores *s, int64_t now, int64_t *retnext)
 {
 	*retnext = INT64_MAX;
 	for (struct entry *e = s->list; e != NULL; e = e->link) {
-		if (!e->down || e->store == NULL)
+		if ((!e->down && !e->asked) || e->store == NULL)
 			continue;
-		if (e->next <= now)
+		if (e->next <= now || !e->down)
 			return e;
 		if (e->next < *retnext)
 			*retnext = e->next;
@@ -360,6 +391,7 @@ probe_main(void *arg)
 		}
 		st = e->store;
 		id = e->id;
+		e->asked = false;
 		e->pause = e->pause * 2 < PROBE_MOST ? e->pause * 2 :
 		    PROBE_MOST;
 		e->next = clock_mono() + e->pause;

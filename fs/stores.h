@@ -40,6 +40,10 @@ bool	stores_is_down(struct fs *f, uint32_t id);
 /* The less, the better to read from: up before down, a directory of this host
  * before what is at the home's endpoint before the others. */
 unsigned stores_rank(struct fs *f, uint32_t id);
+/* Has it asked soon whether it answers: its result is reported. */
+void	stores_probe(struct fs *f, uint32_t id);
+/* Its name, or its number where it is none of the namespace. */
+void	stores_name(struct fs *f, uint32_t id, char ret[65]);
 /* The id of a store by its name: 0, -ENOENT. */
 int	stores_by_name(struct fs *f, const char *name, uint32_t *ret);
 /* The same, and why; nothing is written where it is up. */

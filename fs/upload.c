@@ -2,11 +2,12 @@
  * See upload.h.
  *
  * A manager thread looks at the journal's waiting ops (woken by a kick, a
- * store coming back, or every TICK) and gives each to fs->io, at most
- * ACTIVE_MAX at once.  An upload whose store fails is tried again after a
- * pause; while the store is down only its return wakes them.
+ * store coming back, or every TICK) and gives each to fs->io, a few at once
+ * of each store.  Which store that is says the file's placement when its
+ * upload begins.  An upload whose store fails is tried again after a pause;
+ * while the store is down only its return wakes them.
  */
-#include "fs/upload.h"
+#include "fs/upload_impl.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,41 +23,66 @@
 #include "fs/pass.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
-#include "meta/journal.h"
 #include "meta/segment.h"
 
-#define ACTIVE_MAX	4
 #define PICK_MAX	64
-#define BUSY_MAX	256
+#define SEEN_MAX	4096	/* looked at, with something picked */
 #define TICK		(5 * NSEC_PER_SEC)
 #define PAUSE		(1 * NSEC_PER_SEC)
 #define PAUSE_MOST	(15 * NSEC_PER_SEC)	/* of a store without room */
 #define PASS_TICK	(NSEC_PER_SEC / 4)
 #define UPLOAD_TIME	(3600 * NSEC_PER_SEC)	/* of one object, retries in */
+#define EXTENT_ROOM	48	/* bytes of an extent in an op, at most */
+#define OP_ROOM		4096	/* of all but extents and sums */
+_Static_assert(META_SUM == CACHE_CHUNK, "sums are of chunks");
 
-struct upload {
-	struct lock	 lock;
-	struct cond	 cond;
-	pthread_t	 thread;
-	bool		 stop, kicked;
-	uint64_t	 hurry;	/* copies of open files up to this seq */
-	unsigned	 active;
-	struct job	*jobs[ACTIVE_MAX];
-	uint64_t	 waiting;	/* at the last look */
-	struct { uint64_t ino; int64_t until; } busy[BUSY_MAX];
-	unsigned	 nbusy;		/* open for writing: a ring */
-	int64_t		 not_before;	/* clock_mono: after a failure */
-	int64_t		 pause;		/* the next one, of a full store */
-	char		 why[256];
-};
+/* --- stores that bytes go to --- */
 
-struct job {
-	struct fs	*f;
-	uint64_t	 seq, ino;
-	uint64_t	 size, sent;
-	bool		 copy;
-	_Atomic bool	 cancel;
-};
+struct target *
+upload_target(struct upload *u, uint32_t store)
+{
+	struct target *t;
+
+	lock_assert_held(&u->lock);
+	for (t = u->targets; t != NULL; t = t->next)
+		if (t->store == store)
+			return t;
+	t = calloc(1, sizeof *t);
+	if (t == NULL)
+		return NULL;
+	t->store = store;
+	t->pause = PAUSE / 2;
+	t->next = u->targets;
+	u->targets = t;
+	return t;
+}
+
+bool
+upload_may(struct fs *f, const struct target *t)
+{
+	lock_assert_held(&f->upload->lock);
+	return t->active < ACTIVE_OF_ONE && clock_mono() >= t->not_before &&
+	    !f->upload->stop && !stores_is_down(f, t->store);
+}
+
+/* Those that are waited for are asked now and then whether they are there: an
+ * upload that is tried again says so only in the end. */
+static void
+watch(struct fs *f)
+{
+	uint32_t v[ACTIVE_MAX];
+	struct upload *u = f->upload;
+	struct target *t;
+	unsigned n = 0;
+
+	lock_take(&u->lock);
+	for (t = u->targets; t != NULL && n < ACTIVE_MAX; t = t->next)
+		if (t->active > 0 && t->store != STORE_HOME_ID)
+			v[n++] = t->store;
+	lock_drop(&u->lock);
+	while (n-- > 0)
+		stores_probe(f, v[n]);
+}
 
 /* --- one upload --- */
 
@@ -106,6 +132,7 @@ struct done {
 	struct op_extent	*extents;
 	unsigned		 n; /* the view ends before they are noted */
 	bool			 whole;
+	struct buf		 sums;
 };
 
 static int
@@ -113,7 +140,10 @@ done_tx(struct sqc *c, void *arg)
 {
 	struct done *d = arg;
 	bool some = d->object.size > 0;
+	int rc = some ? place_has_store(c, d->object.store) : 1;
 
+	if (rc <= 0)
+		return rc < 0 ? rc : -ENOENT;
 	return journal_uploaded(c, d->j->seq, d->whole ? EXT_WHOLE : 0,
 	    d->extents, some ? d->n : 0, &d->object, some ? 1 : 0);
 }
@@ -157,19 +187,44 @@ make_extents(struct done *d)
 	return 0;
 }
 
-/* The bytes into the store; no record yet (DESIGN section 5: data first). */
+/* Of what was sent; without them where the op would be too long. */
 static int
-put_object(struct job *j, struct upload_view *v, struct op_object *o)
+make_sums(struct done *d)
 {
-	struct store_src from = { .size = o->size, .read = view_read,
-	    .arg = v };
+	uint32_t *sums = NULL;
+	uint64_t most = 0;
+	unsigned i, n = 0;
+	int err;
+
+	for (i = 0; i < d->n; i++)
+		most += op_sums(d->extents[i].off, d->extents[i].len);
+	if (most > META_SUMS_MAX ||
+	    most * 4 + (uint64_t)d->n * EXTENT_ROOM > BATCH_MAX_BYTES -
+	    OP_ROOM)
+		return 0;
+	err = upload_sums(d->v, &sums, &n);
+	for (i = 0; i < n; i++)
+		buf_put_u32(&d->sums, sums[i]);
+	free(sums);
+	if (err != 0)
+		return err;
+	d->object.sums = d->sums.p;
+	d->object.nsums = n;
+	return buf_err(&d->sums);
+}
+
+/* The bytes into the store; no record yet (DESIGN section 5: data first). */
+int
+upload_put(struct job *j, const struct store_src *from, struct op_object *o)
+{
 	struct why why = { "" };
 	struct store_call call = { .why = &why, .tag = "upload",
-	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME };
+	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME,
+	    .sole = true };	/* L1: nobody else has that name */
 	struct store_info info;
 	struct store *s = NULL;
 	struct upload *u = j->f->upload;
-	char key[KEY_MAX];
+	char key[KEY_MAX], name[65];
 	enum store_rc rc;
 	int err;
 
@@ -179,7 +234,7 @@ put_object(struct job *j, struct upload_view *v, struct op_object *o)
 	object_key(o->id, key);
 	log_debug("upload begins", "ino=%llu key=%s",
 	    (unsigned long long)j->ino, key);
-	rc = store_put(s, &call, key, STORE_IF_ABSENT, NULL, &from, &info);
+	rc = store_put(s, &call, key, STORE_IF_ABSENT, NULL, from, &info);
 	log_debug("upload ends", "ino=%llu rc=%s",
 	    (unsigned long long)j->ino, store_rc_name(rc));
 	stores_result(j->f, o->store, rc, &why);
@@ -188,30 +243,36 @@ put_object(struct job *j, struct upload_view *v, struct op_object *o)
 		snprintf(o->version, sizeof o->version, "%s",
 		    info.version.text);
 out:
-	if (err != 0) {
+	if (err != 0 && err != -ECANCELED) {
+		stores_name(j->f, o->store, name);
 		lock_take(&u->lock);
-		/* new bytes go to the home alone */
-		snprintf(u->why, sizeof u->why, "store home: %.230s",
-		    why_text(&why, err));
+		snprintf(j->to->why, sizeof j->to->why, "store %s: %.180s",
+		    name, why_text(&why, err));
 		lock_drop(&u->lock);
 	}
 	return err;
 }
 
-static void
-throw_away(struct job *j, const struct op_object *o)
+void
+upload_remove(struct job *j, const struct op_object *o)
 {
 	struct store_call call = { .tag = "upload", .once = true };
 	struct store *s = NULL;
 	char key[KEY_MAX];
 
+	object_key(o->id, key);
+	if (o->size > 0 && stores_get(j->f, o->store, &s, NULL) == 0)
+		(void)store_del(s, &call, key, NULL);
+}
+
+static void
+throw_away(struct job *j, const struct op_object *o)
+{
 	counter_add(uploads_thrown, 1);
 	log_info("upload thrown away: the file changed meanwhile",
 	    "ino=%llu seq=%llu", (unsigned long long)j->ino,
 	    (unsigned long long)j->seq);
-	object_key(o->id, key);
-	if (o->size > 0 && stores_get(j->f, o->store, &s, NULL) == 0)
-		(void)store_del(s, &call, key, NULL);
+	upload_remove(j, o);
 }
 
 static int
@@ -242,6 +303,7 @@ upload_one(struct job *j)
 {
 	struct upload_view v = { 0 };
 	struct done d = { .j = j, .v = &v };
+	struct store_src from = { .read = view_read, .arg = &v };
 	struct bfile *b = NULL;
 	int err;
 
@@ -256,12 +318,14 @@ upload_one(struct job *j)
 	if (err != 0 || v.b == NULL)
 		goto out;
 	d.object = (struct op_object){ .id = meta_new_id(j->f->meta),
-	    .size = view_bytes(&v), .store = STORE_HOME_ID,
+	    .size = view_bytes(&v), .store = j->to->store,
 	    .kind = v.whole ? OBJ_WHOLE : OBJ_PATCH };
 	err = d.object.id == 0 ? -EROFS : make_extents(&d);
-	j->size = d.object.size;
+	j->size = from.size = d.object.size;
 	if (err == 0 && d.object.size > 0)
-		err = put_object(j, &v, &d.object);
+		err = upload_put(j, &from, &d.object);
+	if (err == 0 && d.object.size > 0)
+		err = make_sums(&d);
 	if (err != 0) {
 		upload_drop(&v);
 		goto out;
@@ -278,6 +342,7 @@ upload_one(struct job *j)
 	}
 out:
 	free(d.extents);
+	buf_done(&d.sums);
 	bfile_put(b);
 	return err;
 }
@@ -287,36 +352,41 @@ job_run(void *arg)
 {
 	struct job *j = arg;
 	struct upload *u = j->f->upload;
-	char why[sizeof u->why];
+	struct target *t = j->to;
+	char why[sizeof t->why];
 	unsigned i;
-	int err = upload_one(j);
+	int err = j->ino != 0 ? upload_one(j) : upload_pack(j);
 
 	lock_take(&u->lock);
 	for (i = 0; i < ACTIVE_MAX; i++)
 		if (u->jobs[i] == j)
 			u->jobs[i] = NULL;
 	u->active--;
+	t->active--;
+	if (j->ino == 0)
+		t->packing = false;
 	if (err == 0) {
-		u->why[0] = '\0';
-		u->pause = PAUSE / 2;
+		t->why[0] = '\0';
+		t->pause = PAUSE / 2;
 	} else if (err == -EBUSY) {
 		i = u->nbusy++ % BUSY_MAX;
 		u->busy[i].ino = j->ino;
 		u->busy[i].until = clock_mono() + PAUSE;
-	} else if (clock_mono() >= u->not_before) {
+	} else if (clock_mono() >= t->not_before && err != -ECANCELED) {
 		/* all of it would be sent again, for nothing */
-		u->pause = err != -ENOSPC ? PAUSE : u->pause * 2 < PAUSE_MOST ?
-		    u->pause * 2 : PAUSE_MOST;
-		u->not_before = clock_mono() + u->pause;
+		t->pause = err != -ENOSPC ? PAUSE : t->pause * 2 < PAUSE_MOST ?
+		    t->pause * 2 : PAUSE_MOST;
+		t->not_before = clock_mono() + t->pause;
 	}
-	memcpy(why, u->why, sizeof why);
+	memcpy(why, t->why, sizeof why);
 	u->kicked = true;
 	cond_broadcast(&u->cond);
 	lock_drop(&u->lock);
-	if (err != 0 && err != -EBUSY)
+	if (err != 0 && err != -EBUSY && err != -ECANCELED)
 		log_warn("upload failed; tried again", "ino=%llu seq=%llu "
 		    "err=%d why=%s", (unsigned long long)j->ino,
 		    (unsigned long long)j->seq, err, LOG_Q(why));
+	buf_done(&j->items);
 	free(j);
 }
 
@@ -324,8 +394,10 @@ job_run(void *arg)
 
 struct look {
 	struct fs	*f;
-	struct { uint64_t seq, ino, first; int64_t time; } pick[PICK_MAX];
-	unsigned	 n;
+	struct sqc	*q;
+	struct place_memo memo;
+	struct job	 pick[PICK_MAX];
+	unsigned	 n, seen;
 };
 
 /* u->lock held. */
@@ -341,77 +413,104 @@ look_each(void *arg, uint64_t seq, uint64_t ino, uint64_t first, int64_t time)
 {
 	struct look *l = arg;
 	struct upload *u = l->f->upload;
+	bool copy = wants_copy(u, first, time);
+	struct target *t;
+	uint32_t store;
 	unsigned i;
 
 	/* Open files do not hold up those behind them. */
-	if (!wants_copy(u, first, time))
+	if (!copy)
 		for (i = 0; i < BUSY_MAX; i++)
 			if (u->busy[i].ino == ino &&
 			    u->busy[i].until > clock_mono())
 				return 0;
-	l->pick[l->n].seq = seq;
-	l->pick[l->n].ino = ino;
-	l->pick[l->n].first = first;
-	l->pick[l->n++].time = time;
-	return l->n == PICK_MAX;
+	/* Nor do those of another store. */
+	if (place_store(l->q, &l->memo, ino, &store) != 0)
+		return 1;
+	t = upload_target(u, store);
+	if (t != NULL && t->picked < 2 * ACTIVE_OF_ONE && upload_may(l->f, t)) {
+		t->picked++;
+		l->pick[l->n++] = (struct job){ .f = l->f, .to = t,
+		    .seq = seq, .ino = ino, .copy = copy };
+	} else if (l->memo.none) {
+		return 1;
+	}
+	return l->n == PICK_MAX || (l->n > 0 && ++l->seen > SEEN_MAX);
 }
 
-/* u->lock held. */
-static void
-submit(struct fs *f, uint64_t seq, uint64_t ino, uint64_t first, int64_t time)
+void
+upload_submit(struct fs *f, const struct job *what)
 {
 	struct upload *u = f->upload;
-	struct job *j;
+	struct job *j = NULL;
+	struct buf items = what->items;
 	unsigned i, slot = ACTIVE_MAX;
 
+	lock_assert_held(&u->lock);
 	for (i = 0; i < ACTIVE_MAX; i++) {
-		if (u->jobs[i] != NULL && u->jobs[i]->ino == ino)
-			return;
-		if (u->jobs[i] == NULL)
+		if (u->jobs[i] == NULL) {
 			slot = i;
+			continue;
+		}
+		if (what->ino == 0 || u->jobs[i]->ino != what->ino)
+			continue;
+		/* its placement is another now */
+		if (u->jobs[i]->to != what->to)
+			atomic_store(&u->jobs[i]->cancel, true);
+		goto out;
 	}
-	j = slot < ACTIVE_MAX ? calloc(1, sizeof *j) : NULL;
+	if (slot < ACTIVE_MAX && what->to->active < ACTIVE_OF_ONE)
+		j = malloc(sizeof *j);
 	if (j == NULL)
-		return;
-	j->f = f;
-	j->seq = seq;
-	j->ino = ino;
-	j->copy = wants_copy(u, first, time);
+		goto out;
+	*j = *what;
 	u->jobs[slot] = j;
-	u->active++;
 	if (workers_submit(f->io, WORK_NORMAL, job_run, j) != 0) {
 		u->jobs[slot] = NULL;
-		u->active--;
 		free(j);
+		goto out;
 	}
+	items = (struct buf)BUF_INIT;
+	u->active++;
+	what->to->active++;
+	what->to->packing |= what->ino == 0;
+out:
+	buf_done(&items);
 }
 
 static void
 look(struct fs *f)
 {
 	struct upload *u = f->upload;
-	struct look l = { .f = f };
 	struct journal_stat st = { 0 };
-	struct sqc *c = NULL;
+	struct target *t;
+	struct look *l;
 	unsigned i;
 
-	if (fs_may_write(f) != 0 || stores_is_down(f, STORE_HOME_ID))
+	if (fs_may_write(f) != 0)
 		return;
-	if (sq_read(meta_sq(f->meta), &c) != 0)
+	l = calloc(1, sizeof *l);
+	if (l == NULL || sq_read(meta_sq(f->meta), &l->q) != 0) {
+		free(l);
 		return;
-	(void)journal_stat(c, &st);
+	}
+	l->f = f;
+	(void)journal_stat(l->q, &st);
 	lock_take(&u->lock);
+	for (t = u->targets; t != NULL; t = t->next)
+		t->picked = 0;
 	if (st.waiting_uploads > 0)
-		(void)journal_to_upload(c, look_each, &l);
-	lock_drop(&u->lock);
-	sq_read_end(c);
-	lock_take(&u->lock);
+		(void)journal_to_upload(l->q, look_each, l);
 	u->waiting = st.waiting_uploads;
-	if (clock_mono() >= u->not_before && !u->stop)
-		for (i = 0; i < l.n; i++)
-			submit(f, l.pick[i].seq, l.pick[i].ino,
-			    l.pick[i].first, l.pick[i].time);
+	u->small = st.waiting_small;
+	u->pack_at = INT64_MAX;
+	for (i = 0; i < l->n && !u->stop; i++)
+		upload_submit(f, &l->pick[i]);
 	lock_drop(&u->lock);
+	if (st.waiting_small > 0)
+		upload_pack_look(f, l->q);
+	sq_read_end(l->q);
+	free(l);
 }
 
 static void *
@@ -423,8 +522,11 @@ manager(void *arg)
 
 	lock_take(&u->lock);
 	while (!u->stop) {
-		int64_t until = clock_mono() + (u->waiting > 0 ? PAUSE : TICK);
+		int64_t until = clock_mono() + (u->waiting + u->small > 0 ?
+		    PAUSE : TICK);
 
+		if (u->pack_at < until)
+			until = u->pack_at;
 		if (atomic_load(&f->unseen) > 0)
 			until = clock_mono() + PASS_TICK;
 
@@ -438,6 +540,7 @@ manager(void *arg)
 		if (clock_mono() >= tick) {
 			io_tick(f);
 			cache_mind_fds(f->cache);
+			watch(f);
 			tick = clock_mono() + TICK;
 		}
 		look(f);
@@ -458,7 +561,7 @@ upload_start(struct fs *f)
 	lock_init(&u->lock, RANK_UPLOAD, "upload");
 	cond_init(&u->cond);
 	f->upload = u;
-	u->pause = PAUSE / 2;
+	u->pack_at = INT64_MAX;
 	u->kicked = true;
 	err = -pthread_create(&u->thread, NULL, manager, f);
 	if (err != 0) {
@@ -492,10 +595,15 @@ void
 upload_free(struct fs *f)
 {
 	struct upload *u = f->upload;
+	struct target *t;
 
 	if (u == NULL)
 		return;
 	f->upload = NULL;
+	while ((t = u->targets) != NULL) {
+		u->targets = t->next;
+		free(t);
+	}
 	cond_done(&u->cond);
 	lock_done(&u->lock);
 	free(u);
@@ -514,6 +622,18 @@ upload_kick(struct fs *f)
 	lock_drop(&u->lock);
 }
 
+static void
+forget_pauses(struct upload *u, bool shorten)
+{
+	struct target *t;
+
+	for (t = u->targets; t != NULL; t = t->next) {
+		t->not_before = 0;
+		if (shorten)
+			t->pause = PAUSE / 2;
+	}
+}
+
 void
 upload_hurry(struct fs *f, uint64_t seq)
 {
@@ -522,7 +642,7 @@ upload_hurry(struct fs *f, uint64_t seq)
 	lock_take(&u->lock);
 	if (seq > u->hurry) {
 		u->hurry = seq;
-		u->not_before = 0;
+		forget_pauses(u, false);
 	}
 	u->kicked = true;
 	cond_broadcast(&u->cond);
@@ -537,8 +657,7 @@ upload_retry(struct fs *f)
 	if (u == NULL)
 		return;
 	lock_take(&u->lock);
-	u->not_before = 0;
-	u->pause = PAUSE / 2;
+	forget_pauses(u, true);
 	u->kicked = true;
 	cond_broadcast(&u->cond);
 	lock_drop(&u->lock);
@@ -548,17 +667,20 @@ void
 upload_status(struct fs *f, struct upload_status *ret)
 {
 	struct upload *u = f->upload;
+	struct target *t;
 	unsigned i;
 
 	memset(ret, 0, sizeof *ret);
 	if (u == NULL)
 		return;
 	lock_take(&u->lock);
-	ret->waiting = u->waiting;
+	ret->waiting = u->waiting + u->small;
 	ret->active = u->active;
 	for (i = 0; i < ACTIVE_MAX; i++)
 		if (u->jobs[i] != NULL)
 			ret->bytes_left += u->jobs[i]->size;
-	snprintf(ret->why, sizeof ret->why, "%s", u->why);
+	for (t = u->targets; t != NULL; t = t->next)
+		if (t->why[0] != '\0')
+			snprintf(ret->why, sizeof ret->why, "%s", t->why);
 	lock_drop(&u->lock);
 }

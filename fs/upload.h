@@ -1,12 +1,15 @@
 /*
  * upload: large files' bytes to stores, in the background, oldest first.
  *
- * For each journal op that waits (journal_waiting): take the view of its
- * dirty intervals (upload_begin), draw an object id, put (parallel parts),
- * and unless a writer overlapped (B8: upload_end), give the extents to
- * journal_uploaded and kick ship.  A file that stays open for writing is
- * uploaded from a copy, at most every 30 s, or at once for a sync.
+ * For each journal op that waits (journal_to_upload): take the view of its
+ * dirty intervals (upload_begin), draw an object id, put (parallel parts) into
+ * the store that the file's placement says (meta/place.h), and unless a
+ * writer overlapped (B8: upload_end), give the extents to journal_uploaded and
+ * kick ship.  A file that stays open for writing is uploaded from a copy, at
+ * most every 30 s, or at once for a sync.
  * An op whose inode is gone is not uploaded (B7): ship's freeze voids it.
+ * Small files that another store than the home gets go there in packs
+ * (upload_pack.c).
  */
 #ifndef FS_UPLOAD_H
 #define FS_UPLOAD_H

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "meta/internal.h"
+#include "meta/place.h"
 #include "meta/refresh.h"
 
 /* RENAME_NOREPLACE, RENAME_EXCHANGE; XATTR_CREATE, XATTR_REPLACE: part of the
@@ -644,6 +645,15 @@ put_or_remove(struct sqc *c, const struct change *ch, const struct row *r,
 struct user { struct sqc *c; uint64_t store; bool found; };
 
 static int
+find_place(void *arg, const struct place_row *r)
+{
+	struct user *u = arg;
+
+	u->found = r->store == u->store;
+	return (u->found);
+}
+
+static int
 find_user(void *arg, const struct import_row *r)
 {
 	struct user *u = arg;
@@ -653,8 +663,8 @@ find_user(void *arg, const struct import_row *r)
 	return (u->found);
 }
 
-/* No object says that it has a copy there, no import that it is from there
- * (L9), and it is not the home. */
+/* No file has bytes there, no import is from there, no placement says that
+ * bytes go there (L9), and it is not the home. */
 static int
 store_is_free(struct sqc *c, uint64_t id)
 {
@@ -662,9 +672,12 @@ store_is_free(struct sqc *c, uint64_t id)
 	struct sqs *s;
 	int rc = import_rows(c, find_user, &u);
 
+	if (rc == 0 && !u.found)
+		rc = place_rows(c, find_place, &u);
 	if (rc != 0 || u.found)
 		return (rc ? rc : -EBUSY);
-	s = sq_prep(c, "SELECT 1 FROM location WHERE store = ? LIMIT 1");
+	s = sq_prep(c, "SELECT 1 FROM extent e JOIN location l "
+	    "ON l.object = e.object AND l.store = ? LIMIT 1");
 	sqs_int(s, 1, (int64_t)id);
 	rc = sqs_step(s);
 	sqs_reset(s);
@@ -691,6 +704,9 @@ apply_named_row(struct sqc *c, const struct change *ch, const struct op *op)
 		    col_int(op->size), col_int(op->mtime), col_int(0) } };
 		break;
 	case OP_POLICY:
+		if (op->mask == POLICY_PLACE &&
+		    (err = place_check(c, op)) != 0)
+			return (err);
 		r = (struct row){ T_POLICY, { id, name, col_int(op->mask),
 		    value } };
 		break;

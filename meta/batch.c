@@ -137,7 +137,7 @@ batch_packs(struct sqc *c, int (*each)(void *arg, uint64_t object,
     uint64_t size), void *arg)
 {
 	struct sqs *s = sq_prep(c, "SELECT object, sum(len) FROM frozen_pack "
-	    "GROUP BY object ORDER BY object");
+	    "WHERE stored = 0 GROUP BY object ORDER BY object");
 	int rc;
 
 	while ((rc = sqs_step(s)) == 1) {
@@ -225,8 +225,9 @@ static int
 landed_stored(struct sqc *c, const struct batch *b,
     const struct landed_fns *fns)
 {
-	struct sqs *s = sq_prep(c, "SELECT seq, ino FROM op "
-	    "WHERE seq BETWEEN ? AND ? AND needs = 3 ORDER BY seq");
+	struct sqs *s = sq_prep(c, "SELECT o.seq, o.ino FROM op o "
+	    "WHERE o.seq BETWEEN ? AND ? AND o.needs = 3 AND NOT EXISTS "
+	    "(SELECT 1 FROM unstored u WHERE u.seq = o.seq) ORDER BY o.seq");
 	int rc, err = 0;
 
 	sqs_int(s, 1, b->first);

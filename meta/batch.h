@@ -12,7 +12,9 @@
  *    replaces the whole file.  Only if nothing could be frozen otherwise, the
  *    later one may be beyond the batch;
  *  - small bytes get places in packs, sorted by (parent, name), each pack at
- *    most 16 MiB, named by fresh object ids in store `store`;
+ *    most 16 MiB, named by fresh object ids in store `store`, the home; but
+ *    for those that another store gets (place.h), which wait for their pack
+ *    as large files do for their upload;
  *  - content parts are applied with undo rows;
  *  - the encoded batch is kept in frozen(body, first, last, ...), the packs'
  *    layout in frozen_pack(object, off, ino, seq, len).
@@ -56,8 +58,8 @@ int	batch_freeze(struct meta *m, uint32_t store);
 /* The frozen one.  -ENOENT: none. */
 int	batch_get(struct sqc *c, struct batch *ret);
 
-/* Packs of the frozen batch, in order; and one pack's bytes, whole (appended,
- * ≤ 16 MiB). */
+/* Packs of the frozen batch that are to be put, in order; and one pack's
+ * bytes, whole (appended, ≤ 16 MiB). */
 int	batch_packs(struct sqc *c,
 	    int (*each)(void *arg, uint64_t object, uint64_t size), void *arg);
 int	batch_pack_bytes(struct sqc *c, uint64_t object, struct buf *out);

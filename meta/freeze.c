@@ -2,8 +2,9 @@
  * freeze: a prefix of the journal becomes a batch (batch.h; L2, M1, M3).
  *
  * In three steps, in one transaction: choose the prefix, place the small
- * bytes in packs, then go through the ops in order, completing each extents
- * op, applying its content part and appending it to the body.
+ * bytes that are for the home in packs, then go through the ops in order,
+ * completing each extents op, applying its content part and appending it to
+ * the body.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -144,22 +145,35 @@ cands_load(struct freeze *f)
 }
 
 static bool
+is_waiting(const struct cand *d)
+{
+	return (d->needs == NEEDS_UPLOAD || d->needs == NEEDS_STORE);
+}
+
+static bool
 cand_waits(const struct cand *d)
 {
-	return (d->kind == OP_EXTENTS && d->needs == NEEDS_UPLOAD &&
-	    !d->gone);
+	return (d->kind == OP_EXTENTS && is_waiting(d) && !d->gone);
 }
 
 static bool
 cand_complete(const struct cand *d)
 {
-	return (d->kind == OP_EXTENTS && d->needs != NEEDS_UPLOAD);
+	return (d->kind == OP_EXTENTS && !is_waiting(d));
+}
+
+/* Replaces the whole file. */
+static bool
+cand_whole(const struct cand *d)
+{
+	return (d->whole || d->needs == NEEDS_PACK);
 }
 
 /* The longest prefix in which nothing waits that no later op replaces. */
 static int
 prefix_find(struct freeze *f, size_t *retn)
 {
+	enum { LARGE = 1, SMALL = 2 };
 	struct imap waits;
 	size_t blocked = 0;
 	int err = imap_init(&waits, f->n);
@@ -169,17 +183,17 @@ prefix_find(struct freeze *f, size_t *retn)
 	*retn = 0;
 	for (size_t i = 0; i < f->n; i++) {
 		const struct cand *d = cand_at(f, i);
-		uint32_t *v;
+		uint32_t *v, now;
 
 		if (d->kind == OP_EXTENTS) {
 			v = imap_at(&waits, d->ino);
-			if (cand_waits(d)) {
-				blocked += !*v;
-				*v = 1;
-			} else if (cand_complete(d)) {
-				blocked -= *v;
-				*v = 0;
-			}
+			now = *v;
+			if (cand_waits(d))
+				now |= d->needs == NEEDS_STORE ? SMALL : LARGE;
+			else if (cand_complete(d))
+				now &= cand_whole(d) ? 0 : SMALL;
+			blocked += (now != 0) - (*v != 0);
+			*v = now;
 		}
 		if (blocked == 0)
 			*retn = i + 1;
@@ -210,11 +224,10 @@ voids_mark(struct freeze *f)
 		v = imap_at(&later, d->ino);
 		if (d->needs == NEEDS_UPLOAD)
 			d->void_ = d->gone || *v & COMPLETE;
-		else if (d->needs == NEEDS_PACK)
+		else if (d->needs == NEEDS_PACK || d->needs == NEEDS_STORE)
 			d->void_ = d->gone || *v & WHOLE;
 		if (cand_complete(d) && !d->gone)
-			*v |= COMPLETE |
-			    (d->needs == NEEDS_PACK || d->whole ? WHOLE : 0);
+			*v |= COMPLETE | (cand_whole(d) ? WHOLE : 0);
 	}
 	free(later.slots);
 	return (0);
@@ -232,9 +245,14 @@ stuck_free(struct freeze *f)
 
 		if (!cand_waits(d))
 			continue;
-		s = sq_prep(f->c, "SELECT 1 FROM op WHERE ino = ? "
-		    "AND kind IN (11, 12) AND kind = 11 AND seq > ? "
-		    "AND needs <> 2 LIMIT 1");
+		/* what replaces small bytes is small */
+		s = sq_prep(f->c, d->needs == NEEDS_UPLOAD ?
+		    "SELECT 1 FROM op WHERE ino = ? AND kind IN (11, 12) "
+		    "AND kind = 11 AND seq > ? AND needs NOT IN (2, 4) "
+		    "LIMIT 1" :
+		    "SELECT 1 FROM op o JOIN unstored u ON u.seq = o.seq "
+		    "WHERE o.ino = ? AND o.kind IN (11, 12) AND o.kind = 11 "
+		    "AND o.seq > ? AND o.needs <> 4 LIMIT 1");
 		sqs_int(s, 1, d->ino);
 		sqs_int(s, 2, cand_at(f, f->n - 1)->seq);
 		if ((rc = sqs_has_row(s)) < 0)
@@ -303,17 +321,35 @@ place_load(struct freeze *f, struct cand *d, struct buf *out)
 }
 
 static int
-pack_row(struct freeze *f, const struct cand *d)
+pack_row(struct freeze *f, const struct cand *d, bool stored)
 {
 	struct sqs *s = sq_prep(f->c, "INSERT INTO frozen_pack"
-	    "(object, off, ino, seq, len) VALUES (?, ?, ?, ?, ?)");
+	    "(object, off, ino, seq, len, stored) VALUES (?, ?, ?, ?, ?, ?)");
 
 	sqs_int(s, 1, d->object);
 	sqs_int(s, 2, d->off);
 	sqs_int(s, 3, d->ino);
 	sqs_int(s, 4, d->seq);
 	sqs_int(s, 5, d->len);
+	sqs_int(s, 6, stored);
 	return (sqs_run(s));
+}
+
+/* Small bytes that are in a pack already: noted where, for landing. */
+static int
+pack_stored(struct freeze *f, const struct cand *d, const struct op *op)
+{
+	struct sqs *s = sq_prep(f->c, "SELECT 1 FROM unstored WHERE seq = ?");
+	struct cand at = *d;
+	int rc;
+
+	sqs_int(s, 1, d->seq);
+	if ((rc = sqs_has_row(s)) <= 0 || op->nextents != 1)
+		return (rc < 0 ? rc : 0);
+	at.object = op->extents[0].object;
+	at.off = op->extents[0].ooff;
+	at.len = op->extents[0].len;
+	return (pack_row(f, &at, true));
 }
 
 /* places[0..n) make one pack.  The op that comes first in the journal brings
@@ -335,7 +371,7 @@ pack_make(struct freeze *f, struct place *places, size_t n)
 		off += d->len;
 		if (d->seq < first->seq)
 			first = d;
-		if ((err = pack_row(f, d)) != 0)
+		if ((err = pack_row(f, d, false)) != 0)
 			return (err);
 	}
 	first->osize = off;
@@ -398,7 +434,7 @@ op_freeze(struct freeze *f, const struct cand *d, struct op *op)
 
 	if (d->void_) {
 		op->flags = EXT_VOID;
-		if (d->needs == NEEDS_UPLOAD &&
+		if (is_waiting(d) &&
 		    (err = op_ready(f->c, d->seq)) != 0)
 			return (err);
 	} else if (d->object != 0) {
@@ -413,7 +449,9 @@ op_freeze(struct freeze *f, const struct cand *d, struct op *op)
 			op->objects = &o;
 			op->nobjects = 1;
 		}
-	}
+	} else if (d->needs == NEEDS_DONE &&
+	    (err = pack_stored(f, d, op)) != 0)
+		return (err);
 	op_encode(op, &f->body);
 	if ((err = buf_err(&f->body)) != 0)
 		return (err);

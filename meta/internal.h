@@ -8,7 +8,8 @@
  *				when the row was not there
  *	unstored(seq | ino crc bytes)	small files' bytes not in a store
  *	frozen(1 | session nonce first last nops body)	the one frozen batch
- *	frozen_pack(object off | ino seq len)	what its packs are made of
+ *	frozen_pack(object off | ino seq len stored)	what packs are made of
+ *				(stored: put before it was frozen)
  *	hidden(lo | hi seq)	ids that are not in the log prefix
  *	counts(1 | files dirs bytes unstored landed)	totals kept, and the
  *				highest seq that landed (M5)
@@ -24,10 +25,12 @@
 #include "meta/meta.h"
 #include "meta/op.h"
 
-#define SCHEMA_VERSION	1
+#define SCHEMA_VERSION	3
 
-/* op.needs beyond enum needs: its bytes were uploaded. */
+/* op.needs beyond enum needs: its bytes were uploaded; it is small, and its
+ * bytes are for another store than the home (journal_packable). */
 #define NEEDS_DONE	3
+#define NEEDS_STORE	4
 
 /* op.flags of an unlink or a rename that dropped the last link of an inode,
  * set when it is journalled: so its content part (M1), which runs later,
@@ -43,6 +46,7 @@ struct meta {
 	struct meta_session	 session;
 	_Atomic uint64_t	 next_id;	/* 0: none to give */
 	_Atomic uint64_t	 frozen_synced;	/* last of the batch synced */
+	_Atomic bool		 packable;	/* journal_has_packable */
 };
 
 /* schema.c.  Writer.  -EPROTONOSUPPORT: made by a newer gnsfs. */
@@ -106,6 +110,10 @@ int	inode_touch(struct sqc *c, const struct change *ch,
 /* apply_refresh.c.  retlast as apply_attr. */
 int	apply_refresh(struct sqc *c, const struct change *ch,
 	    const struct op *op, uint64_t *retlast);
+
+/* place.c: may a placement's op be applied (L9)?  -ENOENT, -ENOTDIR, -EROFS
+ * (B2), -EINVAL. */
+int	place_check(struct sqc *c, const struct op *op);
 
 /* batch.c, for freeze.c.  A row of a query: 1, 0, -errno; the statement is
  * reset.  No row of this inode: 1, 0, -errno.  The row of session b->session

@@ -9,9 +9,10 @@
 #include "base/counters.h"
 #include "base/hash.h"
 #include "meta/internal.h"
+#include "meta/place.h"
 
 static int
-op_insert(struct sqc *c, uint64_t seq, const struct op *op, enum needs needs,
+op_insert(struct sqc *c, uint64_t seq, const struct op *op, int needs,
     const struct buf *body)
 {
 	struct sqs *s = sq_prep(c, "INSERT INTO op(seq, kind, ino, needs, "
@@ -62,13 +63,15 @@ needs_settle(struct op *op, enum needs *needs, size_t n)
 	return (0);
 }
 
-/* Does a pending op say that there are copies in this store?  Those that are
- * not frozen yet have no rows of it (M1), and replay would have (M2).  1, 0,
- * -errno. */
+/* May a store's row not be changed yet, for what a pending op says?  One that
+ * goes: that there are copies or bytes in it; those that are not frozen yet
+ * have no rows of it (M1), and replay would have (M2).  One that comes: that
+ * one of its number goes, with all its locations.  1, 0, -errno. */
 static int
-store_is_named(struct sqc *c, uint64_t store)
+store_is_named(struct sqc *c, uint64_t store, bool goes)
 {
-	struct sqs *s = sq_prep(c, "SELECT body FROM op WHERE kind = ?");
+	struct sqs *s = sq_prep(c, "SELECT body FROM op "
+	    "WHERE kind = ? OR needs = 3");
 	struct buf bytes = BUF_INIT;
 	struct cur cur;
 	struct op op;
@@ -76,7 +79,7 @@ store_is_named(struct sqc *c, uint64_t store)
 	size_t n;
 	int rc, named = 0;
 
-	sqs_int(s, 1, OP_LOCATE);
+	sqs_int(s, 1, goes ? OP_LOCATE : OP_STORE);
 	while ((rc = sqs_step(s)) == 1 && !named) {
 		p = sqs_col_blob(s, 0, &n);
 		cur_init(&cur, p, n);
@@ -85,12 +88,27 @@ store_is_named(struct sqc *c, uint64_t store)
 			rc = -EUCLEAN;
 			break;
 		}
+		named |= !goes && op.ino == store && op.size == 1;
 		for (unsigned i = 0; i < op.nobjects; i++)
-			named |= op.objects[i].store == store;
+			named |= goes && op.objects[i].store == store;
 	}
 	sqs_reset(s);
 	buf_done(&bytes);
 	return (rc < 0 ? rc : named);
+}
+
+/* What the bytes of a small file wait for: for a pack of the home's, which is
+ * cut when they are frozen, or for one that upload puts before. */
+static int
+small_needs(struct sqc *c, uint64_t ino, int *retneeds)
+{
+	struct place_row place;
+	int err = place_of(c, ino, &place);
+
+	if (err == 0)
+		*retneeds = place.store == PLACE_HOME ? NEEDS_PACK :
+		    NEEDS_STORE;
+	return (err);
 }
 
 int
@@ -101,7 +119,7 @@ journal(struct meta *m, struct sqc *c, const struct op *op, enum needs needs,
 	struct change ch;
 	struct op copy = *op;
 	uint64_t last = 0;
-	int err;
+	int err, how;
 
 	copy.flags &= op->kind == OP_UNLINK || op->kind == OP_RENAME ?
 	    ~OP_LAST_LINK : ~0u;
@@ -109,8 +127,8 @@ journal(struct meta *m, struct sqc *c, const struct op *op, enum needs needs,
 	    (err = needs_settle(&copy, &needs, n)) != 0 ||
 	    (err = counts_next_seq(c, &ch.undo_seq)) != 0)
 		return (err);
-	if (op->kind == OP_STORE && op->size == 1 &&
-	    (err = store_is_named(c, op->ino)) != 0)
+	if (op->kind == OP_STORE &&
+	    (err = store_is_named(c, op->ino, op->size == 1)) != 0)
 		return (err < 0 ? err : -EBUSY);
 	if ((err = apply_attr(c, &ch, &copy, &last)) != 0)
 		return (err);
@@ -123,7 +141,13 @@ journal(struct meta *m, struct sqc *c, const struct op *op, enum needs needs,
 		err = -EFBIG;
 		goto out;
 	}
-	if ((err = op_insert(c, ch.undo_seq, &copy, needs, &body)) != 0)
+	how = needs;
+	if (needs == NEEDS_PACK &&
+	    (err = small_needs(c, op->ino, &how)) != 0)
+		goto out;
+	if (how == NEEDS_STORE)
+		atomic_store(&m->packable, true);
+	if ((err = op_insert(c, ch.undo_seq, &copy, how, &body)) != 0)
 		goto out;
 	if (needs == NEEDS_PACK && (err = unstored_insert(c, ch.undo_seq,
 	    op->ino, bytes, n)) != 0)
@@ -141,7 +165,7 @@ static int
 waiting_body(struct sqc *c, uint64_t seq, struct buf *out)
 {
 	struct sqs *s = sq_prep(c,
-	    "SELECT body FROM op WHERE seq = ? AND needs = 2");
+	    "SELECT body FROM op WHERE seq = ? AND needs IN (2, 4)");
 	const void *p;
 	size_t n;
 	int rc;
@@ -239,6 +263,7 @@ journal_stat(struct sqc *c, struct journal_stat *ret)
 	    "ifnull((SELECT max(seq) FROM op), 0), "
 	    "ifnull((SELECT time FROM op ORDER BY seq LIMIT 1), 0), "
 	    "(SELECT count(*) FROM op WHERE needs = 2), "
+	    "(SELECT count(*) FROM op WHERE needs = 4), "
 	    "unstored FROM counts WHERE id = 1");
 	int rc = sqs_step(s);
 
@@ -248,7 +273,8 @@ journal_stat(struct sqc *c, struct journal_stat *ret)
 	ret->last_seq = sqs_col_int(s, 1);
 	ret->oldest = sqs_col_int(s, 2);
 	ret->waiting_uploads = sqs_col_int(s, 3);
-	ret->unstored_bytes = sqs_col_int(s, 4);
+	ret->waiting_small = sqs_col_int(s, 4);
+	ret->unstored_bytes = sqs_col_int(s, 5);
 	/* no gaps (M5) */
 	ret->ops = ret->first_seq ? ret->last_seq - ret->first_seq + 1 : 0;
 	sqs_reset(s);
@@ -315,6 +341,119 @@ journal_to_upload(struct sqc *c,
 		}
 	}
 	return (rc);
+}
+
+int
+journal_packable(struct sqc *c,
+    int (*each)(void *arg, const struct packable *p), void *arg)
+{
+	struct sqs *s = sq_prep(c, "SELECT o.seq, o.ino, o.time, u.crc, "
+	    "length(u.bytes) FROM op o JOIN unstored u ON u.seq = o.seq "
+	    "WHERE o.needs = 4 AND NOT EXISTS (SELECT 1 FROM unstored v "
+	    "WHERE v.ino = o.ino AND v.seq > o.seq) AND EXISTS (SELECT 1 "
+	    "FROM inode i WHERE i.ino = o.ino) ORDER BY o.seq");
+	int rc;
+
+	if (s == NULL)
+		return (sq_err(c));
+	while ((rc = sqs_step(s)) == 1) {
+		struct packable p = { .seq = sqs_col_int(s, 0),
+		    .ino = sqs_col_int(s, 1), .time = sqs_col_int(s, 2),
+		    .crc = sqs_col_int(s, 3), .len = sqs_col_int(s, 4) };
+
+		if (each(arg, &p) != 0) {
+			sqs_reset(s);
+			return (0);
+		}
+	}
+	return (rc);
+}
+
+struct waiting {
+	struct sqc	*c;
+	struct place_memo memo;
+	struct waiting_store *v;
+	unsigned	 max, n;
+	int		 err;
+};
+
+static int
+waiting_add(struct waiting *w, uint64_t ino, uint64_t bytes, int64_t time)
+{
+	struct waiting_store *s = w->v;
+	uint32_t store;
+
+	if ((w->err = place_store(w->c, &w->memo, ino, &store)) != 0)
+		return (1);
+	while (s < w->v + w->n && s->store != store)
+		s++;
+	if (s == w->v + w->n) {
+		if (w->n == w->max)
+			return (0);
+		*s = (struct waiting_store){ .store = store, .oldest = time };
+		w->n++;
+	}
+	s->files++;
+	s->bytes += bytes;
+	if (time < s->oldest)
+		s->oldest = time;
+	return (0);
+}
+
+static int
+waiting_large(void *arg, uint64_t seq, uint64_t ino, uint64_t first,
+    int64_t time)
+{
+	struct waiting *w = arg;
+	struct row r;
+
+	w->err = inode_get(w->c, ino, &r);
+	return (w->err != 0 ||
+	    waiting_add(w, ino, (uint64_t)r.v[I_SIZE].i, time));
+}
+
+static int
+waiting_small(void *arg, const struct packable *p)
+{
+	return (waiting_add(arg, p->ino, p->len, p->time));
+}
+
+int
+journal_waiting_stores(struct sqc *c, struct waiting_store *v, unsigned max,
+    unsigned *retn)
+{
+	struct waiting w = { .c = c, .v = v, .max = max };
+	int err = journal_to_upload(c, waiting_large, &w);
+
+	if (err == 0 && w.err == 0)
+		err = journal_packable(c, waiting_small, &w);
+	*retn = w.n;
+	return (err ? err : w.err);
+}
+
+bool
+journal_has_packable(struct meta *m)
+{
+	return (atomic_load(&m->packable) &&
+	    atomic_exchange(&m->packable, false));
+}
+
+int
+unstored_at(struct sqc *c, uint64_t seq, struct buf *out)
+{
+	struct sqs *s = sq_prep(c, "SELECT bytes FROM unstored "
+	    "WHERE seq = ?");
+	const void *p;
+	size_t n;
+	int rc;
+
+	sqs_int(s, 1, seq);
+	if ((rc = sqs_step(s)) != 1)
+		return (rc ? rc : -ENOENT);
+	p = sqs_col_blob(s, 0, &n);
+	buf_put(out, p, n);
+	sqs_reset(s);
+	return (buf_err(out));
 }
 
 /* Where ino's content ends when what waits is gone: by the last complete op,

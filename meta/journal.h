@@ -13,7 +13,9 @@
 /* What an `extents` op waits for before it can be frozen (L2). */
 enum needs {
 	NEEDS_NOTHING,		/* ready */
-	NEEDS_PACK,	/* bytes are in unstored(ino, seq): packed at freeze */
+	NEEDS_PACK,	/* bytes are in unstored(ino, seq): packed at freeze;
+			   before it where they are for another store than the
+			   home (place.h): journal_packable() */
 	NEEDS_UPLOAD,		/* a large file's bytes: journal_uploaded() */
 };
 
@@ -25,8 +27,9 @@ enum needs {
 int	journal(struct meta *m, struct sqc *c, const struct op *op,
 	    enum needs needs, const void *bytes, size_t n, uint64_t *retseq);
 
-/* Writer.  The upload for op seq is stored: these are its extents and
- * objects.  -ENOENT when the op is gone or no longer waits (thrown away). */
+/* Writer.  The upload for op seq, or its pack, is stored: these are its
+ * extents and objects.  -ENOENT when the op is gone or no longer waits (thrown
+ * away). */
 int	journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
 	    const struct op_extent *e, unsigned ne,
 	    const struct op_object *o, unsigned no);
@@ -47,6 +50,7 @@ struct journal_stat {
 	uint64_t	first_seq, last_seq; /* 0, 0 when empty */
 	int64_t		oldest;	/* time the oldest was journalled; 0 none */
 	uint64_t	waiting_uploads;
+	uint64_t	waiting_small;	/* for a pack in another store */
 	uint64_t	unstored_bytes;	/* of small files */
 };
 int	journal_stat(struct sqc *c, struct journal_stat *ret);
@@ -68,5 +72,30 @@ int	journal_to_upload(struct sqc *c,
 	    int (*each)(void *arg, uint64_t seq, uint64_t ino, uint64_t first,
 		int64_t time),
 	    void *arg);
+
+/* Small files' bytes that wait for a pack in another store than the home,
+ * oldest first; not where a later small op of the inode stands for them (M3),
+ * or the last name is gone (B7).  Which store: place_store() says now. */
+struct packable {
+	uint64_t	seq, ino, len;
+	uint32_t	crc;
+	int64_t		time;
+};
+int	journal_packable(struct sqc *c,
+	    int (*each)(void *arg, const struct packable *p), void *arg);
+/* What waits to be put into stores, by store: files, their bytes (a large
+ * file's whole size), the time of the oldest. */
+struct waiting_store {
+	uint32_t	store;
+	uint64_t	files, bytes;
+	int64_t		oldest;
+};
+/* At most max of them, *retn.  Counted: for a person who asks. */
+int	journal_waiting_stores(struct sqc *c, struct waiting_store *v,
+	    unsigned max, unsigned *retn);
+/* Were there any since it was asked last?  For whoever wakes the packer. */
+bool	journal_has_packable(struct meta *m);
+/* The small bytes of op seq, appended.  -ENOENT. */
+int	unstored_at(struct sqc *c, uint64_t seq, struct buf *out);
 
 #endif

@@ -35,7 +35,8 @@ enum op_kind {
 	OP_EXTENTS,	/* ino size mtime ctime flags(EXT_*) extents objects */
 	OP_TRUNCATE,	/* ino size mtime ctime */
 	OP_STORE, /* ino(store id) name value(url) flags; size 1 = remove:
-			   -EBUSY where an object has a copy there */
+			   -EBUSY where an object that an extent names has a
+			   copy there; all its locations go (content part) */
 	OP_ATTACH,	/* parent name ino(root of the import) ino2(last id)
 			   mtime extents none; value = n × 32-byte piece hashes.
 			   name "" : replaces nothing, root ino's row is in the
@@ -98,6 +99,12 @@ struct op_object {
 	char		version[160];	/* "" for ours not known at freeze: ours
 					   are never overwritten (B1) and carry
 					   crcs (B5's other way) */
+	/* Of the one OBJ_WHOLE or OBJ_PATCH of an OP_EXTENTS: crc32c, little-
+	 * endian, of what each of its extents, in order, has in each chunk
+	 * (META_SUM) of the file that it touches: op_sums() of them; none: not
+	 * known.  Level 3 */
+	const void	*sums;		/* borrowed */
+	uint32_t	nsums;
 };
 
 struct op {
@@ -126,6 +133,8 @@ void	op_encode(const struct op *op, struct buf *out);
  * time.  c's error says so; what comes back is well-formed (op_check). */
 void	op_decode(struct cur *c, struct op *ret, struct buf *store);
 const char *op_kind_name(enum op_kind k);
+/* How many chunks of META_SUM bytes [off, off+len) of a file touches. */
+uint64_t op_sums(uint64_t off, uint64_t len);
 
 /* What a local op must be before it is journalled: 0, -EINVAL,
  * -ENAMETOOLONG, -E2BIG. */

@@ -67,10 +67,29 @@ migrate_1(struct sqc *c)
 {
 	int err;
 
-	if ((err = rows_schema(c)) != 0 || (err = sq_exec(c, schema_1)) != 0)
+	if ((err = rows_schema(c, 0, T_SUMS)) != 0 ||
+	    (err = sq_exec(c, schema_1)) != 0)
 		return (err);
 	return (root_make(c));
 }
+
+/* Feature level 3. */
+static int
+migrate_2(struct sqc *c)
+{
+	return (rows_schema(c, T_SUMS, T_COUNT));
+}
+
+/* op_small: small files' bytes that are for another store than the home. */
+static int
+migrate_3(struct sqc *c)
+{
+	return (sq_exec(c, "CREATE INDEX op_small ON op(seq) WHERE needs = 4;"
+	    "ALTER TABLE frozen_pack ADD COLUMN stored INTEGER NOT NULL "
+	    "DEFAULT 0;"));
+}
+
+_Static_assert(NEEDS_STORE == 4, "op_small says so");
 
 static int
 pragma_get(struct sqc *c, const char *sql, int64_t *ret)
@@ -89,7 +108,7 @@ int
 schema_migrate(struct sqc *c)
 {
 	static int (*const steps[SCHEMA_VERSION])(struct sqc *) = {
-		migrate_1,
+		migrate_1, migrate_2, migrate_3,
 	};
 	char sql[80];
 	int64_t version, id;

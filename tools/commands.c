@@ -46,6 +46,12 @@ static const struct tool_opt store_opts[] = {
 	{ NULL }
 };
 
+static const struct tool_opt policy_opts[] = {
+	{ "force", 0, NULL, "set: do not ask the store whether it takes "
+	    "objects." },
+	{ NULL }
+};
+
 static const struct tool_opt import_opts[] = {
 	{ "uid", 0, "USER", "The owner of all files; else who imports." },
 	{ "gid", 0, "GROUP", "The group of all files; else that of who "
@@ -172,7 +178,8 @@ const struct tool_cmd tool_cmds[] = {
 	{ "store", "add|ls|set|rm|check [NAME] [URL] [KEY=VALUE...]", 1, -1,
 	    "the stores of the namespace",
 	    "add NAME URL makes a bucket, a prefix or a directory known. ls "
-	    "lists all. rm NAME forgets one in which no file has bytes.\n\n"
+	    "lists all. rm NAME forgets one in which no file has bytes, and "
+	    "which no policy names.\n\n"
 	    "set NAME [URL] [KEY=VALUE...] changes where it is, or single "
 	    "settings of its URL (KEY= takes one away), and --rename its "
 	    "name; no file is touched. Some of the objects that files need "
@@ -186,6 +193,20 @@ const struct tool_cmd tool_cmds[] = {
 	    "missing is said with what it costs; where gnsfs needs it, the "
 	    "exit status is 1.",
 	    cmd_store, store_opts, "store", keys_store },
+	{ "policy", "set|rm|ls [DIR] [store=NAME]", 1, 3,
+	    "which store new bytes below a directory go to",
+	    "set DIR store=NAME: what is written below DIR from then on is "
+	    "stored there, large files and packs of small ones, whoever "
+	    "mounts the namespace; also what is written already and not "
+	    "stored yet. What is stored stays where it is, and a rename "
+	    "moves nothing: `gnsfs stage` makes copies. A directory further "
+	    "down may have a placement of its own (store=home takes it back); "
+	    "without any, bytes go to the home. The log is always there.\n\n"
+	    "rm DIR takes the placement of DIR away. ls lists them: those "
+	    "that hold at DIR or below, or all. explain says which one "
+	    "decides about a file.\n\n"
+	    " gnsfs policy set /gns/ckpt store=lake",
+	    cmd_policy, policy_opts, "store", keys_policy },
 	{ "import", "STORE_URL PATH [OPTIONS]", 2, 2,
 	    "adopt an existing bucket or prefix",
 	    "Lists the keys below STORE_URL and shows them as files below "
@@ -273,7 +294,8 @@ const struct tool_cmd tool_cmds[] = {
 	{ "explain", "PATH [--local-path]", 1, 1,
 	    "where each byte of a file is",
 	    "Stores, keys and versions, what of it is on this host and how, "
-	    "and the pins that hold it.",
+	    "the pins that hold it, which store what is not stored yet goes "
+	    "to, and which directory's policy says so.",
 	    cmd_explain, explain_opts, "status", keys_explain },
 	{ "fsck", "[DIR]", 0, 1,
 	    "compare the tree with its home",

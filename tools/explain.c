@@ -36,6 +36,21 @@ show_extents(const json_t *r)
 		    out_size((uint64_t)get_int(r, "size"), size));
 }
 
+/* Where bytes that are not stored yet go. */
+static void
+show_place(const json_t *r)
+{
+	const char *dir = get_str(r, "place_dir");
+
+	printf("  new bytes go to %s: ", get_str(r, "place_store"));
+	if (*dir == '\0')
+		dir = get_str(r, "place_dir_hex");
+	if (*dir == '\0')
+		puts("no policy says otherwise");
+	else
+		printf("policy of %s\n", dir);
+}
+
 static void
 show(const char *path, const json_t *r)
 {
@@ -59,6 +74,8 @@ show(const char *path, const json_t *r)
 		printf("  local file %s%s\n", get_str(r, "local_path"),
 		    get_bool(r, "local_complete") ? "" : ", with holes where "
 		    "bytes are not here");
+	if (*get_str(r, "place_store") != '\0')
+		show_place(r);
 	json_array_foreach(pins, i, p)
 		printf("  pin %s\n", json_string_value(p));
 }

@@ -88,6 +88,14 @@ const struct tool_key keys_store[] = {
 	{ NULL }
 };
 
+const struct tool_key keys_policy[] = {
+	{ "[].dir", "ls: the directory, in the namespace." },
+	{ "[].dir_hex", "In its place, where that is no UTF-8." },
+	{ "[].store", "ls: the store that new bytes below it go to." },
+	{ "[].up", "ls: whether that answers." },
+	{ NULL }
+};
+
 const struct tool_key keys_import[] = {
 	{ "files", "Files that appeared." },
 	{ "dirs", "Directories that hold them." },
@@ -202,6 +210,10 @@ const struct tool_key keys_status[] = {
 	{ "stores[].up", "Whether it answers." },
 	{ "stores[].since_age", "For how long it does or does not, ns." },
 	{ "stores[].why", "Why it does not." },
+	{ "stores[].waiting_files", "Files whose bytes are to be put there; "
+	    "but for small ones, of the home." },
+	{ "stores[].waiting_bytes", "Their bytes." },
+	{ "stores[].waiting_age", "Of the oldest of them, ns." },
 	PIN("pins[]."),
 	STAGE("stages[]."),
 	IMPORT("imports[]."),
@@ -225,6 +237,10 @@ const struct tool_key keys_explain[] = {
 	{ "local_path", "The local file that has its bytes." },
 	{ "local_complete", "Whether that has all of them." },
 	{ "pins[]", "Names of the pins that hold it." },
+	{ "place_store", "The store that its new bytes go to, or are to." },
+	{ "place_dir", "The directory whose policy says so; empty: none "
+	    "does." },
+	{ "place_dir_hex", "In its place, where that is no UTF-8." },
 	{ "nextents", "In how many pieces it is stored." },
 	{ "extents[].off", "Where in the file a piece begins." },
 	{ "extents[].len", "Its bytes." },
@@ -237,6 +253,8 @@ const struct tool_key keys_explain[] = {
 	{ "extents[].version", "The object's version." },
 	{ "extents[].object", "The object's number." },
 	{ "extents[].object_off", "Where in the object the piece begins." },
+	{ "extents[].summed", "Whether sums of its bytes are recorded, so that "
+	    "wrong ones are noticed." },
 	{ NULL }
 };
 

@@ -57,8 +57,8 @@ show_cache(const json_t *o)
 static void
 show_stores(const json_t *o)
 {
+	char age[16], size[16];
 	const json_t *s;
-	char age[16];
 	size_t i;
 
 	json_array_foreach(json_object_get(o, "stores"), i, s) {
@@ -68,6 +68,12 @@ show_stores(const json_t *o)
 			printf("              for %s: %s\n", out_time(
 			    get_int(s, "since_age"), age),
 			    get_str(s, "why"));
+		if (get_int(s, "waiting_files") > 0)
+			printf("              %lld files, %s, are to go there, "
+			    "the oldest for %s\n", (long long)get_int(s,
+			    "waiting_files"), out_size((uint64_t)get_int(s,
+			    "waiting_bytes"), size), out_time(get_int(s,
+			    "waiting_age"), age));
 	}
 }
 
@@ -114,6 +120,9 @@ show_one(const struct mount_ref *m, const json_t *o)
 	printf("  log         at %lld, session %lld\n",
 	    (long long)get_int(log, "lsn"),
 	    (long long)get_int(session, "number"));
+	if (strcmp(get_str(log, "state"), "running") == 0 &&
+	    *get_str(log, "why") != '\0')
+		printf("              %s\n", get_str(log, "why"));
 	show_pending(o);
 	show_cache(o);
 	show_stores(o);

@@ -59,8 +59,8 @@ extern const struct tool_page tool_pages[];	/* ends with name NULL */
 
 extern const struct tool_key keys_evict[], keys_explain[], keys_find[],
     keys_format[], keys_fsck[], keys_import[], keys_imports[], keys_mount[],
-    keys_pending[], keys_pin[], keys_pins[], keys_refresh[], keys_rescue[],
-    keys_stage[], keys_status[], keys_store[], keys_tag[];
+    keys_pending[], keys_pin[], keys_pins[], keys_policy[], keys_refresh[],
+    keys_rescue[], keys_stage[], keys_status[], keys_store[], keys_tag[];
 extern const struct tool_opt tool_common[];	/* options of every command */
 
 #define TOOL_OPTS_MAX	24
@@ -99,7 +99,8 @@ int	cmd_evict(struct tool *t),
 	cmd_help(struct tool *t), cmd_import(struct tool *t),
 	cmd_imports(struct tool *t),
 	cmd_mount(struct tool *t), cmd_pin(struct tool *t),
-	cmd_pins(struct tool *t), cmd_refresh(struct tool *t),
+	cmd_pins(struct tool *t), cmd_policy(struct tool *t),
+	cmd_refresh(struct tool *t),
 	cmd_rescue(struct tool *t), cmd_stage(struct tool *t),
 	cmd_status(struct tool *t), cmd_store(struct tool *t),
 	cmd_sync(struct tool *t), cmd_tag(struct tool *t),

@@ -10,6 +10,8 @@ on and answered truly.  OBJECTS is the folder that the store keeps them in.
   short       half the body, with the length of the whole, and the end
   shorter     half the body, and its length says so too
   swapped     the body and ETag of another object (`two`, asked for `one`)
+  as:/B/KEY   the body of another object, with the ETag of the one asked for
+  damaged     one byte of the body is another
   yes         200, and nothing is done
   moved       301 to elsewhere
   found       307 to elsewhere
@@ -22,8 +24,11 @@ on and answered truly.  OBJECTS is the folder that the store keeps them in.
   empty       the connection is closed
   endless     a list that says there is more, and never ends
   nolist      a list that is no XML
+  blind       conditions of writes are not passed on: the store knows none
+  refuses     501 to a write by condition, as of a store that knows none
 """
 import hashlib
+import hmac
 import http.client
 import http.server
 import os
@@ -35,6 +40,7 @@ PORT_FILE, TARGET, LIES, OBJECTS = sys.argv[1:5]
 PAGE = b"<html><body>Please log in.</body></html>"
 ERROR = (b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code>'
          b"<Message>%s</Message></Error>")
+CONDITIONS = ("if-match", "if-none-match")
 ENDLESS = (b'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult>'
            b"<IsTruncated>true</IsTruncated><NextContinuationToken>same"
            b"</NextContinuationToken></ListBucketResult>")
@@ -54,6 +60,34 @@ class Liar(http.server.BaseHTTPRequestHandler):
                 if method in ("any", self.command) and part in self.path:
                     return lie
         return None
+
+    def conditional(self):
+        return self.command in ("PUT", "POST", "DELETE") and \
+            any(c in self.headers for c in CONDITIONS)
+
+    def forget_conditions(self):
+        """And signs anew (Signature Version 4), for they were signed."""
+        auth = self.headers["Authorization"]
+        scope = re.search("Credential=[^/]*/([^,]*)", auth)[1]
+        names = re.search("SignedHeaders=([^,]*)", auth)[1].split(";")
+        names = [n for n in names if n not in CONDITIONS]
+        for c in CONDITIONS:
+            del self.headers[c]
+        path, _, query = self.path.partition("?")
+        request = "\n".join(
+            [self.command, path, query] +
+            [f"{n}:{self.headers[n]}" for n in names] +
+            ["", ";".join(names), self.headers["x-amz-content-sha256"]])
+        text = "\n".join(["AWS4-HMAC-SHA256", self.headers["x-amz-date"],
+                          scope, hashlib.sha256(request.encode()).hexdigest()])
+        key = b"AWS4" + os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+        for part in scope.split("/") + [text]:
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        auth = re.sub("SignedHeaders=[^,]*", "SignedHeaders=" +
+                      ";".join(names), auth)
+        del self.headers["Authorization"]
+        self.headers["Authorization"] = re.sub(
+            "Signature=.*", "Signature=" + key.hex(), auth)
 
     def ask(self, target, body):
         c = http.client.HTTPConnection("127.0.0.1", int(TARGET))
@@ -95,6 +129,11 @@ class Liar(http.server.BaseHTTPRequestHandler):
         elif lie == "error":
             self.tell(200, [("Content-Type", "application/xml")],
                       ERROR % (b"InternalError", b"We had a problem."))
+        elif lie == "refuses":
+            self.tell(501, [("Content-Type", "application/xml")],
+                      ERROR % (b"NotImplemented", b"A header you provided "
+                               b"implies functionality that is not "
+                               b"implemented."))
         elif lie == "skewed":
             self.tell(403, [("Date", "Mon, 01 Jan 2001 00:00:00 GMT")],
                       ERROR % (b"RequestTimeTooSkewed", b"Too far apart."))
@@ -120,6 +159,11 @@ class Liar(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         body = self.rfile.read(n)
         lie = self.lie()
+        if lie in ("blind", "refuses") and not self.conditional():
+            lie = None
+        if lie == "blind":
+            self.forget_conditions()
+            lie = None
         if lie and not self.made_up(lie):
             return
         self.close_connection = False
@@ -131,12 +175,19 @@ class Liar(http.server.BaseHTTPRequestHandler):
                       len(answer))
         elif lie == "shorter":
             self.tell(status, headers, answer[:len(answer) // 2])
+        elif lie == "damaged":
+            at = len(answer) // 2
+            self.tell(status, headers, answer[:at] +
+                      bytes([answer[at] ^ 0x55]) + answer[at + 1:])
         else:
-            with open(OBJECTS + re.sub("one.*", "two", self.path), "rb") as f:
+            path = lie[3:] if lie.startswith("as:") else \
+                re.sub("one.*", "two", self.path)
+            with open(OBJECTS + path, "rb") as f:
                 other = f.read()
-            etag = hashlib.md5(other).hexdigest()
-            headers = [(k, f'"{etag}"' if k.lower() == "etag" else v)
-                       for k, v in headers]
+            if lie == "swapped":
+                etag = hashlib.md5(other).hexdigest()
+                headers = [(k, f'"{etag}"' if k.lower() == "etag" else v)
+                           for k, v in headers]
             m = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
             at = int(m[1]) if m else 0
             self.tell(status, headers, other[at:at + len(answer)])
