@@ -694,7 +694,8 @@ attach(struct importing *im, struct why *why)
 	if (im->store_is_new)
 		(void)stores_reload(f);
 	ship_kick(f);
-	err = ship_wait_landed(f, a.seq, clock_mono() + LAND_TIMEOUT, why);
+	err = ship_wait(f, a.seq, SHIP_ONE, 0, clock_mono() + LAND_TIMEOUT,
+	    why);
 	im->t_land = clock_mono() - t0;
 	if (err != 0)
 		why_prefix(why, err, "'%s' is imported here, but not yet in"

@@ -42,6 +42,7 @@ struct ship {
 	char		 why[256];	/* of the state; "" when running */
 	int64_t		 why_since;	/* clock_mono */
 	uint64_t	 lsn;		/* applied */
+	uint64_t	 looked; /* how often all that could go had gone */
 	int64_t		 last_landed;	/* clock_real */
 	/* the snapshot worker */
 	struct cond	 snap_cond;
@@ -53,7 +54,7 @@ struct ship {
 	struct cond	 kick_cond;
 	bool		 hurry, stop;
 	_Atomic bool	 kicked;
-	_Atomic unsigned waiters; /* in ship_wait_landed: no lag for them */
+	_Atomic unsigned waiters; /* in ship_wait: no lag for them */
 	_Atomic int64_t	 kick_time;	/* clock_mono of the first kick */
 
 	/* whoever runs the log; no lock */

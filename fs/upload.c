@@ -23,6 +23,7 @@
 #include "fs/pass.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
+#include "meta/batch.h"
 #include "meta/segment.h"
 
 #define PICK_MAX	64
@@ -332,6 +333,7 @@ job_run(void *arg)
 	if (j->ino == 0)
 		t->packing = false;
 	if (err == 0) {
+		u->epoch++;
 		t->why[0] = '\0';
 		t->pause = PAUSE / 2;
 	} else if (err == -EBUSY) {
@@ -353,6 +355,8 @@ job_run(void *arg)
 		    "err=%d why=%s", (unsigned long long)j->ino,
 		    (unsigned long long)j->seq, err, LOG_Q(why));
 	buf_done(&j->items);
+	if (err != 0)
+		ship_kick(j->f);	/* others need not wait for it (L3) */
 	free(j);
 }
 
@@ -507,6 +511,9 @@ manager(void *arg)
 			io_tick(f);
 			cache_mind_fds(f->cache);
 			watch(f);
+			/* what was held may have been removed (M6) */
+			if (batch_held(f->meta, &(uint64_t){ 0 }) > 0)
+				ship_kick(f);
 			tick = clock_mono() + TICK;
 		}
 		look(f);
@@ -629,6 +636,57 @@ upload_retry(struct fs *f)
 	lock_drop(&u->lock);
 }
 
+/* u->lock held. */
+static bool
+takes_nothing(struct fs *f, const struct target *t)
+{
+	return t->store != STORE_HOME_ID && (t->why[0] != '\0' ||
+	    stores_is_down(f, t->store));
+}
+
+static int
+store_cmp(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+void
+upload_down(struct fs *f, struct freeze_down *ret)
+{
+	struct upload *u = f->upload;
+	struct target *t;
+
+	*ret = (struct freeze_down){ .n = 0 };
+	if (u == NULL)
+		return;
+	lock_take(&u->lock);
+	ret->epoch = u->epoch;
+	for (t = u->targets; t != NULL && ret->n < FREEZE_DOWN; t = t->next)
+		if (takes_nothing(f, t))
+			ret->stores[ret->n++] = t->store;
+	lock_drop(&u->lock);
+	qsort(ret->stores, ret->n, sizeof *ret->stores, store_cmp);
+}
+
+/* u->lock held.  Why nothing goes there; false where nothing is wrong. */
+static bool
+target_why(struct fs *f, const struct target *t, char *ret, size_t n)
+{
+	char name[65], why[180];
+
+	if (t->why[0] == '\0' && stores_down_why(f, t->store, why,
+	    sizeof why)) {
+		stores_name(f, t->store, name);
+		snprintf(ret, n, "store %s: %s", name, why);
+		return true;
+	}
+	if (t->why[0] != '\0')
+		snprintf(ret, n, "%s", t->why);
+	return t->why[0] != '\0';
+}
+
 void
 upload_status(struct fs *f, struct upload_status *ret)
 {
@@ -646,7 +704,7 @@ upload_status(struct fs *f, struct upload_status *ret)
 		if (u->jobs[i] != NULL)
 			ret->bytes_left += u->jobs[i]->size;
 	for (t = u->targets; t != NULL; t = t->next)
-		if (t->why[0] != '\0')
-			snprintf(ret->why, sizeof ret->why, "%s", t->why);
+		if (target_why(f, t, ret->why, sizeof ret->why))
+			break;
 	lock_drop(&u->lock);
 }

@@ -38,6 +38,7 @@ struct upload {
 	struct job	*jobs[ACTIVE_MAX];
 	uint64_t	 waiting, small;	/* at the last look */
 	int64_t		 pack_at;	/* clock_mono: a pack is due */
+	uint64_t	 epoch;		/* uploads done */
 	struct { uint64_t ino; int64_t until; } busy[BUSY_MAX];
 	unsigned	 nbusy;		/* open for writing: a ring */
 	struct target	*targets;
