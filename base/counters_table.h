@@ -20,6 +20,8 @@
 	X(fill_bytes, "bytes", COUNT, "bytes filled into the cache") \
 	X(reads_elsewhere, "requests", COUNT, "fetches that another store " \
 	    "than the first answered") \
+	X(bytes_wrong, "fetches", COUNT, "fetches whose bytes were not what " \
+	    "was stored") \
 	X(stage_relayed, "bytes", COUNT, "bytes staged through this host") \
 	X(stage_copied, "bytes", COUNT, "bytes that stores copied " \
 	    "themselves") \

@@ -75,9 +75,10 @@ off_t	bfile_seek(struct bfile *b, uint64_t off, int whence);
  * the content).  Writes what is not dirty (K3), then sets the present bit
  * (index saved lazily, K1).  gen: bfile_clean_gen before it was asked where
  * the bytes are; -ESTALE when it moved since: what is dirty no more would be
- * overwritten by older bytes.  -ENOSPC etc: not kept. */
+ * overwritten by older bytes.  crc: CRC-32C of the n bytes, -1 unknown.
+ * -ENOSPC etc: not kept. */
 int	bfile_fill(struct bfile *b, uint64_t chunk, uint64_t gen,
-	    const void *p, size_t n);
+	    const void *p, size_t n, int64_t crc);
 /* Which clean content it is: moves when dirty bytes become clean, never to a
  * value it had.  To be asked before the extents are. */
 uint64_t bfile_clean_gen(const struct bfile *b);
@@ -175,6 +176,9 @@ int	upload_begin(struct bfile *b, uint64_t seq, bool copy,
 /* pread of all n bytes at a file offset; feeds the chunk checksums.  Any
  * number of threads; a part may be read again. */
 int	upload_read(struct upload_view *v, void *buf, size_t n, uint64_t off);
+/* CRC-32C of what each interval has of each chunk that it touches, in order:
+ * new.  After the last upload_read; what that did not see whole is read. */
+int	upload_sums(struct upload_view *v, uint32_t **ret, unsigned *retn);
 /* 0: nobody wrote meanwhile, the upload may be used; -ESTALE: throw it away
  * (B8).  Frees the view.  After 0, seq is frozen: later closes leave its
  * intervals to it. */

@@ -177,15 +177,14 @@ dirty_part(const struct bfile *b, uint64_t off, uint64_t end, struct dset *ret)
 
 int
 bfile_fill(struct bfile *b, uint64_t chunk, uint64_t gen, const void *p,
-    size_t n)
+    size_t n, int64_t crc)
 {
 	struct busy e = { .off = chunk * CACHE_CHUNK,
 	    .end = (chunk + 1) * CACHE_CHUNK, .kind = BUSY_HOLD };
 	struct dset d = { 0 };
 	uint64_t size;
-	uint32_t crc = 0;
 	bool dirty = false;
-	size_t want;
+	size_t want, given = n;
 	int err;
 
 	lock_take(&b->lock);
@@ -223,12 +222,12 @@ bfile_fill(struct bfile *b, uint64_t chunk, uint64_t gen, const void *p,
 			err = fill_clean(b, &d, e.off, p, n, &dirty);
 		}
 	}
-	if (!err && !dirty && n == want)
+	if (!err && !dirty && n == want && (crc < 0 || n != given))
 		crc = crc32c(0, p, n);
 	atomic_fetch_add(&b->own, 1);
 	lock_take(&b->lock);
 	if (!err) {
-		chunk_set(b, chunk, !dirty && n == want, crc);
+		chunk_set(b, chunk, !dirty && n == want, (uint32_t)crc);
 		map_update(b);
 	}
 out:

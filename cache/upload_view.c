@@ -221,6 +221,61 @@ upload_read(struct upload_view *v, void *buf, size_t n, uint64_t off)
 	return 0;
 }
 
+/* [off, end) of one chunk; buf: room for it. */
+static int
+sum_part(struct upload_view *v, uint64_t off, uint64_t end, void *buf,
+    uint32_t *ret)
+{
+	uint64_t k = off / CACHE_CHUNK;
+	size_t n = end - off;
+	int err;
+
+	if (off % CACHE_CHUNK == 0 &&
+	    atomic_load((_Atomic uint32_t *)v->fed + k) == n) {
+		*ret = v->crcs[k];
+		return 0;
+	}
+	err = sys_pread_all(v->fd, buf, n, off);
+	if (!err)
+		*ret = crc32c(0, buf, n);
+	return err;
+}
+
+int
+upload_sums(struct upload_view *v, uint32_t **ret, unsigned *retn)
+{
+	uint64_t n = 0, at, to;
+	uint32_t *sums;
+	unsigned i, k = 0;
+	void *buf;
+	int err = 0;
+
+	for (i = 0; i < v->n; i++)
+		n += chunks_of(v->v[i].end) - v->v[i].off / CACHE_CHUNK;
+	if (n > UINT32_MAX)
+		return -EFBIG;
+	sums = calloc(n + 1, sizeof(*sums));
+	buf = malloc(CACHE_CHUNK);
+	if (sums == NULL || buf == NULL)
+		err = -ENOMEM;
+	for (i = 0; !err && i < v->n; i++) {
+		for (at = v->v[i].off; !err && at < v->v[i].end; at = to) {
+			to = (at / CACHE_CHUNK + 1) * CACHE_CHUNK;
+			if (to > v->v[i].end)
+				to = v->v[i].end;
+			err = sum_part(v, at, to, buf, &sums[k++]);
+		}
+	}
+	free(buf);
+	if (err) {
+		free(sums);
+		return err;
+	}
+	*ret = sums;
+	*retn = k;
+	return 0;
+}
+
 void
 upload_drop(struct upload_view *v)
 {

@@ -13,6 +13,7 @@
 #include "cache/small.h"
 #include "fs/io.h"
 #include "fs/stores.h"
+#include "fs/sums.h"
 #include "meta/journal.h"
 
 #define SOON		(3 * NSEC_PER_SEC)	/* where there is another */
@@ -115,7 +116,7 @@ gather_extent(void *arg, const struct meta_extent *m)
 	struct gather *g = arg;
 	struct extent e = { .off = m->off, .len = m->len,
 	    .object = m->object, .ooff = m->ooff, .crc = m->crc,
-	    .store = m->store, .copies = m->copies };
+	    .store = m->store, .kind = m->kind, .copies = m->copies };
 	struct locations *l = NULL;
 	const char *key = m->key, *version = m->version;
 
@@ -188,8 +189,8 @@ extents_copy(const struct extents *h)
 		struct meta_extent m = { .off = h->v[i].off,
 		    .len = h->v[i].len, .object = h->v[i].object,
 		    .ooff = h->v[i].ooff, .crc = h->v[i].crc,
-		    .store = h->v[i].store, .copies = h->v[i].copies,
-		    .key = h->v[i].key,
+		    .store = h->v[i].store, .kind = h->v[i].kind,
+		    .copies = h->v[i].copies, .key = h->v[i].key,
 		    .version = h->v[i].version };
 
 		(void)gather_extent(&g, &m);
@@ -427,17 +428,68 @@ content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 	return err;
 }
 
-struct small_sink { struct buf *out; size_t max; };
-
-static int
-small_sink(void *arg, const void *p, size_t n)
+int
+content_into(void *arg, const void *p, size_t n)
 {
-	struct small_sink *s = arg;
+	struct content_into *t = arg;
 
-	if (s->out->len + n > s->max)
+	if (n > t->left)
 		return 1;
-	buf_put(s->out, p, n);
-	return buf_err(s->out);
+	memcpy(t->p, p, n);
+	t->p += n;
+	t->left -= n;
+	return 0;
+}
+
+/* Wrong bytes came of e's object. */
+static void
+note_wrong(const struct extent *e, uint32_t store, const char *key,
+    uint64_t ooff, uint64_t len)
+{
+	counter_add(bytes_wrong, 1);
+	log_error("a store's bytes are not what was stored there",
+	    "object=%llx store=%u key=%s off=%llu len=%llu",
+	    (unsigned long long)e->object, store, LOG_Q(key),
+	    (unsigned long long)ooff, (unsigned long long)len);
+}
+
+int
+content_fetch_sum(struct fs *f, const struct extent *e, uint64_t ooff,
+    uint64_t len, uint32_t crc, bool suspect, const char *tag, void *p)
+{
+	struct locations *l = NULL;
+	int err, rc;
+	unsigned i;
+
+	if (suspect)
+		note_wrong(e, e->store, e->key, ooff, len);
+	err = content_locations(f, e->object, &l);
+	if (l != NULL)
+		err = -EIO;
+	/* the first place, which was suspect, once more at the end */
+	for (i = suspect; l != NULL && l->n > 0 && i <= l->n; i++) {
+		const struct location *at = &l->v[i % l->n];
+		struct content_into into = { p, len };
+		struct pour o = { .sink = content_into, .arg = &into };
+
+		rc = fetch_at(f, at, ooff, len, tag, i < l->n, &o);
+		if (rc == 0 && into.left == 0 && crc32c(0, p, len) == crc) {
+			if (i % l->n != 0)
+				counter_add(reads_elsewhere, 1);
+			err = 0;
+			break;
+		}
+		if (rc == 0) {
+			note_wrong(e, at->store, at->key, ooff, len);
+			rc = -EIO;
+		}
+		if (err != -EHOSTUNREACH) /* it may be there again, right */
+			err = rc;
+		if (rc == -ENOMEM || atomic_load(&f->stopping))
+			break;
+	}
+	free(l);
+	return err;
 }
 
 /* A small file's bytes on their way; all zero to begin with. */
@@ -456,58 +508,30 @@ small_fetch_done(struct small_fetch *s)
 	*s = (struct small_fetch){ .x = NULL };
 }
 
-static bool
-small_is_right(const struct small_fetch *s)
-{
-	const struct extent *e = &s->x->v[0];
-
-	return s->bytes.len == e->len && (e->crc < 0 || crc32c(0, s->bytes.p,
-	    s->bytes.len) == (uint32_t)e->crc);
-}
-
-/* One place gave bytes that are not what was stored: do others? */
-static void
-fetch_small_right(struct fs *f, struct small_fetch *s)
-{
-	const struct extent *e = &s->x->v[0];
-	struct small_sink sink = { .out = &s->bytes, .max = e->len };
-	struct locations *l = NULL;
-	unsigned i;
-
-	if (content_locations(f, e->object, &l) != 0)
-		return;
-	for (i = 0; i < l->n && !small_is_right(s); i++) {
-		struct pour o = { .sink = small_sink, .arg = &sink };
-
-		buf_reset(&s->bytes);
-		(void)fetch_at(f, &l->v[i], e->ooff, e->len, "small",
-		    i + 1 < l->n, &o);
-	}
-	free(l);
-}
-
 static int
 fetch_small(struct fs *f, struct small_fetch *s)
 {
 	const struct extent *e = &s->x->v[0];
-	struct small_sink sink = { .out = &s->bytes, .max = e->len };
 	struct small_put put = { .id = s->id };
+	struct content_into into = { buf_grow(&s->bytes, e->len), e->len };
 	int err;
 
-	err = content_fetch(f, e, e->ooff, e->len, "small", small_sink, &sink);
+	if (into.p == NULL)
+		return -ENOMEM;
+	put.p = into.p;
+	err = content_fetch(f, e, e->ooff, e->len, "small", content_into,
+	    &into);
+	if (err == 0 && e->crc < 0)
+		err = into.left > 0 ? -EIO : sums_check(f, s->x, 0,
+		    s->bytes.p, e->len);
+	else if (err == 0 && (into.left > 0 ||
+	    crc32c(0, put.p, e->len) != (uint32_t)e->crc))
+		err = content_fetch_sum(f, e, e->ooff, e->len,
+		    (uint32_t)e->crc, true, "small", s->bytes.p);
 	if (err != 0)
 		return err;
-	if (!small_is_right(s) && e->copies > 1)
-		fetch_small_right(f, s);
-	if (!small_is_right(s)) {
-		log_error("a store's bytes are not what was stored there",
-		    "ino=%llu store=%u key=%s off=%llu len=%llu",
-		    (unsigned long long)s->id.ino, e->store, LOG_Q(e->key),
-		    (unsigned long long)e->ooff, (unsigned long long)e->len);
-		return -EIO;
-	}
+	s->bytes.len = e->len;
 	counter_add(fill_bytes, (int64_t)e->len);
-	put.p = s->bytes.p;
 	if (cache_room(f->cache, e->len, false) == 0)
 		(void)small_put(f->cache, &put, 1);
 	s->have = true;

@@ -18,6 +18,7 @@ struct extents {
 		uint64_t	 off, len, object, ooff;
 		int64_t		 crc;
 		uint32_t	 store;		/* the best when read */
+		uint32_t	 kind;		/* enum object_kind */
 		uint32_t	 copies;	/* places where it is, in all */
 		char		*key, *version;	/* inside the same block */
 	} v[];
@@ -54,6 +55,17 @@ int	content_small_enter(struct fs *f, struct vnode *v);
  * away, at once where that is known; -ESTALE, -EACCES, -ENOMEM, -EIO. */
 int	content_fetch(struct fs *f, const struct extent *e, uint64_t ooff,
 	    uint64_t len, const char *tag, store_sink *sink, void *arg);
+
+/* A sink into memory: at most left bytes to p, which both move on. */
+struct content_into { char *p; uint64_t left; };
+int	content_into(void *arg, const void *p, size_t n);
+/* The same of bytes whose CRC-32C is known, into p: those that come are
+ * compared, and where they are wrong, asked for once more, from another place
+ * if there is one; -EIO: wrong everywhere, or -errno of the last place.
+ * suspect: they came, and were wrong. */
+int	content_fetch_sum(struct fs *f, const struct extent *e, uint64_t ooff,
+	    uint64_t len, uint32_t crc, bool suspect, const char *tag,
+	    void *p);
 
 /* The backing file's rows and bytes go (its inode has no use for it). */
 void	content_forget(struct fs *f, struct bfile *b);

@@ -77,17 +77,28 @@ add_copies(struct explain *e, const struct meta_extent *x, json_t *o)
 }
 
 static int
+is_summed(void *arg, const struct meta_sum *s)
+{
+	*(bool *)arg = true;
+	return 1;
+}
+
+static int
 add_extent(void *arg, const struct meta_extent *x)
 {
 	struct explain *e = arg;
+	bool summed = x->crc >= 0;
 	char id[16];
 	json_t *o, *s;
 
 	if (++e->nextents > EXTENTS_MAX)
 		return 0;
+	if (!summed)
+		(void)meta_sums(e->q, x->object, x->ooff, x->len, is_summed,
+		    &summed);
 	snprintf(id, sizeof id, "%u", x->store);
 	s = json_object_get(e->stores, id);
-	o = json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:I, s:I}",
+	o = json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:b}",
 	    "off", (json_int_t)x->off, "len", (json_int_t)x->len,
 	    "store", s != NULL ? json_string_value(json_object_get(s,
 	    "name")) : id,
@@ -95,7 +106,7 @@ add_extent(void *arg, const struct meta_extent *x)
 	    "url")) : "",
 	    "kind", kind_name(x->kind), "version", x->version != NULL ?
 	    x->version : "", "object", (json_int_t)x->object,
-	    "object_off", (json_int_t)x->ooff);
+	    "object_off", (json_int_t)x->ooff, "summed", summed);
 	if (o != NULL && x->copies > 1 && add_copies(e, x, o) != 0)
 		e->err = -ENOMEM;
 	if (o == NULL || ctl_set_bytes(o, "key", x->key) != 0 ||

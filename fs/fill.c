@@ -13,6 +13,7 @@
 #include "cache/small.h"
 #include "fs/content.h"
 #include "fs/pins.h"
+#include "fs/sums.h"
 
 #define TABLE_SIZE	1024	/* a power of two */
 #define RUN_CHUNKS	8	/* chunks of one GET */
@@ -72,6 +73,9 @@ struct run {
 	unsigned	 n;
 	struct fetch	*x[RUN_CHUNKS];	/* NULL: finished */
 	uint32_t	 got[RUN_CHUNKS];
+	const struct extents *extents;	/* borrowed, and so */
+	const struct sums *sums;	/* of them; NULL: none */
+	unsigned	 wrong;		/* bits: chunks that sums disprove */
 };
 
 int
@@ -233,12 +237,25 @@ finish(struct fill *fl, struct fetch *x, int err, bool kept)
 
 /* --- a run --- */
 
+/* crc: of its bytes, -1 unknown. */
 static bool
-keep(struct run *r, struct fetch *x)
+keep(struct run *r, struct fetch *x, int64_t crc)
 {
 	if (cache_room(r->f->cache, x->len, false) != 0)
 		return false;
-	return bfile_fill(r->b, x->chunk, x->gen, x->buf, x->len) == 0;
+	return bfile_fill(r->b, x->chunk, x->gen, x->buf, x->len,
+	    crc) == 0;
+}
+
+/* All of chunk i is in its buffer, and right. */
+static void
+have_chunk(struct run *r, unsigned i, int64_t crc)
+{
+	struct fetch *x = r->x[i];
+
+	counter_add(fill_bytes, x->len);
+	r->x[i] = NULL;
+	finish(r->f->fill, x, 0, keep(r, x, crc));
 }
 
 static void
@@ -246,16 +263,19 @@ advance(struct run *r, unsigned i, uint32_t at, uint32_t n)
 {
 	struct fill *fl = r->f->fill;
 	struct fetch *x = r->x[i];
-	bool kept;
+	int64_t crc;
 
 	r->got[i] += n;
 	if (r->got[i] == x->len) {
-		counter_add(fill_bytes, x->len);
-		kept = keep(r, x);
-		r->x[i] = NULL;
-		finish(fl, x, 0, kept);
+		if (sums_hold(r->sums, r->extents, x->chunk * CACHE_CHUNK,
+		    x->buf, x->len, &crc))
+			have_chunk(r, i, crc);
+		else
+			r->wrong |= 1u << i;
 		return;
 	}
+	if (r->sums != NULL)
+		return;		/* nobody sees it before it is compared */
 	lock_take(&fl->lock);
 	if (x->hi == 0)
 		x->lo = x->hi = at;
@@ -332,6 +352,29 @@ run_range(struct run *r, const struct extents *x, uint64_t from, uint64_t to)
 	return err;
 }
 
+/* The chunks that did not come as they were stored. */
+static void
+run_mend(struct run *r)
+{
+	unsigned i;
+	int err;
+
+	for (i = 0; i < r->n; i++) {
+		struct fetch *x = r->x[i];
+
+		if ((r->wrong >> i & 1) == 0)
+			continue;
+		err = sums_mend(r->f, r->sums, r->extents,
+		    x->chunk * CACHE_CHUNK, x->buf, x->len);
+		if (err == 0) {
+			have_chunk(r, i, -1);
+			continue;
+		}
+		r->x[i] = NULL;
+		finish(r->f->fill, x, err, false);
+	}
+}
+
 static void
 run_free(struct run *r)
 {
@@ -406,6 +449,7 @@ run_job(void *arg)
 	struct run *r = arg;
 	struct fs *f = r->f;
 	struct extents *x = NULL;
+	struct sums *sums = NULL;
 	uint64_t from = r->chunk * CACHE_CHUNK, to = from;
 	uint32_t store = 0;
 	unsigned i;
@@ -423,12 +467,21 @@ run_job(void *arg)
 		}
 	}
 	if (err == 0)
+		err = sums_get(f, x, from, to - from, &sums);
+	r->extents = x;
+	r->sums = sums;
+	if (sums != NULL)
+		r->begin = 0;	/* all of it is waited for */
+	if (err == 0)
 		err = run_range(r, x, from + r->begin, to);
 	if (err == 0 && r->begin > 0)
 		err = run_range(r, x, from, from + r->begin);
+	if (err == 0 && r->wrong != 0)
+		run_mend(r);
 	run_end(r, err != 0 ? err : -EIO);
 	if (store != 0)
 		lane_leave(f, store);
+	free(sums);
 	free(x);
 }
 

@@ -6,7 +6,8 @@
  * wants the chunk meanwhile waits for that fetch and never starts another.  A
  * *run* is one job for a thread of fs->io: up to RUN_CHUNKS chunks in a row,
  * fetched by one ranged GET an extent; the chunk's bytes can be had from its
- * buffer as they arrive, then from the backing file.
+ * buffer as they arrive (where there are sums of them, when all of the chunk
+ * has: sums.h), then from the backing file.
  *
  * States of a fetch      queued → arriving → done | failed
  *   done, kept           out of the table: the backing file has it

@@ -28,6 +28,7 @@ struct fuse_front {
 	struct front_reads	*reads;
 	struct fuse_session	*se;
 	struct fuse_dev		 dev;
+	bool			 splices;	/* a pipe holds any reply */
 	pthread_t		 notifier;
 	struct lock		 lock;	/* of the queue */
 	struct cond		 cond;

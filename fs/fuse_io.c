@@ -5,8 +5,11 @@
 #include <stdlib.h>
 
 #include "base/counters.h"
+#include "fs/fill.h"
 #include "fs/tree.h"
 #include "fs/vnode.h"
+
+#define COPY_MIN	(256u << 10)	/* any pipe holds less */
 
 static struct handle *
 handle_of(const struct fuse_file_info *fi)
@@ -79,11 +82,33 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 
 /* --- reading --- */
 
+/* Copied, through a buffer that is used again: the library would make one for
+ * every reply, and the heap keeps what its threads freed. */
+static void
+reply_copy(fuse_req_t req, struct bfile *b, void *p, size_t n, off_t off)
+{
+	ssize_t r = bfile_read(b, p, n, (uint64_t)off);
+
+	if (r < 0)
+		fuse_reply_err(req, (int)-r);
+	else
+		fuse_reply_buf(req, p, (size_t)r);
+}
+
 static void
 reply_local(fuse_req_t req, struct bfile *b, size_t n, off_t off)
 {
+	struct fuse_front *fr = fuse_req_userdata(req);
 	struct fuse_bufvec v = FUSE_BUFVEC_INIT(n);
+	void *p = NULL;
 
+	if (!fr->splices && n > COPY_MIN && n <= CACHE_CHUNK)
+		p = fill_buf_take(fr->fs);
+	if (p != NULL) {
+		reply_copy(req, b, p, n, off);
+		fill_buf_give(fr->fs, p);
+		return;
+	}
 	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
 	v.buf[0].fd = bfile_fd(b);
 	v.buf[0].pos = off;

@@ -308,6 +308,22 @@ stop_notifier(struct fuse_front *fr)
 	}
 }
 
+/* May this process have pipes that hold a reply and its header?  Without
+ * CAP_SYS_RESOURCE they end at /proc/sys/fs/pipe-max-size. */
+static bool
+pipes_hold_replies(void)
+{
+	int p[2];
+	bool holds;
+
+	if (pipe2(p, O_CLOEXEC) != 0)
+		return false;
+	holds = fcntl(p[0], F_SETPIPE_SZ, 2 * REQUEST_MAX) >= 0;
+	close(p[0]);
+	close(p[1]);
+	return holds;
+}
+
 static int
 mount_session(struct fuse_front *fr, const struct fs_options *o,
     struct why *why)
@@ -353,6 +369,7 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	fr->tail = &fr->head;
 	lock_init(&fr->lock, RANK_LOG - 1, "notices");
 	cond_init(&fr->cond);
+	fr->splices = pipes_hold_replies();
 	err = mount_session(fr, o, why);
 	if (err != 0)
 		goto out;

@@ -15,6 +15,7 @@
 #include "fs/content.h"
 #include "fs/fill.h"
 #include "fs/io.h"
+#include "fs/sums.h"
 
 _Thread_local bool (*io_interrupted)(void *arg);
 _Thread_local void *io_interrupted_arg;
@@ -91,21 +92,6 @@ prepare(struct fs *f, struct vnode *v)
 
 /* --- without keeping --- */
 
-struct through { char *to; size_t left; };
-
-static int
-through_sink(void *arg, const void *p, size_t n)
-{
-	struct through *t = arg;
-
-	if (n > t->left)
-		return 1;
-	memcpy(t->to, p, n);
-	t->to += n;
-	t->left -= n;
-	return 0;
-}
-
 /* Straight from the stores: no backing file could be made.  A full cache
  * makes reads slow, it never fails them (DESIGN section 6). */
 static ssize_t
@@ -125,15 +111,17 @@ read_through(struct fs *f, struct vnode *v, char *buf, size_t n, uint64_t off)
 		uint64_t from = e->off > off ? e->off : off;
 		uint64_t to = e->off + e->len < off + n ? e->off + e->len :
 		    off + n;
-		struct through t = { buf + (from - off), to - from };
+		struct content_into t = { buf + (from - off), to - from };
 
 		if (from >= to)
 			continue;
 		err = content_fetch(f, e, e->ooff + (from - e->off), to - from,
-		    "read", through_sink, &t);
+		    "read", content_into, &t);
 		if (err == 0 && t.left > 0)
 			err = -EIO;
 	}
+	if (err == 0)
+		err = sums_check(f, x, off, buf, n);
 	free(x);
 	return err != 0 ? err : (ssize_t)n;
 }

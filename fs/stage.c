@@ -340,32 +340,68 @@ was_done(const struct run *r, const struct meta_unlocated *u)
 	    sizeof u->object, by_id) != NULL;
 }
 
-/* The object of rows v[0..n), which all are of it. */
+struct known { struct buf pieces; uint64_t size, end; };
+
+/* A piece that another covers proves nothing more. */
+static int
+add_piece(struct known *k, uint64_t off, uint64_t len, int64_t crc)
+{
+	struct stage_piece p = { off, len, (uint32_t)crc };
+
+	if (crc < 0 || off < k->end || off > k->size || len > k->size - off)
+		return 0;
+	buf_put(&k->pieces, &p, sizeof p);
+	k->end = off + len;
+	return buf_err(&k->pieces);
+}
+
+static int
+add_sum(void *arg, const struct meta_sum *m)
+{
+	return add_piece(arg, m->ooff, m->len, m->crc);
+}
+
+/* What is known of the bytes of the object of rows v[0..n). */
+static int
+know_pieces(struct fs *f, const struct meta_unlocated *v, size_t n,
+    struct known *k)
+{
+	struct sqc *q = NULL;
+	size_t i;
+	int rc = 0;
+
+	if (v->kind == OBJ_WHOLE || v->kind == OBJ_PATCH) {
+		rc = sq_read(meta_sq(f->meta), &q);
+		if (rc == 0)
+			rc = meta_sums(q, v->object, 0, v->size, add_sum, k);
+		sq_read_end(q);
+		return rc != 0 ? rc : buf_err(&k->pieces);
+	}
+	for (i = 0; rc == 0 && i < n; i++)
+		rc = add_piece(k, v[i].ooff, v[i].len, v[i].crc);
+	return rc;
+}
+
+/* The object of rows v[0..n), which all are of it.  NULL: no memory, or the
+ * database does not say. */
 static struct task *
 task_new(struct run *r, const struct meta_unlocated *v, size_t n)
 {
 	struct task *t = calloc(1, sizeof *t);
-	uint64_t end = 0;
-	size_t i;
+	struct known k = { .size = v->size };
 
 	if (t == NULL)
 		return NULL;
 	t->r = r;
 	t->o = (struct stage_object){ .id = v->object, .size = v->size,
-	    .kind = v->kind, .pieces = calloc(n, sizeof *t->o.pieces) };
-	if (t->o.pieces == NULL) {
+	    .kind = v->kind };
+	if (know_pieces(r->s->f, v, n, &k) != 0) {
+		buf_done(&k.pieces);
 		free(t);
 		return NULL;
 	}
-	for (i = 0; i < n; i++) {
-		/* a piece that another covers proves nothing more */
-		if (v[i].crc < 0 || v[i].ooff < end || v[i].ooff > v->size ||
-		    v[i].len > v->size - v[i].ooff)
-			continue;
-		t->o.pieces[t->o.npieces++] = (struct stage_piece){
-		    v[i].ooff, v[i].len, (uint32_t)v[i].crc };
-		end = v[i].ooff + v[i].len;
-	}
+	t->o.npieces = (unsigned)(k.pieces.len / sizeof *t->o.pieces);
+	t->o.pieces = buf_take(&k.pieces, NULL);
 	return t;
 }
 

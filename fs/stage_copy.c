@@ -2,11 +2,11 @@
  * stage_copy: one object into another store.
  *
  * What is known of its bytes beforehand: the checksums of the pieces that
- * files name (of a pack, or of a whole file), and what the store that has it
- * says of it.  Of what is there afterwards: what the store that got it says,
- * and, after a relay, the checksum of what went through here and that the
- * store compared it on its way in (STORE_PUT_SUMMED).  Where these do not
- * meet, it is read back.
+ * files name (of a pack), or those of a large object of ours (sums.h), and what
+ * the store that has it says of it.  Of what is there afterwards: what the
+ * store that got it says, and, after a relay, the checksum of what went through
+ * here and that the store compared it on its way in (STORE_PUT_SUMMED).  Where
+ * these do not meet, it is read back.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -208,12 +208,18 @@ static void
 know(struct job *j)
 {
 	const struct stage_object *o = j->o;
+	uint64_t end = 0;
+	uint32_t crc = 0;
+	unsigned i;
 
+	for (i = 0; i < o->npieces && o->pieces[i].off == end; i++) {
+		crc = crc32c_join(crc, o->pieces[i].crc, o->pieces[i].len);
+		end += o->pieces[i].len;
+	}
 	j->have_crc = j->summed = false;
-	if (o->npieces == 1 && o->pieces[0].off == 0 &&
-	    o->pieces[0].len == o->size) {
+	if (o->npieces > 0 && i == o->npieces && end == o->size) {
 		j->have_crc = true;
-		j->crc = o->pieces[0].crc;
+		j->crc = crc;
 	} else if (j->source.sums & STORE_SUM_CRC32C) {
 		j->have_crc = true;
 		j->crc = j->source.crc32c;
@@ -248,6 +254,17 @@ ask_source(struct job *j)
 	return 0;
 }
 
+/* What was made here and is wrong goes, and is made anew by the next run. */
+static void
+unmake(struct job *j, const struct store_info *made)
+{
+	struct store_call c = call_for(j);
+
+	c.why = NULL;
+	counter_add(bytes_wrong, 1);
+	(void)store_del(j->to, &c, j->key, &made->version);
+}
+
 /* -EEXIST where it is there. */
 static int
 relay(struct job *j)
@@ -263,9 +280,11 @@ relay(struct job *j)
 		return errno_of(j, r.read_rc != STORE_OK ? j->at->store :
 		    j->s->to, rc);
 	counter_add(stage_relayed, (int64_t)j->o->size);
-	if (j->have_crc && r.crc32c != j->crc)
+	if (j->have_crc && r.crc32c != j->crc) {
+		unmake(j, &r.info);
 		return why_set(&j->why, -EIO, "what came from '%s' is not "
 		    "what was stored", j->at->key);
+	}
 	j->have_crc = true;
 	j->crc = r.crc32c;
 	j->summed = (store_caps(j->to) & STORE_PUT_SUMMED) != 0;
@@ -306,14 +325,10 @@ move(struct job *j)
 	return relay(j);
 }
 
-/* What was made here and is wrong goes, and is made anew by the next run. */
 static int
 not_right(struct job *j, const struct store_info *made)
 {
-	struct store_call c = call_for(j);
-
-	c.why = NULL;
-	(void)store_del(j->to, &c, j->key, &made->version);
+	unmake(j, made);
 	return why_set(&j->why, -EIO, "what was copied to '%s' of store '%s' "
 	    "is not what was stored", j->key, j->s->fixed.store);
 }

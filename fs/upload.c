@@ -33,6 +33,9 @@
 #define PAUSE_MOST	(15 * NSEC_PER_SEC)	/* of a store without room */
 #define PASS_TICK	(NSEC_PER_SEC / 4)
 #define UPLOAD_TIME	(3600 * NSEC_PER_SEC)	/* of one object, retries in */
+#define EXTENT_ROOM	48	/* bytes of an extent in an op, at most */
+#define OP_ROOM		4096	/* of all but extents and sums */
+_Static_assert(META_SUM == CACHE_CHUNK, "sums are of chunks");
 
 /* --- stores that bytes go to --- */
 
@@ -130,6 +133,7 @@ struct done {
 	struct op_extent	*extents;
 	unsigned		 n; /* the view ends before they are noted */
 	bool			 whole;
+	struct buf		 sums;
 };
 
 static int
@@ -182,6 +186,32 @@ make_extents(struct done *d)
 	d->n = d->v->n;
 	d->whole = d->v->whole;
 	return 0;
+}
+
+/* Of what was sent; without them where the op would be too long. */
+static int
+make_sums(struct done *d)
+{
+	uint32_t *sums = NULL;
+	uint64_t most = 0;
+	unsigned i, n = 0;
+	int err;
+
+	for (i = 0; i < d->n; i++)
+		most += op_sums(d->extents[i].off, d->extents[i].len);
+	if (most > META_SUMS_MAX ||
+	    most * 4 + (uint64_t)d->n * EXTENT_ROOM > BATCH_MAX_BYTES -
+	    OP_ROOM)
+		return 0;
+	err = upload_sums(d->v, &sums, &n);
+	for (i = 0; i < n; i++)
+		buf_put_u32(&d->sums, sums[i]);
+	free(sums);
+	if (err != 0)
+		return err;
+	d->object.sums = d->sums.p;
+	d->object.nsums = n;
+	return buf_err(&d->sums);
 }
 
 /* The bytes into the store; no record yet (DESIGN section 5: data first). */
@@ -294,6 +324,8 @@ upload_one(struct job *j)
 	j->size = from.size = d.object.size;
 	if (err == 0 && d.object.size > 0)
 		err = upload_put(j, &from, &d.object);
+	if (err == 0 && d.object.size > 0)
+		err = make_sums(&d);
 	if (err != 0) {
 		upload_drop(&v);
 		goto out;
@@ -310,6 +342,7 @@ upload_one(struct job *j)
 	}
 out:
 	free(d.extents);
+	buf_done(&d.sums);
 	bfile_put(b);
 	return err;
 }

@@ -83,6 +83,46 @@ object_put(struct sqc *c, const struct change *ch, const struct op_object *o)
 	return (err ? err : row_put(c, ch, &at));
 }
 
+/* The sums of what extent e has of its object, the first of them at p. */
+static int
+extent_sums(struct sqc *c, const struct change *ch, const struct op_extent *e,
+    const uint8_t *p)
+{
+	uint64_t at = e->off, end = e->off + e->len, to;
+	size_t n;
+	int err = 0;
+
+	for (; err == 0 && at < end; at = to, p += n) {
+		to = (at / META_SUM + META_SUMS_ROW) * META_SUM;
+		if (to > end)
+			to = end;
+		n = op_sums(at, to - at) * 4;
+		struct row r = { T_SUMS, { col_int(e->object),
+		    col_int(e->ooff + (at - e->off)), col_int(to - at),
+		    col_int(at % META_SUM), col_bytes(p, n) } };
+		err = row_put(c, ch, &r);
+	}
+	return (err);
+}
+
+/* Of the op's one object. */
+static int
+sums_put(struct sqc *c, const struct change *ch, const struct op *op)
+{
+	const uint8_t *p = op->objects->sums;
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < op->nextents; i++) {
+		const struct op_extent *e = &op->extents[i];
+
+		if (e->object != op->objects->id)
+			continue;
+		err = extent_sums(c, ch, e, p);
+		p += op_sums(e->off, e->len) * 4;
+	}
+	return (err);
+}
+
 static int
 content_extents(struct sqc *c, const struct change *ch, const struct op *op)
 {
@@ -94,6 +134,9 @@ content_extents(struct sqc *c, const struct change *ch, const struct op *op)
 	for (unsigned i = 0; i < op->nobjects; i++)
 		if ((err = object_put(c, ch, &op->objects[i])) != 0)
 			return (err);
+	if (op->nobjects == 1 && op->objects->nsums > 0 &&
+	    (err = sums_put(c, ch, op)) != 0)
+		return (err);
 	if ((err = extents_cut(c, ch, ino, op->flags & EXT_WHOLE ? 0 : size,
 	    INT64_MAX)) != 0)
 		return (err);

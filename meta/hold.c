@@ -98,7 +98,8 @@ keys_add(struct keys *k, const struct cand *d)
 static int
 add_parents(struct keys *k, const struct freeze *f, uint64_t ino)
 {
-	struct sqs *s = sq_prep(f->c, "SELECT parent FROM dentry WHERE ino = ?");
+	struct sqs *s = sq_prep(f->c,
+	    "SELECT parent FROM dentry WHERE ino = ?");
 	int rc, err = 0;
 
 	sqs_int(s, 1, ino);

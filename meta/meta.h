@@ -60,6 +60,10 @@
 #define META_SMALL_MAX	(64 * 1024)	/* bytes: a small file (DESIGN 6) */
 #define META_XATTR_MAX	(64 * 1024)
 #define META_LINK_MAX	65000
+/* Sums of large objects (op.h, rows.h). */
+#define META_SUM	(UINT64_C(1) << 20)	/* file bytes of one, at most */
+#define META_SUMS_ROW	1024u		/* in one row */
+#define META_SUMS_MAX	(512u << 10)	/* of one object: 512 GiB */
 
 struct meta;
 

@@ -5,7 +5,8 @@
  * each a number (u8) and a value, then 0.  A field that is zero or empty is
  * not there, so every op has one encoding.  Integers are zigzag varints;
  * bytes are a varint length and bytes; strings are bytes with their NUL;
- * extents and objects are a varint count and each one's members.
+ * extents and objects are a varint count and each one's members; sums are
+ * bytes.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,7 +19,7 @@ enum field { F_END, F_INO, F_INO2, F_PARENT, F_PARENT2, F_NAME, F_NAME2,
 	F_MODE, F_UID, F_GID, F_RDEV, F_MASK, F_FLAGS, F_SIZE, F_ATIME,
 	F_MTIME, F_CTIME, F_VALUE, F_EXTENTS, F_OBJECTS, F_SESSION,
 	F_BLOCK_FIRST, F_BLOCK_COUNT, F_NONCE, F_PREV_NONCE, F_FIRST_SEQ,
-	F_STATE_ID, F_TAKEOVER, F_COUNT };
+	F_STATE_ID, F_TAKEOVER, F_SUMS, F_COUNT };
 
 #define OP_NAME2_MAX	4095
 #define OP_VALUE_MAX	(4u << 20)
@@ -93,6 +94,15 @@ put_objects(struct buf *out, const struct op *op)
 	}
 }
 
+static void
+put_sums(struct buf *out, const struct op *op)
+{
+	if (op->nobjects != 1 || op->objects->nsums == 0)
+		return;
+	buf_put_u8(out, F_SUMS);
+	buf_put_bytes(out, op->objects->sums, (size_t)op->objects->nsums * 4);
+}
+
 void
 op_encode(const struct op *op, struct buf *out)
 {
@@ -132,6 +142,7 @@ op_encode(const struct op *op, struct buf *out)
 		buf_put(out, op->state_id, sizeof(op->state_id));
 	}
 	put_int(out, F_TAKEOVER, op->takeover);
+	put_sums(out, op);
 	buf_put_u8(out, F_END);
 }
 
@@ -273,6 +284,23 @@ get_takeover(struct cur *c, struct op *op)
 /* Where the arrays are in the store; it moves as it grows. */
 struct places { size_t extents, objects; };
 
+/* Of the one object, which comes before. */
+static void
+get_sums(struct cur *c, const struct op *op, struct buf *store, size_t at)
+{
+	struct op_object *o;
+	size_t n;
+	const void *p = cur_bytes(c, META_SUMS_MAX * 4, &n);
+
+	if (op->nobjects != 1 || n == 0 || n % 4 != 0) {
+		cur_fail(c);
+		return;
+	}
+	o = (void *)(store->p + at);
+	o->sums = p;
+	o->nsums = (uint32_t)(n / 4);
+}
+
 static void
 get_field(struct cur *c, enum field f, struct op *op, struct buf *store,
     struct places *at)
@@ -305,6 +333,7 @@ get_field(struct cur *c, enum field f, struct op *op, struct buf *store,
 	case F_FIRST_SEQ: op->first_seq = get_id(c); break;
 	case F_STATE_ID: get_state_id(c, op); break;
 	case F_TAKEOVER: get_takeover(c, op); break;
+	case F_SUMS:	get_sums(c, op, store, at->objects); break;
 	default:	cur_fail(c); break;
 	}
 }
@@ -392,6 +421,31 @@ range_ok(uint64_t off, uint64_t len)
 	return (off <= INT64_MAX && len <= INT64_MAX - off);
 }
 
+uint64_t
+op_sums(uint64_t off, uint64_t len)
+{
+	return (len == 0 ? 0 : (off + len - 1) / META_SUM - off / META_SUM +
+	    1);
+}
+
+/* As many as the object's extents have places for. */
+static int
+check_sums(const struct op *op, const struct op_object *o)
+{
+	uint64_t n = 0;
+
+	if (o->nsums == 0)
+		return (0);
+	if (op->kind != OP_EXTENTS || op->nobjects != 1 ||
+	    (o->kind != OBJ_WHOLE && o->kind != OBJ_PATCH) ||
+	    o->nsums > META_SUMS_MAX)
+		return (-EINVAL);
+	for (unsigned i = 0; i < op->nextents; i++)
+		if (op->extents[i].object == o->id)
+			n += op_sums(op->extents[i].off, op->extents[i].len);
+	return (n != o->nsums ? -EINVAL : 0);
+}
+
 /* Extents ascend and do not overlap. */
 static int
 check_extents(const struct op *op)
@@ -413,7 +467,8 @@ check_extents(const struct op *op)
 
 		if (o->id == 0 || o->id > OP_ID_MAX || o->size > INT64_MAX ||
 		    o->kind > OBJ_PATCH ||
-		    memchr(o->version, '\0', sizeof(o->version)) == NULL)
+		    memchr(o->version, '\0', sizeof(o->version)) == NULL ||
+		    check_sums(op, o) != 0)
 			return (-EINVAL);
 	}
 	return (0);

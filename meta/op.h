@@ -98,6 +98,12 @@ struct op_object {
 	char		version[160];	/* "" for ours not known at freeze: ours
 					   are never overwritten (B1) and carry
 					   crcs (B5's other way) */
+	/* Of the one OBJ_WHOLE or OBJ_PATCH of an OP_EXTENTS: crc32c, little-
+	 * endian, of what each of its extents, in order, has in each chunk
+	 * (META_SUM) of the file that it touches: op_sums() of them; none: not
+	 * known.  Level 3 */
+	const void	*sums;		/* borrowed */
+	uint32_t	nsums;
 };
 
 struct op {
@@ -126,6 +132,8 @@ void	op_encode(const struct op *op, struct buf *out);
  * time.  c's error says so; what comes back is well-formed (op_check). */
 void	op_decode(struct cur *c, struct op *ret, struct buf *store);
 const char *op_kind_name(enum op_kind k);
+/* How many chunks of META_SUM bytes [off, off+len) of a file touches. */
+uint64_t op_sums(uint64_t off, uint64_t len);
 
 /* What a local op must be before it is journalled: 0, -EINVAL,
  * -ENAMETOOLONG, -E2BIG. */

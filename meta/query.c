@@ -474,6 +474,59 @@ meta_locations(struct sqc *c, uint64_t object,
 	return (rc < 0 ? rc : err);
 }
 
+/* A row's sums that cover some of [from, to) of the object. */
+static int
+sums_tell(struct sqs *s, uint64_t from, uint64_t to,
+    int (*each)(void *arg, const struct meta_sum *m), void *arg, int *stop)
+{
+	uint64_t at = sqs_col_int(s, 0), end = at + sqs_col_int(s, 1);
+	uint64_t phase = sqs_col_int(s, 2);
+	size_t n;
+	const uint8_t *p = sqs_col_blob(s, 3, &n);
+	struct cur cur;
+
+	if (end > INT64_MAX || end <= at || phase >= META_SUM ||
+	    n != op_sums(phase, end - at) * 4)
+		return (-EUCLEAN);
+	cur_init(&cur, p, n);
+	for (; at < end && at < to && !*stop; at += META_SUM - phase,
+	    phase = 0) {
+		struct meta_sum m = { .ooff = at, .crc = cur_u32(&cur) };
+
+		m.len = end - at < META_SUM - phase ? end - at :
+		    META_SUM - phase;
+		if (at + m.len > from)
+			*stop = each(arg, &m) != 0;
+	}
+	return (0);
+}
+
+int
+meta_sums(struct sqc *c, uint64_t object, uint64_t ooff, uint64_t len,
+    int (*each)(void *arg, const struct meta_sum *s), void *arg)
+{
+	struct sqs *s;
+	int rc, err = 0, stop = 0;
+
+	if (ooff > INT64_MAX || len > INT64_MAX - ooff)
+		return (-EINVAL);
+	s = sq_prep(c, "SELECT ooff, len, phase, sums FROM sums "
+	    "WHERE object = ?1 AND ooff < ?3 AND ooff + len > ?2 AND "
+	    "ooff >= ifnull((SELECT max(ooff) FROM sums "
+	    "WHERE object = ?1 AND ooff <= ?2), ?2) ORDER BY ooff");
+	sqs_int(s, 1, object);
+	sqs_int(s, 2, ooff);
+	sqs_int(s, 3, ooff + len);
+	while ((rc = sqs_step(s)) == 1) {
+		err = sums_tell(s, ooff, ooff + len, each, arg, &stop);
+		if (err != 0 || stop)
+			break;
+	}
+	if (rc == 1)
+		sqs_reset(s);
+	return (rc < 0 ? rc : err);
+}
+
 int
 meta_unlocated(struct sqc *c, uint64_t ino, uint32_t store,
     int (*each)(void *arg, const struct meta_unlocated *u), void *arg)

@@ -65,6 +65,11 @@ struct meta_location {
 };
 int	meta_locations(struct sqc *c, uint64_t object,
 	    int (*each)(void *arg, const struct meta_location *l), void *arg);
+/* What is known of the bytes [ooff, ooff+len) of an object, in order: each sum
+ * that covers some of them.  -EUCLEAN: a row that is none. */
+struct meta_sum { uint64_t ooff; uint32_t len, crc; };
+int	meta_sums(struct sqc *c, uint64_t object, uint64_t ooff, uint64_t len,
+	    int (*each)(void *arg, const struct meta_sum *s), void *arg);
 /* The extents of a file whose object has no location in this store. */
 struct meta_unlocated {
 	uint64_t	object, size, ooff, len;

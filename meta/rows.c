@@ -38,6 +38,8 @@ const struct tbl_desc tbl_descs[T_COUNT] = {
 	    "host", "opened", "state", "hwm", "block_first", "block_count" },
 	    1 << 1 | 1 << 3 },
 	[T_CONFLICT] = { "conflict", 3, 1, { "id", "ino", "what" }, 1 << 2 },
+	[T_SUMS] = { "sums", 5, 2, { "object", "ooff", "len", "phase",
+	    "sums" }, 1 << 4 },
 };
 
 #define ROW_BYTES_MAX	(4u << 20)	/* one bytes column */
@@ -168,10 +170,10 @@ row_stmt(struct sqc *c, enum tbl t, enum row_stmt_kind q)
 }
 
 int
-rows_schema(struct sqc *c)
+rows_schema(struct sqc *c, enum tbl from, enum tbl to)
 {
 	pthread_once(&stmts_once, stmts_init);
-	for (unsigned t = 0; t < T_COUNT; t++) {
+	for (unsigned t = from; t < to; t++) {
 		int err = sq_exec(c, stmts[t][Q_CREATE]);
 
 		if (err)

@@ -38,6 +38,11 @@ enum tbl {
 				block_first block_count
 				(enum session_state) */
 	T_CONFLICT,	/* id | ino what */
+	/* object ooff | len phase sums: what our large objects hold, at most
+	 * META_SUMS_ROW sums a row: crc32c (u32 each) of the object's bytes
+	 * [ooff, ooff+len), cut where phase + the distance from ooff is a
+	 * multiple of META_SUM: where the file's chunks were.  Level 3 */
+	T_SUMS,
 	T_COUNT
 };
 
@@ -68,7 +73,8 @@ extern const struct tbl_desc tbl_descs[T_COUNT];
  * journal seq of the pending op.  One pre-image a (seq, table, key). */
 struct change { uint64_t undo_seq; };
 
-int	rows_schema(struct sqc *c);			/* makes the tables */
+/* Makes tables [from, to). */
+int	rows_schema(struct sqc *c, enum tbl from, enum tbl to);
 /* 0, -ENOENT.  Bytes are copied into scratch (reset first by the caller). */
 /* key in, rest out */
 int	row_get(struct sqc *c, struct row *io, struct buf *scratch);

@@ -67,28 +67,32 @@ migrate_1(struct sqc *c)
 {
 	int err;
 
-	if ((err = rows_schema(c)) != 0 || (err = sq_exec(c, schema_1)) != 0)
+	if ((err = rows_schema(c, 0, T_SUMS)) != 0 ||
+	    (err = sq_exec(c, schema_1)) != 0)
 		return (err);
 	return (root_make(c));
 }
 
-/* op_small: small files' bytes that are for another store than the home. */
+/* Feature level 3. */
 static int
 migrate_2(struct sqc *c)
 {
-	return (sq_exec(c, "CREATE INDEX op_small ON op(seq) WHERE needs = 4;"
-	    "ALTER TABLE frozen_pack ADD COLUMN stored INTEGER NOT NULL "
-	    "DEFAULT 0;"));
+	return (rows_schema(c, T_SUMS, T_COUNT));
 }
 
 _Static_assert(NEEDS_STORE == 4, "op_small says so");
 
-/* What landed is a prefix of the journal no more (M6): the frozen batch is
- * runs of seqs, and `landed` is how many landed, `last` the highest. */
+/* Small files' bytes that are for another store than the home (op_small), in
+ * packs that are stored before.  What landed is a prefix of the journal no
+ * more (M6): the frozen batch is runs of seqs, and `landed` is how many
+ * landed, `last` the highest. */
 static int
 migrate_3(struct sqc *c)
 {
-	return (sq_exec(c, "CREATE TABLE frozen_run (lo INTEGER PRIMARY KEY, "
+	return (sq_exec(c, "CREATE INDEX op_small ON op(seq) WHERE needs = 4;"
+	    "ALTER TABLE frozen_pack ADD COLUMN stored INTEGER NOT NULL "
+	    "DEFAULT 0;"
+	    "CREATE TABLE frozen_run (lo INTEGER PRIMARY KEY, "
 	    "hi INTEGER NOT NULL);"
 	    "INSERT INTO frozen_run SELECT first, last FROM frozen;"
 	    "ALTER TABLE counts ADD COLUMN last INTEGER NOT NULL DEFAULT 0;"

@@ -17,9 +17,9 @@
 #define SEGMENT_RAW_MAX	(16u << 20)	/* before compression */
 #define SEGMENT_BATCHES	4096		/* most in one */
 #define SEGMENT_OPENS	4096		/* most session ops in one */
-/* 1 the first; 2 OP_LOCATE and OP_REFRESH.  What is written says what it may
- * hold; a newer one than this is refused. */
-#define FEATURE_LEVEL	2u
+/* 1 the first; 2 OP_LOCATE and OP_REFRESH; 3 sums of large objects.  What is
+ * written says what it may hold; a newer one than this is refused. */
+#define FEATURE_LEVEL	3u
 
 /* Keys in the home (objects: in their store).  ret has room for KEY_MAX.
  * Numbers are lower-case hex; <xx> of an object is its counter's low byte, of

@@ -256,6 +256,8 @@ const struct tool_key keys_explain[] = {
 	{ "extents[].version", "The object's version." },
 	{ "extents[].object", "The object's number." },
 	{ "extents[].object_off", "Where in the object the piece begins." },
+	{ "extents[].summed", "Whether sums of its bytes are recorded, so that "
+	    "wrong ones are noticed." },
 	{ NULL }
 };
 

@@ -32,6 +32,7 @@ traces()
 		flock -n "$_lock" true || echo "locked $_lock"
 	done
 	find "$T/stores" "$T/s3/objects" -type f ! -path '*/.sgwtmp/*' \
+	    ! -path '*/.vgwlocks/*' \
 	    -printf '%P %s\n' 2>/dev/null
 }
 
@@ -647,20 +648,41 @@ bad 1 "a clock far off, at format" 'RequestTimeTooSkewed; set the clock' \
     gnsfs format "s3://corpus/other?$through"
 : >"$T/lies"
 
-# misread LIE FILE NAME WORDS: no byte that comes is a wrong one.
+# lied_to LIE KEY FILE TRUTH NAME WORDS: of the object, which FILE's bytes are
+# in: no byte that comes is a wrong one.
+lied_to()
+{
+	wait_for 20 cmp "$3" "$4"
+	logged=$(wc -l <"$T/cache.m/gnsfs.log")
+	quiet gnsfs evict "$3"
+	echo "$1 GET $2" >"$T/lies"
+	bad 1 "$5" "$6" reading "$T/cache.m/gnsfs.log" "$3"
+	check "  and no byte of it is wrong" cmp -n "$(stat -c %s "$T/read")" \
+	    "$T/read" "$4"
+	: >"$T/lies"
+	wait_for 20 cmp "$3" "$4"
+	check "  and all are there when it is honest" cmp "$3" "$4"
+}
+
+# misread LIE FILE NAME WORDS: of the import.
 misread()
 {
-	wait_for 20 cmp "$m/lake/$2" "$S3_DIR/objects/lake/$2"
-	logged=$(wc -l <"$T/cache.m/gnsfs.log")
-	quiet gnsfs evict "$m/lake/$2"
-	echo "$1 GET /lake/$2" >"$T/lies"
-	bad 1 "$3" "$4" reading "$T/cache.m/gnsfs.log" "$m/lake/$2"
-	check "  and no byte of it is wrong" cmp -n "$(stat -c %s "$T/read")" \
-	    "$T/read" "$S3_DIR/objects/lake/$2"
-	: >"$T/lies"
-	wait_for 20 cmp "$m/lake/$2" "$S3_DIR/objects/lake/$2"
-	check "  and all are there when it is honest" cmp "$m/lake/$2" \
-	    "$S3_DIR/objects/lake/$2"
+	lied_to "$1" "/lake/$2" "$m/lake/$2" "$S3_DIR/objects/lake/$2" "$3" \
+	    "$4"
+}
+
+# untrue LIE EXTENT NAME: of our own object that has that extent of `ours`.
+untrue()
+{
+	lied_to "$1" "$(key_of ours "$2")" "$m/ours" "$T/ours" "$3" \
+	    'key="data/; off=; not what was stored there; Input/output error'
+}
+
+# key_of FILE EXTENT: in the server.
+key_of()
+{
+	gnsfs --json explain "$m/$1" >"$T/json"
+	echo "/corpus/$(json "$T/json" "j['extents'][$2]['key']")"
 }
 
 for n in one two; do
@@ -702,6 +724,52 @@ misread swapped small-one "another small object, truly" \
     'key="small-one"; another version'
 misread shorter small-one "half a small object" \
     'key="small-one"; Input/output error'
+
+# Large files of ours: the version is right, their sums tell.
+for n in ours other; do
+	head -c 3000000 /dev/urandom >"$T/$n"
+	cp "$T/$n" "$m/$n"
+done
+s3_bucket spare
+check "a store" gnsfs store add spare "$(s3_url spare)" -n corpus
+check "sync" gnsfs sync "$m"
+settled
+untrue damaged 0 "an object of ours, altered"
+untrue "as:$(key_of other 0)" 0 "another object of ours"
+quiet gnsfs evict "$m/ours"
+echo "damaged GET $(key_of ours 0)" >"$T/lies"
+bad 1 "stage of an object of ours, altered" "'data/; not what was stored" \
+    gnsfs stage "$m/ours" --to spare
+check_rc 1 "pin --wait notices it" gnsfs pin "$m/ours" --wait
+check_says "  and names the file" "ours: "
+: >"$T/lies"
+check "pin --wait, when it is honest" gnsfs pin "$m/ours" --wait
+check "unpin" gnsfs unpin "$m/ours"
+# a part of a chunk is another object's
+dd if="$T/other" of="$T/ours" bs=5000 seek=300 count=1 conv=notrunc 2>"$T/out"
+dd if="$T/other" of="$m/ours" bs=5000 seek=300 count=1 conv=notrunc 2>"$T/out"
+check "sync" gnsfs sync "$m"
+check_eq "a patch" "3 patch" "$(gnsfs --json explain "$m/ours" >"$T/json" &&
+    json "$T/json" '"%d %s" % (j["nextents"], j["extents"][1]["kind"])')"
+settled
+untrue damaged 0 "an object of ours, patched, altered"
+untrue damaged 1 "a patch, altered"
+# and where there is a copy
+check "stage" gnsfs stage "$m/ours" --to spare
+check "sync" gnsfs sync "$m"
+for n in 0 1; do
+	quiet gnsfs evict "$m/ours"
+	logged=$(wc -l <"$T/cache.m/gnsfs.log")
+	echo "damaged GET $(key_of ours $n)" >"$T/lies"
+	check "another store's bytes, where the first's are wrong" \
+	    cmp "$m/ours" "$T/ours"
+	check "  and the log says so" sh -c "tail -n +$((logged + 1)) \
+	    '$T/cache.m/gnsfs.log' | grep -q 'not what was stored there'"
+	: >"$T/lies"
+done
+gnsfs --json status "$m" >"$T/json"
+check "status counts them" json "$T/json" \
+    'exit(j["counters"]["bytes_wrong"] < 8)'
 
 stop_mount "$m"
 settled

@@ -10,6 +10,8 @@ on and answered truly.  OBJECTS is the folder that the store keeps them in.
   short       half the body, with the length of the whole, and the end
   shorter     half the body, and its length says so too
   swapped     the body and ETag of another object (`two`, asked for `one`)
+  as:/B/KEY   the body of another object, with the ETag of the one asked for
+  damaged     one byte of the body is another
   yes         200, and nothing is done
   moved       301 to elsewhere
   found       307 to elsewhere
@@ -131,12 +133,19 @@ class Liar(http.server.BaseHTTPRequestHandler):
                       len(answer))
         elif lie == "shorter":
             self.tell(status, headers, answer[:len(answer) // 2])
+        elif lie == "damaged":
+            at = len(answer) // 2
+            self.tell(status, headers, answer[:at] +
+                      bytes([answer[at] ^ 0x55]) + answer[at + 1:])
         else:
-            with open(OBJECTS + re.sub("one.*", "two", self.path), "rb") as f:
+            path = lie[3:] if lie.startswith("as:") else \
+                re.sub("one.*", "two", self.path)
+            with open(OBJECTS + path, "rb") as f:
                 other = f.read()
-            etag = hashlib.md5(other).hexdigest()
-            headers = [(k, f'"{etag}"' if k.lower() == "etag" else v)
-                       for k, v in headers]
+            if lie == "swapped":
+                etag = hashlib.md5(other).hexdigest()
+                headers = [(k, f'"{etag}"' if k.lower() == "etag" else v)
+                           for k, v in headers]
             m = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
             at = int(m[1]) if m else 0
             self.tell(status, headers, other[at:at + len(answer)])

@@ -147,6 +147,13 @@ status()
 	    json "$T/status.json" "$1"
 }
 
+# up NAME: the store answers.
+up()
+{
+	[ "$(status "[s['up'] for s in j['stores'] if s['name'] == '$1'][0]")" \
+	    = True ]
+}
+
 # fresh DIR: the namespace as the log has it, on a host that never saw it.
 fresh()
 {
@@ -214,6 +221,7 @@ check "another store" "$GNSFS" policy set "$m/x" store=pond
 check "takes it" "$GNSFS" sync "$m" --timeout 20s
 check_eq "  both" "pond pond" "$(where "$m/x/again") $(where "$m/x/tiny")"
 mv "$T/stores/away" "$T/stores/lake"
+check "lake is up" wait_for 20 up lake
 sums "$m" >"$T/sums"
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 stop_mount "$m"

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/counters.h"
 #include "base/sys.h"
 #include "cache/map.h"
@@ -191,7 +192,7 @@ fill_gap(void *arg, uint64_t off, uint64_t len)
 	for (at = off; at < off + len; at += MB)
 		ck_assert_int_eq(bfile_fill(f->b, at / MB,
 		    bfile_clean_gen(f->b), f->m->store + at,
-		    off + len - at < MB ? off + len - at : MB), 0);
+		    off + len - at < MB ? off + len - at : MB, -1), 0);
 	return 0;
 }
 
@@ -242,6 +243,28 @@ do_truncate(struct bfile *b, struct model *m)
 	m->size = size;
 }
 
+/* What readers of the object compare with, of what it was made from. */
+static void
+check_sums(struct upload_view *v, const struct model *m)
+{
+	uint64_t off, to;
+	uint32_t *sums;
+	unsigned i, n, k = 0;
+
+	ck_assert_int_eq(upload_sums(v, &sums, &n), 0);
+	for (i = 0; i < v->n; i++)
+		for (off = v->v[i].off; off < v->v[i].end; off = to) {
+			to = (off / MB + 1) * MB;
+			if (to > v->v[i].end)
+				to = v->v[i].end;
+			ck_assert_uint_lt(k, n);
+			ck_assert_uint_eq(sums[k++], crc32c(0, m->op + off,
+			    to - off));
+		}
+	ck_assert_uint_eq(k, n);
+	free(sums);
+}
+
 /* The content as of now becomes op seq's; then its upload. */
 static void
 do_upload(struct env *e, struct bfile *b, struct model *m, bool copy)
@@ -275,6 +298,7 @@ do_upload(struct env *e, struct bfile *b, struct model *m, bool copy)
 		}
 	m->op_size = v.size;
 	ck_assert_int_eq(memcmp(m->op, m->now, SPAN), 0);
+	check_sums(&v, m);
 	if (rand() % 4 == 0 && !copy) {
 		do_write(b, m);
 		ck_assert_int_eq(upload_end(&v), -ESTALE);	/* B8 */

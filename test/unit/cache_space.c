@@ -73,7 +73,7 @@ make(uint64_t ino, unsigned n)
 		err = cache_room(c, MB, false);
 		memset(chunk, ino + i, MB);
 		err = err ? err :
-		    bfile_fill(b, i, bfile_clean_gen(b), chunk, MB);
+		    bfile_fill(b, i, bfile_clean_gen(b), chunk, MB, -1);
 	}
 	bfile_put(b);
 	return err;
@@ -320,7 +320,7 @@ START_TEST(test_enospc)
 	ck_assert_int_eq(bfile_make(c, 1, 100 * MB, &b), 0);
 	for (i = 0; i < 100 && err == 0; i++) {
 		memset(chunk, i, MB);
-		err = bfile_fill(b, i, bfile_clean_gen(b), chunk, MB);
+		err = bfile_fill(b, i, bfile_clean_gen(b), chunk, MB, -1);
 	}
 	ck_assert_int_eq(err, -ENOSPC);
 	ck_assert_int_eq(bfile_has(b, 0, (i - 1) * MB), 1);
@@ -363,7 +363,7 @@ fill_gap(void *arg, uint64_t off, uint64_t len)
 		memset(p, bfile_ino(b) * 16 + k, MB);
 		/* another thread may land or truncate between the two */
 		do
-			err = bfile_fill(b, k, bfile_clean_gen(b), p, MB);
+			err = bfile_fill(b, k, bfile_clean_gen(b), p, MB, -1);
 		while (err == -ESTALE);
 		ck_assert_int_eq(err, 0);
 	}

@@ -462,17 +462,17 @@ START_TEST(test_not_whole)
 	env_open(&e);
 	ck_assert_int_eq(bfile_make(e.c, INO, 3 * MB, &b), 0);
 	gen = bfile_clean_gen(b);
-	ck_assert_int_eq(bfile_fill(b, 0, gen, p, MB), 0);
+	ck_assert_int_eq(bfile_fill(b, 0, gen, p, MB, -1), 0);
 	ck_assert_int_eq(bfile_unseen_begin(b), -EIO);
 	for (k = 1; k < 3; k++)
-		ck_assert_int_eq(bfile_fill(b, k, gen, p, MB), 0);
+		ck_assert_int_eq(bfile_fill(b, k, gen, p, MB, -1), 0);
 	ck_assert(bfile_is_sound(b));
 	fd = pass(b);
 	put(fd, 'x', MB + 5, 1);
 	ck_assert_int_eq(bfile_verify(b), -EUCLEAN);
 	ck_assert_int_eq(bfile_unseen_begin(b), -EIO);
 	ck_assert(!bfile_is_dirty(b) && !bfile_is_sound(b));
-	ck_assert_int_eq(bfile_fill(b, 1, gen, p, MB), 0);
+	ck_assert_int_eq(bfile_fill(b, 1, gen, p, MB, -1), 0);
 	ck_assert_int_eq(bfile_unseen_begin(b), 0);
 	ck_assert(bfile_is_dirty(b));
 	close(fd);

@@ -6,6 +6,12 @@ static struct op_extent extents[] = { { 0, 10, 77, 5, -1 },
 static struct op_object objects[] = {
 	{ 77, 100, OBJ_PACK, 3, "" }, { 78, 0, OBJ_WHOLE, 1, "\"etag\"" } };
 
+/* Three chunks and a bit. */
+static struct op_extent patch[] = { { META_SUM - 1, 2 * META_SUM + 2, 79, 0,
+	-1 } };
+static struct op_object summed[] = { { 79, 2 * META_SUM + 2, OBJ_PATCH, 1,
+	"v", "0000111122223333", 4 } };
+
 static const struct op samples[] = {
 	{ .kind = OP_CREATE, .parent = 1, .name = "f", .ino = 2,
 	    .mode = S_IFREG | 0644, .uid = 1000, .gid = UINT32_MAX,
@@ -18,6 +24,9 @@ static const struct op samples[] = {
 	{ .kind = OP_EXTENTS, .ino = 2, .size = INT64_MAX, .flags = EXT_WHOLE,
 	    .extents = extents, .nextents = 2, .objects = objects,
 	    .nobjects = 2 },
+	{ .kind = OP_EXTENTS, .ino = 2, .size = 3 * META_SUM,
+	    .extents = patch, .nextents = 1, .objects = summed,
+	    .nobjects = 1 },
 	{ .kind = OP_SESSION_OPEN, .session = 9, .nonce = UINT64_MAX,
 	    .prev_nonce = 1, .first_seq = 1, .block_first = 1,
 	    .block_count = 64, .name = "host", .takeover = true,
@@ -64,9 +73,14 @@ START_TEST(test_roundtrip)
 	for (unsigned i = 0; i < op->nextents; i++)
 		ck_assert_mem_eq(&back.extents[i], &op->extents[i],
 		    sizeof(*op->extents));
-	for (unsigned i = 0; i < op->nobjects; i++)
+	for (unsigned i = 0; i < op->nobjects; i++) {
 		ck_assert_str_eq(back.objects[i].version,
 		    op->objects[i].version);
+		ck_assert_uint_eq(back.objects[i].nsums, op->objects[i].nsums);
+		if (op->objects[i].nsums > 0)
+			ck_assert_mem_eq(back.objects[i].sums,
+			    op->objects[i].sums, op->objects[i].nsums * 4);
+	}
 	/* cut short, it is nonsense, never a read beyond the end */
 	for (size_t n = 0; n < b.len; n++) {
 		uint8_t *p = malloc(n + 1);
@@ -145,6 +159,44 @@ START_TEST(test_check)
 }
 END_TEST
 
+/* Sums are of one whole or patch, and as many as there are chunks. */
+START_TEST(test_sums)
+{
+	struct op_object o[] = { summed[0], { .id = 80, .size = 1 } };
+	struct op op = { .kind = OP_EXTENTS, .ino = 2, .size = 3 * META_SUM,
+	    .extents = patch, .nextents = 1, .objects = o, .nobjects = 1 };
+	struct buf store = BUF_INIT;
+	struct cur c;
+
+	ck_assert_uint_eq(op_sums(0, 0), 0);
+	ck_assert_uint_eq(op_sums(0, META_SUM), 1);
+	ck_assert_uint_eq(op_sums(META_SUM - 1, 2), 2);
+	ck_assert_int_eq(op_check(&op), 0);
+	o[0].nsums = 3;
+	ck_assert_int_eq(op_check(&op), -EINVAL);
+	o[0].nsums = 5;
+	ck_assert_int_eq(op_check(&op), -EINVAL);
+	o[0].nsums = 4;
+	o[0].kind = OBJ_IMPORTED;
+	ck_assert_int_eq(op_check(&op), -EINVAL);
+	o[0].kind = OBJ_PACK;
+	ck_assert_int_eq(op_check(&op), -EINVAL);
+	o[0].kind = OBJ_WHOLE;
+	ck_assert_int_eq(op_check(&op), 0);
+	op.nobjects = 2;
+	ck_assert_int_eq(op_check(&op), -EINVAL);
+	op = (struct op){ .kind = OP_LOCATE, .objects = o, .nobjects = 1 };
+	ck_assert_int_eq(op_check(&op), -EINVAL);
+	o[0].nsums = 0;
+	ck_assert_int_eq(op_check(&op), 0);
+	/* of no object (found by fuzzing) */
+	cur_init(&c, "\x17\x1c\x04" "1234", 8);
+	op_decode(&c, &op, &store);
+	ck_assert_int_ne(cur_err(&c), 0);
+	buf_done(&store);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -154,6 +206,7 @@ main(void)
 	tcase_add_loop_test(t, test_roundtrip, 0, NSAMPLES);
 	tcase_add_loop_test(t, test_hostile, 0, 4);
 	tcase_add_test(t, test_check);
+	tcase_add_test(t, test_sums);
 	suite_add_tcase(s, t);
 	return (mu_run(s));
 }

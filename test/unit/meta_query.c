@@ -178,6 +178,100 @@ unloc_each(void *arg, const struct meta_unlocated *u)
 	return (0);
 }
 
+struct got { unsigned n; uint64_t first, end; uint32_t len, crc; };
+
+static int
+sum_each(void *arg, const struct meta_sum *m)
+{
+	struct got *g = arg;
+
+	if (g->n++ == 0)
+		g->first = m->ooff;
+	else
+		ck_assert_uint_eq(m->ooff, g->end);	/* no gap */
+	g->end = m->ooff + m->len;
+	g->len = m->len;
+	g->crc = m->crc;
+	return (0);
+}
+
+static struct got
+sums_in(uint64_t object, uint64_t ooff, uint64_t len)
+{
+	struct got g = { 0 };
+
+	ck_assert_int_eq(meta_sums(C, object, ooff, len, sum_each, &g), 0);
+	return (g);
+}
+
+/* Sums are cut where the file's chunks are; there are rows of a bounded
+ * length, of which only those in question are read. */
+START_TEST(test_sums)
+{
+	const uint64_t many = 2 * META_SUMS_ROW + 3;
+	struct op_extent whole = { 0, many * META_SUM - 5, 700, 0, -1 };
+	struct op_extent parts[] = { { META_SUM - 10, 30, 701, 0, -1 },
+	    { 5 * META_SUM, META_SUM + 1, 701, 30, -1 } };
+	struct op_object o = { .id = 700, .size = whole.len,
+	    .kind = OBJ_WHOLE, .store = 2, .nsums = many };
+	struct op op = { .kind = OP_EXTENTS, .ino = F1, .size = whole.len,
+	    .flags = EXT_WHOLE, .extents = &whole, .nextents = 1,
+	    .objects = &o, .nobjects = 1 };
+	struct buf b = BUF_INIT;
+	struct got g;
+
+	for (uint32_t i = 0; i < many; i++)
+		buf_put_u32(&b, 1000 + i);
+	o.sums = b.p;
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	ck_assert_int_eq(mu_int(M, "SELECT count(*) FROM sums"), 3);
+	g = sums_in(700, 0, o.size);
+	ck_assert_uint_eq(g.n, many);
+	ck_assert_uint_eq(g.end, o.size);
+	ck_assert_uint_eq(g.len, META_SUM - 5);
+	ck_assert_uint_eq(g.crc, 1000 + many - 1);
+	/* across two rows */
+	g = sums_in(700, META_SUMS_ROW * META_SUM - 1, 2);
+	ck_assert_uint_eq(g.n, 2);
+	ck_assert_uint_eq(g.first, (META_SUMS_ROW - 1) * META_SUM);
+	ck_assert_uint_eq(g.crc, 1000 + META_SUMS_ROW);
+	ck_assert_uint_eq(sums_in(700, 7 * META_SUM, META_SUM).n, 1);
+	ck_assert_uint_eq(sums_in(700, 7 * META_SUM, META_SUM).crc, 1007);
+	ck_assert_uint_eq(sums_in(700, o.size, 10).n, 0);
+	ck_assert_uint_eq(sums_in(699, 0, 10).n, 0);
+	/* of a patch */
+	o = (struct op_object){ .id = 701, .size = 31 + META_SUM,
+	    .kind = OBJ_PATCH, .store = 2, .sums = b.p, .nsums = 4 };
+	op.flags = 0;
+	op.extents = parts;
+	op.nextents = 2;
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	g = sums_in(701, 0, 5);
+	ck_assert_uint_eq(g.n, 1);
+	ck_assert_uint_eq(g.len, 10);
+	g = sums_in(701, 10, 20);
+	ck_assert_uint_eq(g.n, 1);
+	ck_assert_uint_eq(g.first, 10);
+	ck_assert_uint_eq(g.len, 20);
+	ck_assert_uint_eq(g.crc, 1001);
+	g = sums_in(701, 0, o.size);
+	ck_assert_uint_eq(g.n, 4);
+	ck_assert_uint_eq(g.end, o.size);
+	ck_assert_uint_eq(g.len, 1);
+	/* what is cut off or written over does not change them */
+	op = (struct op){ .kind = OP_TRUNCATE, .ino = F1, .size = 3 };
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	ck_assert_uint_eq(sums_in(700, 0, META_SUM).len, META_SUM);
+	/* a row that is none */
+	ck_assert_int_eq(sq_write(meta_sq(M), sql_fn,
+	    "UPDATE sums SET sums = x'00' WHERE object = 701"), 0);
+	ck_assert_int_eq(meta_sums(C, 701, 0, 1, sum_each, &g), -EUCLEAN);
+	ck_assert_int_eq(meta_sums(C, 700, UINT64_MAX, 1, sum_each, &g),
+	    -EINVAL);
+	buf_done(&b);
+}
+END_TEST
+
 START_TEST(test_extents)
 {
 	struct op_extent e[] = { { 0, 100, 700, 0, -1 }, { 100, 50, 700, 100,
@@ -333,6 +427,7 @@ main(void)
 	tcase_add_loop_test(t, test_readdir, 0, 2);
 	tcase_add_test(t, test_labels);
 	tcase_add_test(t, test_extents);
+	tcase_add_test(t, test_sums);
 	tcase_add_test(t, test_walk);
 	tcase_add_test(t, test_rows);
 	tcase_set_timeout(t, 60);

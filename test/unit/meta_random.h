@@ -225,7 +225,8 @@ upload_fn(struct sqc *c, void *arg)
 	struct upload *u = arg;
 	struct op_extent e[3];
 	struct op_object o = { .id = meta_new_id(A), .size = 9000,
-	    .kind = OBJ_WHOLE, .store = 1, .version = "v" };
+	    .kind = OBJ_WHOLE, .store = 1, .version = "v",
+	    .sums = "aaaabbbbcccc" };
 	unsigned n = rnd(4);
 	uint64_t off = rnd(500);
 
@@ -234,6 +235,7 @@ upload_fn(struct sqc *c, void *arg)
 		    rnd(2) ? -1 : 7 };
 		off += e[i].len + rnd(2) * rnd(200);
 	}
+	o.nsums = rnd(2) * n;
 	return (journal_uploaded(c, u->seq, rnd(2) * EXT_WHOLE, e, n, &o, 1));
 }
 

@@ -253,6 +253,40 @@ START_TEST(test_versions)
 }
 END_TEST
 
+/* A database of feature level 2 becomes one of today; nothing in it changes,
+ * and what is pending is sent. */
+START_TEST(test_migrate)
+{
+	struct op_extent e = { 0, 100000, 700, 0, -1 };
+	struct op_object o = { .id = 700, .size = 100000, .kind = OBJ_WHOLE,
+	    .store = 1 };
+	struct op op = mu_create(META_ROOT, "f", 20);
+	struct op whole = { .kind = OP_EXTENTS, .ino = 20, .size = 100000,
+	    .flags = EXT_WHOLE, .extents = &e, .nextents = 1, .objects = &o,
+	    .nobjects = 1 };
+	char *before;
+
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	ck_assert_int_eq(mu_apply(M, &whole), 0);
+	op = mu_create(META_ROOT, "pending", 21);
+	ck_assert_int_eq(mu_journal(M, &op), 0);
+	before = mu_dump(M, true);
+	ck_assert_int_eq(sq_write(meta_sq(M), newer_fn,
+	    "DROP TABLE sums; PRAGMA user_version = 1"), 0);
+	meta_close(M);
+	M = mu_open("a");
+	ck_assert_int_eq(mu_int(M, "PRAGMA user_version"), 2);
+	mu_same("migrated", 0, before, mu_dump(M, true));
+	ck_assert_uint_eq(mu_lookup(M, META_ROOT, "pending").ino, 21);
+	o.id = e.object = 701;
+	o.sums = "sums";
+	o.nsums = 1;
+	ck_assert_int_eq(mu_apply(M, &whole), 0);
+	ck_assert_int_eq(mu_int(M, "SELECT count(*) FROM sums "
+	    "WHERE object = 701 AND CAST(sums AS TEXT) = 'sums'"), 1);
+}
+END_TEST
+
 static int
 grant_fn(struct sqc *c, void *arg)
 {
@@ -313,6 +347,7 @@ main(void)
 	tcase_add_test(t, test_undo);
 	tcase_add_test(t, test_hidden);
 	tcase_add_loop_test(t, test_versions, 0, 2);
+	tcase_add_test(t, test_migrate);
 	tcase_add_test(t, test_sessions);
 	suite_add_tcase(s, t);
 	return (mu_run(s));

@@ -148,6 +148,9 @@ START_TEST(hostile_inside)
 	}
 	for (size_t n = 0; n < raw.len; n++)
 		ck_assert_int_eq(decode_sealed(raw.p, n), -EBADMSG);
+	/* what earlier ones wrote */
+	for (raw.p[8] = 1; raw.p[8] < FEATURE_LEVEL; raw.p[8]++)
+		ck_assert_int_eq(decode_sealed(raw.p, raw.len), 0);
 	raw.p[8] = FEATURE_LEVEL + 1;
 	ck_assert_int_eq(decode_sealed(raw.p, raw.len), -EPROTONOSUPPORT);
 	batch_done(&b[0]);

@@ -166,7 +166,7 @@ random_extents(struct rng *r, uint64_t ino, uint64_t next, struct op *op)
 	static struct op_object o;
 
 	o = (struct op_object){ .id = next, .size = 100000, .kind = OBJ_WHOLE,
-	    .store = 1 };
+	    .store = 1, .sums = "sums", .nsums = rnd(r, 2) };
 	e = (struct op_extent){ .off = 0, .len = 1 + rnd(r, 100000),
 	    .object = next, .crc = -1 };
 	*op = (struct op){ .kind = OP_EXTENTS, .ino = ino, .size = e.len,

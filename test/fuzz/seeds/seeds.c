@@ -57,7 +57,13 @@ ops(void)
 	struct op_extent e = { 0, 7, 5, 100, 0x1234 };
 	struct op_object o = { .id = 5, .size = 107, .kind = OBJ_PACK,
 	    .store = 1, .version = "e:\"1\"" };
+	struct op_extent patch = { META_SUM - 1, 2, 6, 0, -1 };
+	struct op_object summed = { .id = 6, .size = 2, .kind = OBJ_PATCH,
+	    .store = 1, .version = "v", .sums = "12345678", .nsums = 2 };
 	const struct op all[] = {
+		{ .kind = OP_EXTENTS, .ino = 2, .size = META_SUM + 1,
+		    .extents = &patch, .nextents = 1, .objects = &summed,
+		    .nobjects = 1 },
 		{ .kind = OP_CREATE, .parent = 1, .name = "f", .ino = 2,
 		    .mode = 0100644, .mtime = 1 },
 		{ .kind = OP_RENAME, .parent = 1, .name = "f", .ino = 2,
