@@ -23,6 +23,9 @@
  *  S3  Landed is decided by the slot's content equalling ours (hash), never
  *      by the answer alone.
  *  S4  Only after landing do bytes become clean (B6).
+ *  S5  A frozen batch waits for the home alone: bytes for other stores are
+ *      there before it is frozen, and while one of those is down, what need
+ *      not be held goes (L3, meta/hold.h).
  */
 #ifndef FS_SHIP_H
 #define FS_SHIP_H
