@@ -222,6 +222,28 @@ is_dir(struct sqc *c, uint64_t ino)
 	return (err ? err : ino != 0 && S_ISDIR(r.v[I_MODE].i));
 }
 
+/* A policy of a directory that is gone means nothing: a store that only such
+ * a one names may be removed. */
+static int
+has_policy(struct sqc *c, uint64_t ino)
+{
+	struct sqs *s;
+
+	if (ino == 0)
+		return (0);
+	s = sq_prep(c, "SELECT 1 FROM policy WHERE id = ?");
+	sqs_int(s, 1, ino);
+	return (sqs_has_row(s));
+}
+
+/* The directory that the op may remove; 0 none. */
+static uint64_t
+dir_removed(const struct op *op)
+{
+	return (op->kind == OP_RMDIR ? op->ino :
+	    op->kind == OP_RENAME ? op->ino2 : 0);
+}
+
 static uint8_t
 keys_of_kind(const struct op *op)
 {
@@ -273,6 +295,8 @@ hold_examine(const struct freeze *f, struct place_memo *memo, struct cand *d,
 		if (rc == 1)
 			d->keys |= KEY_SHAPE;
 	}
+	if (rc >= 0 && (rc = has_policy(f->c, dir_removed(op))) == 1)
+		d->keys |= KEY_SPACE;
 	if (op->flags & OP_LAST_LINK)
 		d->last = op->kind == OP_UNLINK ? op->ino :
 		    op->kind == OP_RENAME ? op->ino2 : 0;

@@ -17,7 +17,8 @@
  *   - SHAPE, where a directory comes to be in another one: whether it would
  *     be below itself depends on any other such op (L9);
  *   - SPACE, for rows of the namespace that are found by other ids (stores,
- *     policies, pins, quotas, attaches);
+ *     policies, pins, quotas, attaches), and where a directory goes that has a
+ *     policy, which may be what a store is kept for;
  *   - a session's op depends on everything;
  *   - a seed has the directories of its file, too: what is done there after it
  *     is seen after it (L3).  Those above are not among them.
