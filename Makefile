@@ -111,7 +111,8 @@ clean:
 .PHONY: all $(DIRS) unit check check-all cleanroot lint deps clean man \
 	check-man install
 
-# Benchmarks (root; installs s3fs, rclone, versitygw): BENCH="--only read".
+# Benchmarks (root; installs s3fs, fio, rclone, versitygw): BENCH="--list" says
+# which; BENCH="--only read --rounds 3 --scale 0.1" a small one.
 bench: gnsfs
 	sh test/bench/bench.sh $(BENCH)
 

@@ -191,6 +191,37 @@ token_machine(void *arg, const struct token_call *call, struct token *ret,
 	return end_fetch(aws_machine_fetch(arg, call, &f, why), &f, ret);
 }
 
+static int
+token_fetched(void *arg, const struct token_call *call, struct token *ret,
+    struct why *why)
+{
+	struct creds_aws *c = arg;
+	struct aws_fetched f = { 0 };
+
+	return end_fetch(c->fetch(c->arg, call, &f.creds, &f.life, why), &f,
+	    ret);
+}
+
+int
+creds_aws_open_by(const char *source, creds_aws_fetch *fetch, void *arg,
+    struct creds_aws **ret)
+{
+	struct creds_aws *c = calloc(1, sizeof *c);
+	int err;
+
+	if (c == NULL)
+		return -ENOMEM;
+	c->source = source;
+	c->fetch = fetch;
+	c->arg = arg;
+	err = token_cache_open(source, token_fetched, c, &c->tokens);
+	if (err != 0)
+		creds_aws_close(c);
+	else
+		*ret = c;
+	return err;
+}
+
 /* --- where they are looked for --- */
 
 /* Opens the cache of a source.  0, -EINVAL, -ENOMEM. */

@@ -70,6 +70,24 @@ struct creds_aws_opts {
  * supported, a file or a variable that makes no sense); -ENOMEM. */
 int	creds_aws_open(const struct creds_aws_opts *o, struct creds_aws **ret,
 	    struct why *why);
+/*
+ * Credentials that the caller gets by himself, kept as the others are.  fetch
+ * is called as a token_fetch is, and gives new ones and how long they last
+ * (ns; 0: no end).  source: static.  0, -ENOMEM.
+ */
+typedef int creds_aws_fetch(void *arg, const struct token_call *c,
+	    struct aws_creds *ret, int64_t *retlife, struct why *why);
+int	creds_aws_open_by(const char *source, creds_aws_fetch *fetch,
+	    void *arg, struct creds_aws **ret);
+/* Are id, secret and token (NULL: none) what such are, and fit into a header?
+ * Copies.  0, -EINVAL, -ENOMEM. */
+int	aws_creds_take(const char *id, const char *secret, const char *token,
+	    struct aws_creds *ret);
+/* ns from an answer to when what it brings ends, by the answer's own clock;
+ * expires: ISO 8601, NULL: no end.  -EINVAL: it is no time. */
+int	aws_life(const struct http_resp *resp, const char *expires,
+	    int64_t *ret);
+
 /* No call is under way.  NULL accepted. */
 void	creds_aws_close(struct creds_aws *c);
 

@@ -26,6 +26,8 @@ struct creds_aws {
 	char		*looked;	/* where, before the instance's role */
 	struct http	*sts, *near;	/* near: never by a proxy */
 	_Atomic bool	 proven;	/* the metadata service has answered */
+	creds_aws_fetch	*fetch;		/* of creds_aws_open_by; or NULL */
+	void		*arg;
 };
 
 /* The keys of the environment: new.  0, -ENOENT, -ENOMEM. */
@@ -85,14 +87,6 @@ int	aws_sts_url(const struct creds_aws *c, char **ret, struct why *why);
 
 /* --- what answers have in common --- */
 
-/* Are id, secret and token (NULL: none) what such are, and fit into a header?
- * Copies.  0, -EINVAL, -ENOMEM. */
-int	aws_creds_take(const char *id, const char *secret, const char *token,
-	    struct aws_creds *ret);
-/* ns from an answer to when what it brings ends, by the answer's own clock;
- * expires: ISO 8601, NULL: no end.  -EINVAL: it is no time. */
-int	aws_life(const struct http_resp *resp, const char *expires,
-	    int64_t *ret);
 /* Is it https, or plain http to this machine? */
 bool	aws_url_is_safe(const char *url);
 /* The host of a URL, without its port: from *rethost, so many bytes. */

@@ -470,9 +470,12 @@ retry_put(struct store *s, struct store_call *c, const char *key,
 		no = cond == STORE_IF_ABSENT ? rc == STORE_EXISTS :
 		    cond == STORE_IF_MATCH && (rc == STORE_CHANGED ||
 		    rc == STORE_ABSENT);
-		if (no && !e.maybe)
+		if (no && (!e.maybe || e.call.probe)) {
+			e.maybe = false;
 			break;
-		if (cond != STORE_ALWAYS && (no || rc == STORE_AMBIGUOUS) &&
+		}
+		if (cond != STORE_ALWAYS && !e.call.probe &&
+		    (no || rc == STORE_AMBIGUOUS) &&
 		    resolve_put(&e, key, cond, match, src, &info, &rc)) {
 			e.maybe = rc == STORE_AMBIGUOUS;
 			break;

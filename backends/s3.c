@@ -10,7 +10,11 @@
  * A put's info has the time the store answered (S3 does not say the object's
  * own); where S3 gave no ETag the object is asked for its time.
  *
- * Not here: buckets made, versions of S3's own versioning, S3 Express.
+ * Conditions of writes that a store is known not to honour (s3_dialect.h) are
+ * never left out unseen: such a call is refused, or, where the caller says
+ * that nobody else writes that key (`sole`), the object is looked for before.
+ *
+ * Not here: buckets made, versions of S3's own versioning.
  */
 #include "backends/s3.h"
 
@@ -21,8 +25,7 @@
 
 #include "backends/fetch.h"
 #include "base/buf.h"
-
-enum { POOL = 16 };		/* threads, for all large puts of a store */
+#include "base/log.h"
 
 /* --- get --- */
 
@@ -133,7 +136,7 @@ s3_head(struct store *st, struct store_call *c, const char *key,
 	return rc;
 }
 
-/* What a delete by version finds before it: on a store other than AWS the
+/* What a delete by version finds before it: where it is not documented, the
  * condition may be ignored, and this narrows the window to a moment. */
 static enum store_rc
 del_look(struct s3 *s, struct store_call *c, const char *key,
@@ -142,7 +145,8 @@ del_look(struct s3 *s, struct store_call *c, const char *key,
 	struct store_info info;
 	enum store_rc rc;
 
-	if (strncmp(match->text, "e:", 2) == 0 && s->aws)
+	if (strncmp(match->text, "e:", 2) == 0 &&
+	    s3_dialect(s)->del == S3_KEPT)
 		return STORE_OK;
 	rc = s3_head(&s->store, c, key, &info);
 	if (rc == STORE_OK && !etag_is_version(&info, match)) {
@@ -167,7 +171,9 @@ s3_del(struct store *st, struct store_call *c, const char *key,
 		rc = del_look(s, c, key, match);
 	if (rc == STORE_OK) {
 		if (version_given(match) &&
-		    strncmp(match->text, "e:", 2) == 0)
+		    strncmp(match->text, "e:", 2) == 0 &&
+		    (s3_dialect(s)->del != S3_REFUSED ||
+		    (c != NULL && c->probe)))
 			etag_pin(&r.headers, "", match);
 		rc = s3_do(s, c, &r);
 		if (rc == STORE_ABSENT &&
@@ -182,21 +188,56 @@ s3_del(struct store *st, struct store_call *c, const char *key,
 
 /* --- put --- */
 
+/* A put by condition, where the store keeps none: is it one that would be
+ * refused? */
 static enum store_rc
-s3_put(struct store *st, struct store_call *c, const char *key,
+put_look(struct s3 *s, struct store_call *c, const char *key,
+    enum store_cond cond, const struct store_version *match)
+{
+	struct store_info info;
+	enum store_rc rc;
+
+	rc = s3_head(&s->store, c, key, &info);
+	if (cond == STORE_IF_ABSENT)
+		return rc == STORE_OK ? STORE_EXISTS : rc == STORE_ABSENT ?
+		    STORE_OK : rc;
+	if (rc == STORE_OK && !etag_is_version(&info, match))
+		rc = STORE_CHANGED;
+	return rc;
+}
+
+enum store_rc
+s3_keep(struct s3 *s, struct store_call *c, const char *key,
+    enum s3_kept kept, enum store_cond *cond,
+    const struct store_version *match)
+{
+	enum store_rc rc;
+
+	if (*cond == STORE_ALWAYS || kept == S3_TRIED || kept == S3_KEPT ||
+	    (c != NULL && c->probe))
+		return STORE_OK;
+	if (c == NULL || !c->sole) {
+		why_set(call_why(c), 0, "bucket '%s' (%s) does not honour %s "
+		    "on a put, so of two writers of '%.200s' both would be "
+		    "told yes", s->bucket, s3_dialect(s)->name, *cond ==
+		    STORE_IF_ABSENT ? "If-None-Match" : "If-Match", key);
+		return STORE_UNSUPPORTED;
+	}
+	rc = put_look(s, c, key, *cond, match);
+	if (kept == S3_REFUSED)
+		*cond = STORE_ALWAYS;
+	return rc;
+}
+
+static enum store_rc
+put_single(struct s3 *s, struct store_call *c, const char *key,
     enum store_cond cond, const struct store_version *match,
     const struct store_src *src, struct store_info *ret)
 {
-	struct s3 *s = (struct s3 *)st;
 	struct s3_req r = { .method = "PUT", .op = "PUT", .key = key,
 	    .src = src, .len = src->size, .sum = true, .write = true };
 	enum store_rc rc;
 
-	rc = s3_key_check(s, key, call_why(c));
-	if (rc != STORE_OK)
-		return rc;
-	if (src->size > s->sizes.single)
-		return s3_put_parts(s, c, key, cond, match, src, ret);
 	rc = s3_condition(&r, cond, match, call_why(c));
 	if (rc == STORE_OK) {
 		/* An empty body is what curl would repeat (http.h). */
@@ -208,9 +249,54 @@ s3_put(struct store *st, struct store_call *c, const char *key,
 		if (http_resp_header(&r.resp, "etag") != NULL)
 			etag_info(&r.resp, src->size, ret);
 		else
-			rc = s3_head(st, c, key, ret);
+			rc = s3_head(&s->store, c, key, ret);
 	}
 	s3_req_done(&r);
+	return rc;
+}
+
+/* As the store is taken to keep conditions. */
+static enum store_rc
+put_kept(struct s3 *s, struct store_call *c, const char *key,
+    enum s3_kept kept, enum store_cond cond,
+    const struct store_version *match, const struct store_src *src,
+    struct store_info *ret)
+{
+	enum store_rc rc;
+
+	rc = s3_keep(s, c, key, kept, &cond, match);
+	if (rc != STORE_OK)
+		return rc;
+	if (src->size > s->sizes.single)
+		return s3_put_parts(s, c, key, cond, match, src, ret);
+	return put_single(s, c, key, cond, match, src, ret);
+}
+
+static enum store_rc
+s3_put(struct store *st, struct store_call *c, const char *key,
+    enum store_cond cond, const struct store_version *match,
+    const struct store_src *src, struct store_info *ret)
+{
+	struct s3 *s = (struct s3 *)st;
+	const struct s3_dialect *d = s3_dialect(s);
+	enum s3_kept kept = src->size > s->sizes.single ? d->parts : d->put;
+	enum store_rc rc;
+
+	rc = s3_key_check(s, key, call_why(c));
+	if (rc != STORE_OK)
+		return rc;
+	if (atomic_load(&s->refuses))
+		kept = S3_REFUSED;
+	rc = put_kept(s, c, key, kept, cond, match, src, ret);
+	if (rc != STORE_UNSUPPORTED || cond == STORE_ALWAYS ||
+	    kept == S3_REFUSED || c == NULL || !c->sole || c->probe ||
+	    (cond == STORE_IF_MATCH && strncmp(match->text, "e:", 2) != 0))
+		return rc;
+	/* The condition may be what it cannot do: does it without? */
+	rc = put_kept(s, c, key, S3_REFUSED, cond, match, src, ret);
+	if (rc == STORE_OK && !atomic_exchange(&s->refuses, true))
+		log_info("the store refuses conditions: objects are looked "
+		    "for before they are put", "bucket=%s", s->bucket);
 	return rc;
 }
 
@@ -218,22 +304,28 @@ static unsigned
 s3_caps(struct store *st)
 {
 	struct s3 *s = (struct s3 *)st;
-	unsigned caps = STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
-	    STORE_LIST_SORTED | STORE_LIST_START_AFTER;
+	const struct s3_dialect *d = s3_dialect(s);
+	unsigned caps = STORE_CAN_COPY;
 
+	if ((d->put == S3_KEPT || d->put == S3_TRIED) &&
+	    !atomic_load(&s->refuses))
+		caps |= STORE_CAN_ABSENT | STORE_CAN_MATCH;
+	if (!d->dirs)
+		caps |= STORE_LIST_SORTED | STORE_LIST_START_AFTER;
 	if (s->checksums)
 		caps |= STORE_PUT_SUMMED;
-	if (!atomic_load(&s->no_del_match))
+	if (d->del == S3_KEPT || d->del == S3_TRIED)
 		caps |= STORE_DELETE_MATCH;
 	return caps;
 }
 
-static void
+void
 s3_free(struct store *st)
 {
 	struct s3 *s = (struct s3 *)st;
 
 	workers_free(s->pool);
+	creds_aws_close(s->sessions);	/* they use what follows */
 	http_free(s->http);
 	creds_aws_close(s->creds);
 	free(s->url);
@@ -254,7 +346,7 @@ s3_bare(struct store *st)
 	return st;
 }
 
-static const struct store_ops s3_ops = {
+const struct store_ops s3_ops = {
 	.get = s3_get,
 	.put = s3_put,
 	.head = s3_head,
@@ -267,247 +359,3 @@ static const struct store_ops s3_ops = {
 	.offer = s3_offer,
 	.free = s3_free,
 };
-
-/* --- opening --- */
-
-static int
-check_settings(const struct url *u, struct why *why)
-{
-	static const char *const known[] = { "ca", "checksum", "endpoint",
-	    "profile", "region", "style" };
-	const char *style = url_setting(u, "style");
-	const char *sum = url_setting(u, "checksum");
-	unsigned i;
-	size_t k;
-
-	for (i = 0; i < u->nsettings; i++) {
-		for (k = 0; k < sizeof known / sizeof known[0]; k++) {
-			if (strcmp(u->settings[i].key, known[k]) == 0)
-				break;
-		}
-		if (k == sizeof known / sizeof known[0])
-			return why_set(why, -EINVAL, "an s3:// URL has no "
-			    "setting '%s': they are ca, checksum, endpoint, "
-			    "profile, region, style", u->settings[i].key);
-	}
-	if (style != NULL && strcmp(style, "path") != 0 &&
-	    strcmp(style, "virtual") != 0)
-		return why_set(why, -EINVAL, "style=%s: it is path or virtual",
-		    style);
-	if (sum != NULL && strcmp(sum, "crc32c") != 0 &&
-	    strcmp(sum, "none") != 0)
-		return why_set(why, -EINVAL, "checksum=%s: it is crc32c or "
-		    "none", sum);
-	return 0;
-}
-
-static int
-check_bucket(const char *b, struct why *why)
-{
-	size_t n = strlen(b);
-
-	if (n < 3 || n > 63 || b[0] == '.' || strspn(b, "abcdefghijklmnopqrstuv"
-	    "wxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != n)
-		return why_set(why, -EINVAL, "'%.80s' is no name of a bucket: "
-		    "3 to 63 letters, digits, '-', '.'", b);
-	if (n > 6 && strcmp(b + n - 6, "--x-s3") == 0)
-		return why_set(why, -EINVAL, "'%s' is a directory bucket (S3 "
-		    "Express), which is not supported yet: use a general "
-		    "purpose one", b);
-	return 0;
-}
-
-/* host without its port is this one? */
-static bool
-host_is_loopback(const char *host)
-{
-	size_t n = host[0] == '[' ? strcspn(host, "]") + 1 :
-	    strcspn(host, ":");
-
-	return strncmp(host, "127.", 4) == 0 ||
-	    (n == 9 && strncmp(host, "localhost", 9) == 0) ||
-	    (n > 10 && strncmp(host + n - 10, ".localhost", 10) == 0) ||
-	    (n == 5 && strncmp(host, "[::1]", 5) == 0);
-}
-
-/* Splits an endpoint into https and host[:port], default ports left out. */
-static int
-parse_endpoint(const char *e, bool *rethttps, char **rethost, struct why *why)
-{
-	const char *host = NULL;
-	const char *port;
-	size_t n;
-
-	if (strncmp(e, "https://", 8) == 0)
-		host = e + 8;
-	else if (strncmp(e, "http://", 7) == 0)
-		host = e + 7;
-	n = host != NULL ? strcspn(host, "/?#") : 0;
-	if (n == 0 || strchr(host, '@') != NULL ||
-	    (host[n] != '\0' && strcmp(host + n, "/") != 0))
-		return why_set(why, -EINVAL, "endpoint=%.200s: it is "
-		    "http://HOST[:PORT] or https://HOST[:PORT]", e);
-	*rethttps = host == e + 8;
-	port = *rethttps ? ":443" : ":80";
-	if (n > strlen(port) && strncmp(host + n - strlen(port), port,
-	    strlen(port)) == 0)
-		n -= strlen(port);
-	*rethost = strndup(host, n);
-	return *rethost != NULL ? 0 : -ENOMEM;
-}
-
-/* Fills https, host, base and path from endpoint, style, region, bucket. */
-static int
-find_server(struct s3 *s, const struct url *u, struct why *why)
-{
-	const char *endpoint = url_setting(u, "endpoint");
-	const char *style = url_setting(u, "style");
-	const char *china = strncmp(s->region, "cn-", 3) == 0 ? ".cn" : "";
-	char *host = NULL;
-	bool virtual;
-	int err = 0, n;
-
-	/* A dot in the name does not fit AWS's certificates. */
-	virtual = endpoint == NULL && strchr(s->bucket, '.') == NULL;
-	if (style != NULL)
-		virtual = strcmp(style, "virtual") == 0;
-	s->https = true;
-	s->aws = endpoint == NULL;
-	if (endpoint != NULL)
-		err = parse_endpoint(endpoint, &s->https, &host, why);
-	else if (asprintf(&host, "s3.%s.amazonaws.com%s", s->region,
-	    china) < 0)
-		err = -ENOMEM;
-	if (err != 0)
-		return err;
-	s->loopback = host_is_loopback(host);
-	n = asprintf(&s->host, "%s%s%s", virtual ? s->bucket : "",
-	    virtual ? "." : "", host);
-	s->server = host;
-	if (n < 0) {
-		s->host = NULL;
-		return -ENOMEM;
-	}
-	if (asprintf(&s->base, "http%s://%s", s->https ? "s" : "",
-	    s->host) < 0) {
-		s->base = NULL;
-		return -ENOMEM;
-	}
-	if (asprintf(&s->path, "%s%s", virtual ? "" : "/",
-	    virtual ? "" : s->bucket) < 0) {
-		s->path = NULL;
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-static int
-find_creds(struct s3 *s, const char *profile, struct why *why)
-{
-	struct creds_aws_opts o = { .profile = profile, .loopback =
-	    s->loopback, .region = s->aws ? s->region : NULL,
-	    .ca = getenv("AWS_CA_BUNDLE") };
-	struct why said = { "" };
-	int err;
-
-	if (o.ca != NULL && o.ca[0] == '\0')
-		o.ca = NULL;
-	err = creds_aws_open(&o, &s->creds, &said);
-	if (err == -EACCES && s->loopback && profile == NULL)
-		return 0;	/* unsigned requests */
-	if (err != 0)
-		return why_set(why, err, "bucket '%s': %s", s->bucket,
-		    why_text(&said, err));
-	return 0;
-}
-
-static void
-set_sizes(struct s3_sizes *to, const struct s3_sizes *from)
-{
-	static const struct s3_sizes none;
-
-	if (from == NULL)
-		from = &none;
-	to->single = from->single != 0 ? from->single : 16 * S3_MIB;
-	to->part = from->part != 0 ? from->part : 8 * S3_MIB;
-	to->copy_single = from->copy_single != 0 ? from->copy_single :
-	    5 * 1024 * S3_MIB;
-	to->copy_part = from->copy_part != 0 ? from->copy_part :
-	    256 * S3_MIB;
-}
-
-static int
-find_strings(struct s3 *s, const struct url *u)
-{
-	const char *region = url_setting(u, "region");
-	const char *profile = url_setting(u, "profile");
-
-	s->profile = strdup(profile != NULL ? profile : "");
-	s->url = strdup(u->text);
-	s->bucket = strdup(u->bucket);
-	if (asprintf(&s->prefix, "%s%s", u->prefix,
-	    u->prefix[0] != '\0' ? "/" : "") < 0)
-		s->prefix = NULL;
-	s->region = region != NULL ? strdup(region) :
-	    creds_aws_region(url_setting(u, "profile"));
-	if (s->region == NULL)
-		s->region = strdup("us-east-1");
-	if (s->url == NULL || s->bucket == NULL || s->prefix == NULL ||
-	    s->region == NULL || s->profile == NULL)
-		return -ENOMEM;
-	return 0;
-}
-
-int
-s3_open(const struct url *u, const struct s3_sizes *sizes, struct store **ret,
-    struct why *why)
-{
-	struct http_opts o = { 0 };
-	const char *sum = url_setting(u, "checksum");
-	struct s3 *s;
-	int err;
-
-	err = check_settings(u, why);
-	if (err == 0)
-		err = check_bucket(u->bucket, why);
-	if (err != 0)
-		return err;
-	s = calloc(1, sizeof *s);
-	if (s == NULL)
-		return -ENOMEM;
-	s->store.ops = &s3_ops;
-	s->checksums = sum == NULL || strcmp(sum, "none") != 0;
-	set_sizes(&s->sizes, sizes);
-	err = find_strings(s, u);
-	if (err == 0 && s->region[strspn(s->region, "abcdefghijklmnopqrstuvwxyz"
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")] != '\0')
-		err = why_set(why, -EINVAL, "'%.80s' is no region", s->region);
-	s->store.url = s->url;
-	if (err == 0)
-		err = find_server(s, u, why);
-	if (err == 0)
-		err = find_creds(s, url_setting(u, "profile"), why);
-	if (err == 0) {
-		o.ca = url_setting(u, "ca");
-		if (o.ca == NULL && s->https)
-			o.ca = getenv("AWS_CA_BUNDLE");
-		if (o.ca != NULL && o.ca[0] == '\0')
-			o.ca = NULL;
-		o.no_proxy = s->loopback;
-		err = http_new(&o, &s->http, why);
-	}
-	if (err == 0)
-		err = workers_new("gnsfs-s3", POOL, &s->pool);
-	if (err != 0) {
-		s3_free(&s->store);
-		return err;
-	}
-	*ret = &s->store;
-	return 0;
-}
-
-int
-s3_store_open(const struct url *u, struct store **ret, struct why *why)
-{
-	return s3_open(u, NULL, ret, why);
-}

@@ -1,7 +1,10 @@
 /*
  * s3: inside of the S3 backend; nobody but s3*.c and their tests includes it.
  *
- *   s3.c            opening, get, head, put, del
+ *   s3.c            get, head, put, del
+ *   s3_open.c       opening: settings, server, credentials
+ *   s3_dialect.c    in what makers differ: a table
+ *   s3_session.c    keys for a session with a directory bucket
  *   s3_request.c    one request: its URL, sums, signature, and what became
  *                   of it
  *   s3_error.c      what an answer that is not 2xx means (enum store_rc)
@@ -11,7 +14,8 @@
  *
  * Settings of an s3:// URL: endpoint (http[s]://host[:port]; absent: AWS),
  * region, profile, style (path, virtual), ca (a file of certificates),
- * checksum (crc32c, none: for stores that refuse S3's checksum headers).
+ * checksum (crc32c, none: for stores that refuse S3's checksum headers),
+ * dialect (s3_dialect.h: whose S3 it is, where host and answers do not say).
  */
 #ifndef BACKENDS_S3_H
 #define BACKENDS_S3_H
@@ -24,6 +28,7 @@
 #include "backends/etag.h"
 #include "backends/http.h"
 #include "backends/layer.h"
+#include "backends/s3_dialect.h"
 #include "backends/store.h"
 #include "base/workers.h"
 
@@ -42,6 +47,7 @@ struct s3 {
 	struct store	 store;
 	struct http	*http;
 	struct creds_aws *creds;	/* NULL: unsigned (loopback only) */
+	struct creds_aws *sessions;	/* keys of a session, by creds; NULL */
 	struct workers	*pool;		/* lanes of large puts and copies */
 	struct s3_sizes	 sizes;
 	char		*url;		/* store.url */
@@ -49,15 +55,22 @@ struct s3 {
 	char		*prefix;	/* "" or ends in '/' */
 	char		*region;
 	char		*profile;	/* "" : none was named */
-	char		*server;	/* host[:port] without the bucket */
+	char		*server;	/* host[:port] without the bucket; of
+					   AWS's own NULL until it is known */
 	char		*base;		/* "https://host[:port]" */
 	char		*host;		/* host[:port] as the Host header is */
 	char		*path;		/* "/bucket", or "" (virtual) */
 	bool		 https, loopback, aws;
 	bool		 checksums;	/* x-amz-checksum-crc32c */
 	_Atomic bool	 proven;	/* a request has succeeded */
-	_Atomic bool	 no_del_match;	/* seen to be one that ignores it */
+	_Atomic(const struct s3_dialect *) dialect;
+	bool		 dialect_is_sure;	/* no answer changes it */
+	_Atomic bool	 refuses;	/* conditions of puts: seen to */
 };
+
+#define s3_dialect(s)	(atomic_load(&(s)->dialect))
+extern const struct store_ops s3_ops;
+void	s3_free(struct store *st);
 
 /* As s3_store_open; sizes may be NULL. */
 int	s3_open(const struct url *u, const struct s3_sizes *sizes,
@@ -86,6 +99,7 @@ struct s3_req {
 	bool		 write;		/* an answer lost is AMBIGUOUS */
 	bool		 late_error;	/* 200 may have an error for a body */
 	bool		 expect, fresh;
+	bool		 own_keys;	/* not those of a session */
 	enum store_rc	 on_412;	/* OK: STORE_CHANGED */
 	unsigned	 stall;		/* seconds; 0 = http's */
 	size_t		 max_body;
@@ -148,6 +162,15 @@ enum store_rc s3_pull(struct store *st, struct store_call *c,
 enum store_rc s3_offer(struct store *st, struct store_call *c,
 	    const char *key, const struct store_version *version,
 	    int64_t until, struct buf *ret);
+/* What becomes of *cond where the store keeps conditions so.  OK: put it by
+ * what *cond is now; EXISTS, CHANGED, ABSENT: looking before says so;
+ * UNSUPPORTED: others may write that key, and nothing would keep them off. */
+enum store_rc s3_keep(struct s3 *s, struct store_call *c, const char *key,
+	    enum s3_kept kept, enum store_cond *cond,
+	    const struct store_version *match);
+/* For the cache of sessions' keys (creds_aws.h); arg: the struct s3. */
+int	s3_session_fetch(void *arg, const struct token_call *c,
+	    struct aws_creds *ret, int64_t *retlife, struct why *why);
 /* The condition as headers and on_412. STORE_OK, STORE_INVALID, or
  * STORE_UNSUPPORTED (a version that is no ETag). */
 enum store_rc s3_condition(struct s3_req *r, enum store_cond cond,

@@ -170,6 +170,7 @@ right_for(const char *op)
 		{ "COPY",	"s3:PutObject on it or s3:GetObject on its "
 				"source" },
 		{ "DELETE",	"s3:DeleteObject" },
+		{ "CreateSession", "s3express:CreateSession" },
 	};
 	size_t i;
 

@@ -6,6 +6,9 @@
  * on none.  The token given out is "c" and S3's continuation token or, where
  * that is longer than the token may be, "a" and the last key, which start-after
  * goes on from.
+ *
+ * A bucket of directories (s3_dialect.h) is asked for the directory that the
+ * prefix is in, and what does not begin with it is left out here.
  */
 #include "backends/s3.h"
 
@@ -26,6 +29,7 @@ struct reading {
 	struct s3	*s;
 	struct page	 page;
 	struct buf	 key, etag, token, last;
+	const char	*prefix;	/* of a directory's: all of it */
 	uint64_t	 size;
 	int64_t		 secs;
 	bool		 is_url;	/* keys are percent-encoded */
@@ -79,8 +83,9 @@ entry_add(struct reading *l, bool is_prefix)
 	}
 	buf_reset(&l->last);
 	buf_puts(&l->last, key + n);
-	if (key[n] == '\0')
-		return 0;	/* the mark of the prefix itself */
+	if (key[n] == '\0' || (l->prefix != NULL &&
+	    strncmp(key, l->prefix, strlen(l->prefix)) != 0))
+		return 0;	/* the mark of the prefix itself; others */
 	e.key = key + n;
 	if (!is_prefix) {
 		e.info.size = l->size;
@@ -183,7 +188,8 @@ next_token(struct reading *l, struct store_list *ret)
 		snprintf(ret->token, sizeof ret->token, "a%s", last);
 	else
 		return -EBADMSG;
-	return 0;
+	/* which begins at the beginning again */
+	return ret->token[0] == 'a' && s3_dialect(l->s)->dirs ? -EBADMSG : 0;
 }
 
 static int
@@ -205,9 +211,10 @@ read_page(struct reading *l, const struct buf *body)
 /* Fills in what is asked; the texts are kept in b, one after the other. */
 static int
 build_query(struct s3 *s, const struct store_list *l, struct s3_req *r,
-    struct buf *prefix, struct buf *after, char max[16], char delim[2])
+    struct buf *prefix, struct buf *dir, struct buf *after, char max[16],
+    char delim[2])
 {
-	const char *start = NULL;
+	const char *start = NULL, *slash;
 
 	s3_param(r, "list-type", "2");
 	s3_param(r, "encoding-type", "url");
@@ -216,7 +223,18 @@ build_query(struct s3 *s, const struct store_list *l, struct s3_req *r,
 	s3_param(r, "max-keys", max);
 	buf_printf(prefix, "%s%s", s->prefix, l->prefix != NULL ?
 	    l->prefix : "");
-	s3_param(r, "prefix", buf_cstr(prefix));
+	if (s3_dialect(s)->dirs) {
+		slash = strrchr(buf_cstr(prefix), '/');
+		buf_put(dir, prefix->p, slash == NULL ? 0 :
+		    (size_t)(slash + 1 - (const char *)prefix->p));
+		if (buf_err(dir) != 0)
+			return buf_err(dir);
+		if ((l->delimiter != '\0' && l->delimiter != '/') ||
+		    (l->token[0] == '\0' && l->start_after != NULL &&
+		    l->start_after[0] != '\0'))
+			return -EOPNOTSUPP;
+	}
+	s3_param(r, "prefix", buf_cstr(s3_dialect(s)->dirs ? dir : prefix));
 	if (l->delimiter != '\0') {
 		delim[0] = l->delimiter;
 		delim[1] = '\0';
@@ -245,12 +263,14 @@ s3_list(struct store *st, struct store_call *c, struct store_list *l,
 	struct s3_req r = { .method = "GET", .op = "LIST",
 	    .max_body = PAGE_BYTES };
 	struct reading in = { .s = s };
-	struct buf prefix = BUF_INIT, after = BUF_INIT;
+	struct buf prefix = BUF_INIT, dir = BUF_INIT, after = BUF_INIT;
 	char max[16], delim[2];
 	enum store_rc rc;
 	int err;
 
-	err = build_query(s, l, &r, &prefix, &after, max, delim);
+	err = build_query(s, l, &r, &prefix, &dir, &after, max, delim);
+	if (s3_dialect(s)->dirs)
+		in.prefix = buf_cstr(&prefix);
 	rc = err == 0 ? s3_do(s, c, &r) : STORE_OK;
 	if (err == 0 && rc == STORE_OK) {
 		err = read_page(&in, &r.resp.body);
@@ -261,6 +281,10 @@ s3_list(struct store *st, struct store_call *c, struct store_list *l,
 		why_set(call_why(c), 0, "a list goes on from a token that is "
 		    "none");
 		rc = STORE_INVALID;
+	} else if (err == -EOPNOTSUPP) {
+		why_set(call_why(c), 0, "bucket '%s' is one of directories: "
+		    "it lists from the beginning, and by '/'", s->bucket);
+		rc = STORE_UNSUPPORTED;
 	} else if (err == -ENOMEM) {
 		rc = STORE_NOMEM;
 	} else if (err != 0) {
@@ -281,6 +305,7 @@ s3_list(struct store *st, struct store_call *c, struct store_list *l,
 	buf_done(&in.token);
 	buf_done(&in.last);
 	buf_done(&prefix);
+	buf_done(&dir);
 	buf_done(&after);
 	s3_req_done(&r);
 	return rc;

@@ -201,6 +201,7 @@ part_send(void *arg, struct store_call *c, unsigned i)
 		r.op = "COPY";
 		r.late_error = true;
 		r.stall = LONG_STALL;
+		r.own_keys = true;
 		http_headers_add(&r.headers, "x-amz-copy-source", "%s",
 		    j->from);
 		http_headers_add(&r.headers, "x-amz-copy-source-range",
@@ -378,15 +379,16 @@ copy_single(struct s3 *s, struct store_call *c, const char *source,
     uint64_t size, struct store_info *ret)
 {
 	struct s3_req r = { .method = "PUT", .op = "COPY", .key = to,
-	    .write = true, .late_error = true, .stall = LONG_STALL };
+	    .write = true, .late_error = true, .stall = LONG_STALL,
+	    .own_keys = true };
 	struct answer a;
 	enum store_rc rc;
 	int64_t secs;
 
 	http_headers_add(&r.headers, "x-amz-copy-source", "%s", source);
 	etag_pin(&r.headers, "x-amz-copy-source-", version);
-	if (cond == STORE_IF_ABSENT)
-		http_headers_add(&r.headers, "if-none-match", "*");
+	if (cond == STORE_IF_ABSENT && s3_dialect(s)->copy_absent != NULL)
+		http_headers_add(&r.headers, s3_dialect(s)->copy_absent, "*");
 	rc = s3_do(s, c, &r);
 	if (rc == STORE_OK) {
 		answer_parse(&r.resp, &a);
@@ -457,9 +459,11 @@ copy_between(struct s3 *f, struct s3 *s, struct store_call *c,
 		rc = copy_single(s, c, buf_cstr(&source), version, to, cond,
 		    info.size, ret);
 	} else {
-		j = job_new(s, c, to, info.size, s->sizes.copy_part, 0);
+		rc = s3_keep(s, c, to, s3_dialect(s)->parts, &cond, NULL);
+		j = rc != STORE_OK ? NULL :
+		    job_new(s, c, to, info.size, s->sizes.copy_part, 0);
 		if (j == NULL) {
-			rc = STORE_NOMEM;
+			rc = rc != STORE_OK ? rc : STORE_NOMEM;
 		} else {
 			j->from = buf_cstr(&source);
 			j->version = version;

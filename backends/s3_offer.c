@@ -49,6 +49,9 @@ s3_offer(struct store *st, struct store_call *c, const char *key,
 		return rc;
 	if (secs < 1 || secs > SECS_MAX)
 		return STORE_INVALID;
+	/* A session's keys are gone before a copy need be done. */
+	if (s->sessions != NULL)
+		return STORE_UNSUPPORTED;
 	if (s->creds != NULL)
 		err = creds_aws_get(s->creds, &t, &creds, call_why(c));
 	buf_puts(&path, s->path);

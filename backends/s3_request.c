@@ -198,6 +198,44 @@ no_answer(struct s3 *s, struct store_call *c, const struct s3_req *r)
 	}
 }
 
+/* Whose keys r is signed with; NULL: it is not. */
+static struct creds_aws *
+signer(const struct s3 *s, const struct s3_req *r)
+{
+	return s->sessions != NULL && !r->own_keys ? s->sessions : s->creds;
+}
+
+static int
+sign(struct s3 *s, struct s3_req *r, const struct aws_creds *creds,
+    const char *path, const char *query, const char *payload)
+{
+	struct sigv4 k = { .id = creds->id, .secret = creds->secret,
+	    .token = creds->token, .region = s->region, .now = clock_real() };
+
+	k.service = s3_dialect(s)->sessions ? "s3express" : "s3";
+	if (s->sessions != NULL && signer(s, r) == s->sessions) {
+		http_headers_add(&r->headers, "x-amz-s3session-token", "%s",
+		    creds->token != NULL ? creds->token : "");
+		k.token = NULL;
+	}
+	return sigv4_sign(&k, r->method, s->host, path, query, payload,
+	    &r->headers);
+}
+
+/* What the answer says of who made the server, where nothing else does. */
+static void
+note_server(struct s3 *s, const struct http_resp *resp)
+{
+	const char *server = http_resp_header(resp, "server");
+	const struct s3_dialect *d;
+
+	if (s->dialect_is_sure || server == NULL)
+		return;
+	d = s3_dialect_seen(server);
+	if (d != NULL)
+		atomic_store(&s->dialect, d);
+}
+
 /* Signs and performs; the answer, if any, is in r->resp and r->error. */
 static enum store_rc
 send_once(struct s3 *s, struct store_call *c, struct s3_req *r,
@@ -205,18 +243,12 @@ send_once(struct s3 *s, struct store_call *c, struct s3_req *r,
 {
 	struct buf path = BUF_INIT, query = BUF_INIT, url = BUF_INIT;
 	struct http_req h = { .method = r->method };
-	struct sigv4 k;
-	const char *server;
 	int err;
 
 	err = build_target(s, r, &path, &query);
-	if (err == 0 && creds->id != NULL) {
-		k = (struct sigv4){ .id = creds->id, .secret = creds->secret,
-		    .token = creds->token, .region = s->region,
-		    .service = "s3", .now = clock_real() };
-		err = sigv4_sign(&k, r->method, s->host, buf_cstr(&path),
-		    buf_cstr(&query), payload, &r->headers);
-	}
+	if (err == 0 && creds->id != NULL)
+		err = sign(s, r, creds, buf_cstr(&path), buf_cstr(&query),
+		    payload);
 	buf_printf(&url, "%s%s%s%s", s->base, buf_cstr(&path),
 	    query.len > 0 ? "?" : "", buf_cstr(&query));
 	h.url = buf_cstr(&url);
@@ -242,9 +274,7 @@ send_once(struct s3 *s, struct store_call *c, struct s3_req *r,
 	h.cancel = c != NULL ? c->cancel : NULL;
 	http_resp_done(&r->resp);
 	r->end = http_perform(s->http, &h, &r->resp);
-	server = http_resp_header(&r->resp, "server");
-	if (server != NULL && strncmp(server, "MinIO", 5) == 0)
-		atomic_store(&s->no_del_match, true);
+	note_server(s, &r->resp);
 out:
 	buf_done(&path);
 	buf_done(&query);
@@ -280,14 +310,14 @@ is_success(const struct s3_req *r)
 
 /* Nothing was sent: there is nobody to send it as. */
 static enum store_rc
-no_creds(struct s3 *s, struct store_call *c, int err)
+no_creds(struct s3 *s, struct store_call *c, const struct s3_req *r, int err)
 {
 	if (err == -ECANCELED)
 		return STORE_CANCELLED;
 	if (err == -ENOMEM)
 		return STORE_NOMEM;
 	why_prefix(call_why(c), err, "bucket '%s': no credentials by %s",
-	    s->bucket, creds_aws_source(s->creds));
+	    s->bucket, creds_aws_source(signer(s, r)));
 	return err == -EHOSTUNREACH ? STORE_UNREACHABLE : STORE_DENIED;
 }
 
@@ -302,14 +332,14 @@ refused(struct s3 *s, struct store_call *c, struct s3_req *r,
 	int err = -EACCES;
 
 	s3_error_parse(&r->resp.body, &r->error);
-	if (first && s->creds != NULL && is_stale(&r->error))
-		err = creds_aws_refused(s->creds, creds, &t, call_why(c));
+	if (first && signer(s, r) != NULL && is_stale(&r->error))
+		err = creds_aws_refused(signer(s, r), creds, &t, call_why(c));
 	if (err == 0)
 		return STORE_OK;
 	if (err == -EACCES || err == -EINVAL)
 		return s3_error_rc(s, r, creds->id != NULL ? creds->id : "",
 		    call_why(c));
-	return no_creds(s, c, err);
+	return no_creds(s, c, r, err);
 }
 
 enum store_rc
@@ -332,10 +362,10 @@ s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
 		return source_failed(c, err);
 	nheaders = r->headers.n;
 	do {
-		err = s->creds == NULL ? 0 : creds_aws_get(s->creds, &t,
-		    &creds, call_why(c));
+		err = signer(s, r) == NULL ? 0 : creds_aws_get(signer(s, r),
+		    &t, &creds, call_why(c));
 		if (err != 0)
-			return no_creds(s, c, err);
+			return no_creds(s, c, r, err);
 		http_headers_cut(&r->headers, nheaders);
 		rc = send_once(s, c, r, &creds, payload);
 		again = false;

@@ -87,7 +87,11 @@ struct store_call {
 	const char	*tag;	/* for traces: "fill", "import", ... static */
 	bool		 once;	/* retry layer: one attempt, fail fast */
 	bool		 probe;	/* a condition is left to the store alone, to
-				   find out whether it honours it */
+				   find out whether it honours it; what it
+				   answers is the answer */
+	bool		 sole;	/* nobody else writes this key: a store that
+				   knows no conditions is looked at before,
+				   instead */
 };
 
 enum store_cond { STORE_ALWAYS, STORE_IF_ABSENT, STORE_IF_MATCH };

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "cache/small.h"
+#include "fs/ahead.h"
 #include "fs/io.h"
 #include "fs/stores.h"
 #include "fs/sums.h"
@@ -627,7 +628,7 @@ content_small(struct fs *f, struct vnode *v)
 }
 
 int
-content_small_enter(struct fs *f, struct vnode *v)
+content_small_enter(struct fs *f, struct vnode *v, bool read)
 {
 	struct small_fetch s = { .x = NULL };
 	int err;
@@ -638,6 +639,8 @@ content_small_enter(struct fs *f, struct vnode *v)
 		if (err != -ENODATA)
 			break;
 		vnode_leave(v);
+		if (read)
+			ahead_missed(f, v->ino, s.x->v[0].kind == OBJ_PACK);
 		err = fetch_small(f, &s);
 		if (err == 0)
 			continue;

@@ -44,9 +44,10 @@ int	content_extents(struct fs *f, struct vnode *v, uint64_t off,
 int	content_small(struct fs *f, struct vnode *v);
 /* Enters the gate, and the same; but while a store is asked the gate is left,
  * so that who wants the file for something else need not wait for it.  The
- * gate is held on return, whatever that is.  -EFBIG also where there is a
- * backing file already. */
-int	content_small_enter(struct fs *f, struct vnode *v);
+ * gate is held on return, whatever that is.  read: for a reader, who may want
+ * its neighbours, too (ahead.h).  -EFBIG also where there is a backing file
+ * already. */
+int	content_small_enter(struct fs *f, struct vnode *v, bool read);
 
 /* One read of [off, off+len) of an extent's object from its store, with the
  * version pinned (B5), the caller's deadline or io_timeout (anew while bytes

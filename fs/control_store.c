@@ -376,7 +376,7 @@ set(struct ctl *c, const char *name)
 
 /* --- rm --- */
 
-/* How many objects have a copy there; -errno. */
+/* How many objects that files have bytes of have a copy there; -errno. */
 static int64_t
 objects_in(struct ctl *c, uint32_t id)
 {
@@ -388,7 +388,8 @@ objects_in(struct ctl *c, uint32_t id)
 	rc = sq_read(meta_sq(c->f->meta), &q);
 	if (rc != 0)
 		return rc;
-	s = sq_prep(q, "SELECT count(*) FROM location WHERE store = ?1");
+	s = sq_prep(q, "SELECT count(DISTINCT l.object) FROM extent e "
+	    "JOIN location l ON l.object = e.object AND l.store = ?1");
 	sqs_int(s, 1, id);
 	rc = sqs_step(s);
 	n = rc == 1 ? sqs_col_int(s, 0) : rc;
@@ -462,8 +463,15 @@ rm(struct ctl *c, const char *name)
 		rc = why_set(&c->why, -EBUSY, "'%s' holds %lld object%s of "
 		    "files of the namespace; `gnsfs find store:%s` lists the "
 		    "files", name, (long long)n, n == 1 ? "" : "s", name);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = put_store(c, f.id, name, f.url, f.flags, true);
+		if (rc == -EBUSY) {
+			c->why.text[0] = '\0';	/* which says no more */
+			why_set(&c->why, rc, "'%s' is imported, or was staged "
+			    "to a moment ago; `gnsfs imports` says where",
+			    name);
+		}
+	}
 	free(f.url);
 	return rc;
 }

@@ -867,7 +867,7 @@ fill_whole(struct whole *w, bool verify)
 	struct fs *f = w->f;
 	int err, tries;
 
-	err = content_small_enter(f, w->v);
+	err = content_small_enter(f, w->v, false);
 	if (err == -EFBIG) {
 		err = 0;
 		if (w->v->b == NULL) {

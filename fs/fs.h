@@ -12,6 +12,7 @@
  *   vnode    files that are open or dirty, in core
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
+ *   ahead    small files, before they are asked for
  *   import   adopting a bucket
  *   refresh  following it
  *   pins     pins, warm, evict
@@ -57,6 +58,7 @@ struct fs {
 	struct settler		*settler;
 	struct vnodes		*vnodes;
 	struct fill		*fill;
+	struct ahead		*ahead;
 	struct pins		*_Atomic pins;
 	struct stages		*stages;
 	struct refresher	*refresher;

@@ -28,10 +28,8 @@
 #include "meta/op.h"
 #include "meta/segment.h"
 
-#define HOME_KEY	"gnsfs.json"
 #define MANIFEST_KEY	"MANIFEST"
 #define HOME_FORMAT	1u
-#define HOME_JSON_MAX	(64 * 1024)
 #define FORMAT_TIMEOUT	(8 * NSEC_PER_SEC)
 
 /* --- names --- */
@@ -285,34 +283,6 @@ home_first_segment(const struct home_id *id, struct buf *out,
 
 /* --- format --- */
 
-/* Does the store honour put-if-absent?  Two puts of different bytes to one
- * fresh key; the key is removed again. */
-static int
-format_probe(struct store *s, struct store_call *c, struct why *why)
-{
-	struct store_call call = *c;
-	struct why own = { "" };
-	char key[KEY_MAX];
-	enum store_rc rc;
-
-	call.why = &own;
-	snprintf(key, sizeof(key), "host/probe-%016" PRIx64, random_u64());
-	rc = store_put_mem(s, &call, key, STORE_IF_ABSENT, NULL, "1", 1, NULL);
-	if (rc != STORE_OK)
-		goto fail;
-	rc = store_put_mem(s, &call, key, STORE_IF_ABSENT, NULL, "2", 1, NULL);
-	(void)store_del(s, &call, key, NULL);
-	if (rc == STORE_EXISTS)
-		return 0;
-	if (rc == STORE_OK || rc == STORE_UNSUPPORTED)
-		return why_set(why, -EOPNOTSUPP, "%s: the store does not"
-		    " honour If-None-Match on a put, which a home needs;"
-		    " choose another store for the home", s->url);
-fail:
-	return why_set(why, rc == STORE_ABSENT ? -ENOENT : store_rc_errno(rc),
-	    "%s", own.text[0] != '\0' ? own.text : store_rc_name(rc));
-}
-
 static int
 list_nothing(void *arg, const struct store_entry *e)
 {
@@ -464,7 +434,7 @@ home_format(const char *url, const char *name, struct home_id *ret,
 		(void)why_set(why, err, "%s", why_text(&absent, err));
 		goto out;
 	}
-	err = format_probe(s, &c, why);
+	err = home_conditions_new(s, &c, why);
 	if (err == 0)
 		err = format_put(s, &c, &id, why);
 	if (err != 0)

@@ -14,6 +14,9 @@
 #include "base/buf.h"
 #include "base/why.h"
 
+#define HOME_KEY	"gnsfs.json"
+#define HOME_JSON_MAX	(64 * 1024)
+
 /* The session number of whoever formats; the first mount's is above it. */
 #define HOME_SESSION	1u
 
@@ -30,7 +33,7 @@ struct home_id {
  * gnsfs.json, and the first segment (lsn 1: the store `home`, the root).
  * name NULL: the last part of the prefix, or the bucket.  -EEXIST: there is
  * one (why names it); -ENOENT: no such bucket or folder; -EOPNOTSUPP: the
- * store does not honour put-if-absent; nothing half-made is left. */
+ * store keeps no two writers apart; nothing half-made is left. */
 int	home_format(const char *url, const char *name, struct home_id *ret,
 	    struct why *why);
 /* Why a home that had its gnsfs.json is as good as away; %s: its URL. */
@@ -50,6 +53,19 @@ int	home_damaged(const struct store *s, const char *key, const char *found,
  * of gnsfs.json, so that whoever finds slot 1 empty may put it. */
 int	home_first_segment(const struct home_id *id, struct buf *out,
 	    uint8_t rethash[32]);
+
+/*
+ * Does the home's store keep two writers apart (B1)?  It is asked for what it
+ * has to refuse: to put gnsfs.json if there is none, and in the place of
+ * another version.  Both put what is there already, so that nothing is changed
+ * where it does not refuse.  0; -EOPNOTSUPP: it does not, and why says what is
+ * missing and what that costs; else -errno: it cannot be said.
+ */
+int	home_conditions(struct store *s, struct store_call *c,
+	    struct why *why);
+/* The same of a store that is no home yet, by an object that is removed. */
+int	home_conditions_new(struct store *s, struct store_call *c,
+	    struct why *why);
 
 #define MANIFEST_SNAPSHOTS 8
 struct manifest {

@@ -327,7 +327,7 @@ put_piece(struct importing *im, const struct spooled *sp, bool *retours,
     struct why *why)
 {
 	struct store_call c = { .tag = "import", .cancel = &im->cancel,
-	    .why = why };
+	    .why = why, .sole = true };	/* named by its content */
 	char key[KEY_MAX];
 	enum store_rc rc;
 	void *p = NULL;

@@ -28,6 +28,7 @@
 #include "base/log.h"
 #include "base/room.h"
 #include "base/sys.h"
+#include "fs/ahead.h"
 #include "fs/control.h"
 #include "fs/fill.h"
 #include "fs/fs.h"
@@ -396,6 +397,8 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 		err = vnodes_new(&f->vnodes);
 	if (err == 0)
 		err = fill_new(&f->fill);
+	if (err == 0)
+		err = ahead_new(&f->ahead);
 	if (err == 0) {
 		err = stores_new(f, *home, &f->stores);
 		*home = NULL;
@@ -605,6 +608,7 @@ fs_stop(struct fs *f, int64_t deadline)
 		left = pending(f);
 	stores_free(f->stores);
 	fill_free(f->fill);
+	ahead_free(f->ahead);
 	vnodes_free(f->vnodes);
 	if (f->cache != NULL)
 		cache_close(f->cache);

@@ -78,7 +78,7 @@ prepare(struct fs *f, struct vnode *v)
 	struct bfile *b = NULL;
 	int err;
 
-	err = content_small_enter(f, v);
+	err = content_small_enter(f, v, true);
 	if (err == -EFBIG) {
 		err = 0;
 		if (v->b == NULL)

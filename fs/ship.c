@@ -78,6 +78,7 @@ ship_call(struct ship *sh, struct store_call *c, struct why *why,
 		.cancel = &sh->cancel,
 		.why = why,
 		.tag = "log",
+		.sole = atomic_load(&sh->sole),
 	};
 }
 
@@ -240,7 +241,10 @@ bring_up(struct ship *sh, int64_t deadline, struct why *why)
 	if (err != 0 || f->opt.read_only)
 		return err;
 	ship_set_state(sh, SHIP_OPENING, "");
-	err = ship_send_frozen(sh, why);
+	if (!sh->asked)
+		err = ship_ask_home(sh, deadline, why);
+	if (err == 0)
+		err = ship_send_frozen(sh, why);
 	if (err == 0 && !sh->opened)
 		err = ship_open_session(sh, 0, why);
 	if (err == 0)

@@ -35,12 +35,14 @@ struct ship {
 	struct fs	*fs;
 	struct store	*home;		/* borrowed from stores */
 	_Atomic bool	 cancel;	/* ends calls in flight */
+	_Atomic bool	 sole;	/* the home keeps no two writers apart */
 
 	struct lock	 lock;		/* RANK_SHIP: what follows */
 	struct cond	 moved;	/* a segment landed, or the state changed */
 	enum ship_state	 state;
 	char		 why[256];	/* of the state; "" when running */
 	int64_t		 why_since;	/* clock_mono */
+	char		 sole_why[256];
 	uint64_t	 lsn;		/* applied */
 	uint64_t	 looked; /* how often all that could go had gone */
 	int64_t		 last_landed;	/* clock_real */
@@ -59,6 +61,7 @@ struct ship {
 
 	/* whoever runs the log; no lock */
 	bool		 met;	/* asked who it is, since it was away */
+	bool		 asked;	/* whether it keeps writers apart */
 	bool		 opened;	/* our session is open in the log */
 	uint32_t	 session;	/* its number; 0 none */
 	/* first seq of the batch whose packs are */
@@ -141,6 +144,9 @@ int	ship_drop_replaced(struct fs *f, const struct buf *inos);
 int	ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why);
 
 /* ship_session.c */
+/* Finds out whether the home keeps two writers apart (B1).  One that does not
+ * is written by one host alone: whose session was opened last. */
+int	ship_ask_home(struct ship *sh, int64_t deadline, struct why *why);
 /* -EBUSY: another host's is open; -ESTALE: fenced. */
 int	ship_open_session(struct ship *sh, int64_t deadline, struct why *why);
 /* A number for this start, from the block granted before: for a mount that

@@ -105,6 +105,7 @@ pack_put(struct ship *sh, uint64_t object, struct why *why)
 		goto out;
 	object_key(object, key);
 	ship_call(sh, &c, why, 0, bytes.len);
+	c.sole = true;	/* L1 */
 	rc = store_put_mem(sh->home, &c, key, STORE_IF_ABSENT, NULL, bytes.p,
 	    bytes.len, NULL);
 	if (rc == STORE_EXISTS)

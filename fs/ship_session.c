@@ -35,6 +35,9 @@ struct roster {
 	uint32_t	 other;		/* open, of another; 0 */
 	char		 other_host[65];
 	int64_t		 other_opened;
+	char		 last_host[65];	/* whose session was opened last */
+	int64_t		 last_opened;
+	bool		 last_is_ours;
 	uint32_t	 block_end;	/* first number never granted */
 	int64_t		 unsure;	/* grant_unsure; 0 none */
 	bool		 unsure_is_ours; /* the log has that block, for us */
@@ -54,6 +57,11 @@ roster_row(void *arg, const struct session_row *s)
 	if (ours && r->unsure != 0 && s->block_count > 0 &&
 	    s->block_first == (uint32_t)r->unsure)
 		r->unsure_is_ours = true;
+	if (s->number != HOME_SESSION && s->opened >= r->last_opened) {
+		r->last_opened = s->opened;
+		r->last_is_ours = ours;
+		snprintf(r->last_host, sizeof(r->last_host), "%s", s->host);
+	}
 	if (s->state != SESS_OPEN)
 		return 0;
 	if (ours) {
@@ -190,6 +198,48 @@ say_busy(struct ship *sh, const struct roster *r, struct why *why)
 	    sh->fs->name, r->other_host, when, r->other);
 }
 
+int
+ship_ask_home(struct ship *sh, int64_t deadline, struct why *why)
+{
+	struct why own = { "" };
+	struct store_call c;
+	int err;
+
+	ship_call(sh, &c, NULL, deadline, 0);
+	err = home_conditions(sh->home, &c, &own);
+	if (err != 0 && err != -EOPNOTSUPP)
+		return why_set(why, err, "%s", why_text(&own, err));
+	sh->asked = true;
+	atomic_store(&sh->sole, err != 0);
+	lock_take(&sh->lock);
+	snprintf(sh->sole_why, sizeof(sh->sole_why), "%.255s", own.text);
+	lock_drop(&sh->lock);
+	if (err != 0)
+		log_warn("one host alone may write", "why=%s",
+		    LOG_Q(own.text));
+	return 0;
+}
+
+/* The home keeps no two writers apart.  One session is the last of the log,
+ * so that of all hosts one at most goes on; nobody is shut out, for who is
+ * would not be told. */
+static int
+sole_check(struct ship *sh, const struct roster *r, struct why *why)
+{
+	struct why own = { "" };
+
+	lock_take(&sh->lock);
+	why_set(&own, 0, "%s", sh->sole_why);
+	lock_drop(&sh->lock);
+	if (r->other == 0 && r->last_is_ours)
+		return 0;
+	return why_set(why, -EBUSY, "%s. So one host alone may write, the one"
+	    " that wrote last%s%s%s, and it cannot be taken over; mount with"
+	    " -o ro to read, or move the home to a store that honours both",
+	    own.text, r->last_host[0] != '\0' ? " ('" : "", r->last_host,
+	    r->last_host[0] != '\0' ? "')" : "");
+}
+
 static int
 open_op(struct ship *sh, const struct meta_session *me, const struct roster *r,
     bool grant, struct op *ret)
@@ -300,6 +350,8 @@ try_open(struct ship *sh, int64_t deadline, struct why *why)
 		return reopened(sh, &r);
 	if (err == 0 && r.other != 0 && !f->opt.takeover)
 		err = say_busy(sh, &r, why);
+	if (err == 0 && atomic_load(&sh->sole))
+		err = sole_check(sh, &r, why);
 	if (err == 0)
 		err = number_for_open(sh, &r, &grant);
 	if (err != 0)

@@ -181,6 +181,7 @@ piece_put(struct making *m, const struct spooled *sp, struct why *why)
 	if (rc == STORE_OK && info.size == sp->len)
 		goto out;
 	ship_call(m->sh, &c, why, 0, sp->len);
+	c.sole = true;
 	rc = store_put_mem(m->sh->home, &c, key, STORE_IF_ABSENT, NULL, p,
 	    sp->len, NULL);
 	if (rc != STORE_EXISTS)

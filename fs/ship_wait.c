@@ -171,6 +171,8 @@ ship_status(struct fs *f, struct ship_status *ret)
 	ret->lsn = sh->lsn;
 	ret->last_landed = sh->last_landed;
 	memcpy(ret->why, sh->why, sizeof(ret->why));
+	if (st == SHIP_RUNNING && ret->why[0] == '\0')
+		memcpy(ret->why, sh->sole_why, sizeof(ret->why));
 	lock_drop(&sh->lock);
 	/* it may be in the midst of sending, and still try */
 	if (ret->why[0] == '\0')

@@ -46,8 +46,10 @@ struct job {
 static struct store_call
 call_for(struct job *j)
 {
+	/* a name is of one session, and one host writes (L1) */
 	return (struct store_call){ .why = &j->why, .tag = "stage",
-	    .cancel = &j->s->stop, .deadline = clock_mono() + PATIENCE +
+	    .cancel = &j->s->stop, .sole = true,
+	    .deadline = clock_mono() + PATIENCE +
 	    (int64_t)(j->o->size / SLOWEST) * NSEC_PER_SEC };
 }
 

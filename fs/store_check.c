@@ -101,28 +101,42 @@ probe_reads(struct probe *p, bool home)
 
 /* --- writing --- */
 
+/* The conditions are left to the store, which alone can keep writers apart.
+ * Data needs none of them: each object has a name of its own (L1). */
 static void
-probe_conditions(struct probe *p, struct store_info *info)
+probe_conditions(struct probe *p, struct store_info *info, bool home)
 {
-	struct store_info old = *info;
+	enum need need = home ? NEEDED : WANTED;
+	struct store_call raw = p->call;
+	struct store_info old;
 	enum store_rc rc;
 
-	rc = store_put_mem(p->s, &p->call, p->key, STORE_IF_ABSENT, NULL, "x",
-	    1, NULL);
+	raw.probe = true;
+	rc = store_put_mem(p->s, &raw, p->key, STORE_IF_ABSENT, NULL,
+	    "original", 8, NULL);
 	tell(p, "put if absent is refused where there is one", rc ==
-	    STORE_EXISTS, rc, NEEDED, "two hosts could both write the next "
+	    STORE_EXISTS, rc, need, "two hosts could both write the next "
 	    "record of the log, and one would be lost: it can be no home");
-	rc = store_put_mem(p->s, &p->call, p->key, STORE_IF_MATCH, &old.version,
-	    "changed!", 8, info);
-	tell(p, "replace if unchanged", rc == STORE_OK, rc, NEEDED,
-	    "MANIFEST cannot be kept: it can be no home");
-	if (rc != STORE_OK)
+	/* as it is now, whatever became of that */
+	if (store_head(p->s, &p->call, p->key, info) != STORE_OK)
 		return;
-	rc = store_put_mem(p->s, &p->call, p->key, STORE_IF_MATCH, &old.version,
-	    "z", 1, NULL);
+	old = *info;
+	rc = store_put_mem(p->s, &raw, p->key, STORE_IF_MATCH, &old.version,
+	    "changed!", 8, info);
+	tell(p, "replace if unchanged", rc == STORE_OK, rc, need,
+	    "MANIFEST cannot be kept: it can be no home");
+	if (rc != STORE_OK) {
+		(void)store_put_mem(p->s, &p->call, p->key, STORE_ALWAYS, NULL,
+		    "changed!", 8, info);
+		return;
+	}
+	rc = store_put_mem(p->s, &raw, p->key, STORE_IF_MATCH, &old.version,
+	    "changed!", 8, NULL);
 	tell(p, "replace is refused where it changed", rc == STORE_CHANGED, rc,
-	    NEEDED, "what another host wrote to MANIFEST would be lost: it "
+	    need, "what another host wrote to MANIFEST would be lost: it "
 	    "can be no home");
+	if (rc == STORE_OK)
+		(void)store_head(p->s, &p->call, p->key, info);
 }
 
 static void
@@ -196,6 +210,7 @@ static void
 probe_large(struct probe *p)
 {
 	struct store_src src = { .size = LARGE, .read = pattern };
+	struct store_call raw = p->call;
 	struct compare m = { .off = LARGE / 2 - 1000, .same = true };
 	struct store_info info = { 0 };
 	enum store_rc rc;
@@ -210,7 +225,8 @@ probe_large(struct probe *p)
 	tell(p, "get the middle of it", rc == STORE_OK && m.same &&
 	    m.off == LARGE / 2 + 1000, rc, NEEDED,
 	    "large files are not what was written");
-	rc = store_put(p->s, &p->call, p->large, STORE_IF_ABSENT, NULL, &src,
+	raw.probe = true;
+	rc = store_put(p->s, &raw, p->large, STORE_IF_ABSENT, NULL, &src,
 	    NULL);
 	tell(p, "put in parts is refused where there is one", rc ==
 	    STORE_EXISTS, rc, WANTED, "an object that is there could be "
@@ -288,7 +304,7 @@ clean_up(struct probe *p)
 }
 
 static void
-probe_writes(struct probe *p)
+probe_writes(struct probe *p, bool home)
 {
 	struct store_info first = { 0 }, info = { 0 };
 	int64_t before = clock_real();
@@ -307,7 +323,7 @@ probe_writes(struct probe *p)
 	if (rc == STORE_OK)
 		probe_clock(p, &info, before);
 	info = first;
-	probe_conditions(p, &info);
+	probe_conditions(p, &info, home);
 	probe_get(p, &info);
 	probe_lists(p);
 	probe_large(p);
@@ -330,10 +346,10 @@ ctl_store_check(struct ctl *c, const char *name, uint32_t id, bool write)
 	if (rc != 0)
 		goto out;
 	p->call = (struct store_call){ .why = &p->why, .tag = "check",
-	    .deadline = clock_mono() + CHECK_TIME };
+	    .sole = true, .deadline = clock_mono() + CHECK_TIME };
 	probe_reads(p, home);
 	if (home || write)
-		probe_writes(p);
+		probe_writes(p, home);
 	if (p->missing > 0)
 		rc = why_set(&c->why, -EIO, "store '%s' lacks %u thing%s that "
 		    "gnsfs needs of it: each is said with what it costs",

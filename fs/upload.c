@@ -171,7 +171,8 @@ upload_put(struct job *j, const struct store_src *from, struct op_object *o)
 {
 	struct why why = { "" };
 	struct store_call call = { .why = &why, .tag = "upload",
-	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME };
+	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME,
+	    .sole = true };	/* L1: nobody else has that name */
 	struct store_info info;
 	struct store *s = NULL;
 	struct upload *u = j->f->upload;

@@ -188,6 +188,52 @@ content_locate(struct sqc *c, const struct change *ch, const struct op *op)
 	return (err);
 }
 
+/* The next object from *at on that has a copy in the store: 1, 0, -errno. */
+static int
+next_object(struct sqc *c, uint64_t id, int64_t *at)
+{
+	struct sqs *s = sq_prep(c, "SELECT object FROM location "
+	    "WHERE object >= ? AND store = ? ORDER BY object LIMIT 1");
+	int rc;
+
+	sqs_int(s, 1, *at);
+	sqs_int(s, 2, (int64_t)id);
+	if ((rc = sqs_step(s)) == 1)
+		*at = sqs_col_int(s, 0);
+	sqs_reset(s);
+	return (rc);
+}
+
+/* What no extent names is garbage (B9), and where it is in a store that is not
+ * there any more goes with the store, whose number is given again.  As much in
+ * one transaction as there is of it. */
+static int
+store_forget(struct sqc *c, const struct change *ch, uint64_t id)
+{
+	int64_t object = INT64_MIN;
+	struct sqs *s;
+	int rc;
+
+	while ((rc = next_object(c, id, &object)) == 1) {
+		struct row at = { T_LOCATION, { col_int(object),
+		    col_int(id) } };
+		struct row o = { T_OBJECT, { col_int(object) } };
+
+		if ((rc = row_del(c, ch, &at)) != 0)
+			break;
+		s = sq_prep(c, "SELECT 1 FROM location WHERE object = ?");
+		sqs_int(s, 1, object);
+		rc = sqs_step(s);
+		sqs_reset(s);
+		if (rc == 0)
+			rc = row_del(c, ch, &o);
+		if (rc < 0)
+			break;
+		object++;
+	}
+	return (rc < 0 ? rc : 0);
+}
+
 int
 apply_content(struct sqc *c, const struct change *ch, const struct op *op,
     uint64_t last)
@@ -199,6 +245,8 @@ apply_content(struct sqc *c, const struct change *ch, const struct op *op,
 		return (extents_cut(c, ch, op->ino, op->size, INT64_MAX));
 	case OP_LOCATE:
 		return (content_locate(c, ch, op));
+	case OP_STORE:
+		return (op->size == 1 ? store_forget(c, ch, op->ino) : 0);
 	default:
 		return (last ? extents_cut(c, ch, last, 0, INT64_MAX) : 0);
 	}

@@ -663,8 +663,8 @@ find_user(void *arg, const struct import_row *r)
 	return (u->found);
 }
 
-/* No object says that it has a copy there, no import that it is from there,
- * no placement that bytes go there (L9), and it is not the home. */
+/* No file has bytes there, no import is from there, no placement says that
+ * bytes go there (L9), and it is not the home. */
 static int
 store_is_free(struct sqc *c, uint64_t id)
 {
@@ -676,7 +676,8 @@ store_is_free(struct sqc *c, uint64_t id)
 		rc = place_rows(c, find_place, &u);
 	if (rc != 0 || u.found)
 		return (rc ? rc : -EBUSY);
-	s = sq_prep(c, "SELECT 1 FROM location WHERE store = ? LIMIT 1");
+	s = sq_prep(c, "SELECT 1 FROM extent e JOIN location l "
+	    "ON l.object = e.object AND l.store = ? LIMIT 1");
 	sqs_int(s, 1, (int64_t)id);
 	rc = sqs_step(s);
 	sqs_reset(s);

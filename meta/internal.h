@@ -27,7 +27,7 @@
 #include "meta/meta.h"
 #include "meta/op.h"
 
-#define SCHEMA_VERSION	3
+#define SCHEMA_VERSION	4
 
 /* op.needs beyond enum needs: its bytes were uploaded; it is small, and its
  * bytes are for another store than the home (journal_packable). */

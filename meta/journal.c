@@ -63,11 +63,12 @@ needs_settle(struct op *op, enum needs *needs, size_t n)
 	return (0);
 }
 
-/* Does a pending op say that bytes are in this store?  Those that are not
- * frozen yet have no rows of it (M1), and replay would have (M2).  1, 0,
- * -errno. */
+/* May a store's row not be changed yet, for what a pending op says?  One that
+ * goes: that there are copies or bytes in it; those that are not frozen yet
+ * have no rows of it (M1), and replay would have (M2).  One that comes: that
+ * one of its number goes, with all its locations.  1, 0, -errno. */
 static int
-store_is_named(struct sqc *c, uint64_t store)
+store_is_named(struct sqc *c, uint64_t store, bool goes)
 {
 	struct sqs *s = sq_prep(c, "SELECT body FROM op "
 	    "WHERE kind = ? OR needs = 3");
@@ -78,7 +79,7 @@ store_is_named(struct sqc *c, uint64_t store)
 	size_t n;
 	int rc, named = 0;
 
-	sqs_int(s, 1, OP_LOCATE);
+	sqs_int(s, 1, goes ? OP_LOCATE : OP_STORE);
 	while ((rc = sqs_step(s)) == 1 && !named) {
 		p = sqs_col_blob(s, 0, &n);
 		cur_init(&cur, p, n);
@@ -87,8 +88,9 @@ store_is_named(struct sqc *c, uint64_t store)
 			rc = -EUCLEAN;
 			break;
 		}
+		named |= !goes && op.ino == store && op.size == 1;
 		for (unsigned i = 0; i < op.nobjects; i++)
-			named |= op.objects[i].store == store;
+			named |= goes && op.objects[i].store == store;
 	}
 	sqs_reset(s);
 	buf_done(&bytes);
@@ -125,8 +127,8 @@ journal(struct meta *m, struct sqc *c, const struct op *op, enum needs needs,
 	    (err = needs_settle(&copy, &needs, n)) != 0 ||
 	    (err = counts_next_seq(c, &ch.undo_seq)) != 0)
 		return (err);
-	if (op->kind == OP_STORE && op->size == 1 &&
-	    (err = store_is_named(c, op->ino)) != 0)
+	if (op->kind == OP_STORE &&
+	    (err = store_is_named(c, op->ino, op->size == 1)) != 0)
 		return (err < 0 ? err : -EBUSY);
 	if ((err = apply_attr(c, &ch, &copy, &last)) != 0)
 		return (err);

@@ -35,7 +35,8 @@ enum op_kind {
 	OP_EXTENTS,	/* ino size mtime ctime flags(EXT_*) extents objects */
 	OP_TRUNCATE,	/* ino size mtime ctime */
 	OP_STORE, /* ino(store id) name value(url) flags; size 1 = remove:
-			   -EBUSY where an object has a copy there */
+			   -EBUSY where an object that an extent names has a
+			   copy there; all its locations go (content part) */
 	OP_ATTACH,	/* parent name ino(root of the import) ino2(last id)
 			   mtime extents none; value = n × 32-byte piece hashes.
 			   name "" : replaces nothing, root ino's row is in the

@@ -374,9 +374,26 @@ text_read(struct sqs *s, int at, struct buf *b)
 	return (ret);
 }
 
+/* Of an extent e, in this order. */
+#define EXTENT_COLUMNS \
+	"e.off, e.len, e.object, e.ooff, e.crc, o.size, o.kind, l.store, " \
+	"l.key, l.version, " \
+	"(SELECT count(*) FROM location WHERE object = e.object), e.ino " \
+	"FROM extent e " \
+	"LEFT JOIN object o ON o.id = e.object " \
+	"LEFT JOIN location l ON l.object = e.object AND l.store = " \
+	"(SELECT min(store) FROM location WHERE object = e.object) "
+
+struct tell {
+	int	(*each)(void *arg, const struct meta_extent *e);
+	int	(*each_ino)(void *arg, uint64_t ino,
+		    const struct meta_extent *e);
+	void	*arg;
+	int	 stop;
+};
+
 static int
-extent_tell(struct sqs *s, struct buf *text,
-    int (*each)(void *arg, const struct meta_extent *e), void *arg, int *stop)
+extent_tell(struct sqs *s, struct buf *text, struct tell *t)
 {
 	struct meta_extent e = { .off = sqs_col_int(s, 0),
 	    .len = sqs_col_int(s, 1), .object = sqs_col_int(s, 2),
@@ -400,44 +417,65 @@ extent_tell(struct sqs *s, struct buf *text,
 		object_key(e.object, derived);
 		e.key = derived;
 	}
-	*stop = each(arg, &e) != 0;
+	if (t->each != NULL)
+		t->stop = t->each(t->arg, &e) != 0;
+	else
+		t->stop = t->each_ino(t->arg, sqs_col_int(s, 11), &e) != 0;
 	return (0);
 }
 
-int
-meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
-    int (*each)(void *arg, const struct meta_extent *e), void *arg)
+static int
+extents_tell(struct sqs *s, struct tell *t)
 {
 	struct buf text = BUF_INIT;
-	struct sqs *s;
-	int rc, err = 0, stop = 0;
+	int rc, err = 0;
 
-	if (off > INT64_MAX)
-		return (-EINVAL);
-	if (len > INT64_MAX - off)
-		len = INT64_MAX - off;
-	s = sq_prep(c, "SELECT e.off, e.len, e.object, e.ooff, e.crc, "
-	    "o.size, o.kind, l.store, l.key, l.version, "
-	    "(SELECT count(*) FROM location WHERE object = e.object) "
-	    "FROM extent e "
-	    "LEFT JOIN object o ON o.id = e.object "
-	    "LEFT JOIN location l ON l.object = e.object AND l.store = "
-	    "(SELECT min(store) FROM location WHERE object = e.object) "
-	    "WHERE e.ino = ?1 AND e.off < ?3 AND e.off + e.len > ?2 AND "
-	    "e.off >= ifnull((SELECT max(off) FROM extent "
-	    "WHERE ino = ?1 AND off <= ?2), ?2) ORDER BY e.off");
-	sqs_int(s, 1, ino);
-	sqs_int(s, 2, off);
-	sqs_int(s, 3, off + len);
 	while ((rc = sqs_step(s)) == 1) {
-		err = extent_tell(s, &text, each, arg, &stop);
-		if (err != 0 || stop)
+		err = extent_tell(s, &text, t);
+		if (err != 0 || t->stop)
 			break;
 	}
 	if (rc == 1)
 		sqs_reset(s);
 	buf_done(&text);
 	return (rc < 0 ? rc : err);
+}
+
+int
+meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
+    int (*each)(void *arg, const struct meta_extent *e), void *arg)
+{
+	struct tell t = { .each = each, .arg = arg };
+	struct sqs *s;
+
+	if (off > INT64_MAX)
+		return (-EINVAL);
+	if (len > INT64_MAX - off)
+		len = INT64_MAX - off;
+	s = sq_prep(c, "SELECT " EXTENT_COLUMNS
+	    "WHERE e.ino = ?1 AND e.off < ?3 AND e.off + e.len > ?2 AND "
+	    "e.off >= ifnull((SELECT max(off) FROM extent "
+	    "WHERE ino = ?1 AND off <= ?2), ?2) ORDER BY e.off");
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, off);
+	sqs_int(s, 3, off + len);
+	return (extents_tell(s, &t));
+}
+
+int
+meta_small_extents(struct sqc *c, uint64_t ino, uint64_t n,
+    int (*each)(void *arg, uint64_t ino, const struct meta_extent *e),
+    void *arg)
+{
+	struct tell t = { .each_ino = each, .arg = arg };
+	struct sqs *s = sq_prep(c, "SELECT " EXTENT_COLUMNS
+	    "WHERE e.ino >= ?1 AND e.ino < ?2 AND e.off = 0 AND e.len <= ?3 "
+	    "ORDER BY e.object, e.ooff");
+
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, ino + n);
+	sqs_int(s, 3, META_SMALL_MAX);
+	return (extents_tell(s, &t));
 }
 
 int

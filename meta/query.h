@@ -57,6 +57,12 @@ struct meta_extent {
 };
 int	meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
 	    int (*each)(void *arg, const struct meta_extent *e), void *arg);
+/* The first extents, where small, of the inodes [ino, ino+n), by object and
+ * offset in it: whatever the files are, a row that is bound to an extent does
+ * no harm where it is not the whole (cache/small.h). */
+int	meta_small_extents(struct sqc *c, uint64_t ino, uint64_t n,
+	    int (*each)(void *arg, uint64_t ino, const struct meta_extent *e),
+	    void *arg);
 
 /* All places where an object is, by store id; borrowed. */
 struct meta_location {

@@ -80,19 +80,23 @@ migrate_2(struct sqc *c)
 	return (rows_schema(c, T_SUMS, T_COUNT));
 }
 
-_Static_assert(NEEDS_STORE == 4, "op_small says so");
-
-/* Small files' bytes that are for another store than the home (op_small), in
- * packs that are stored before.  What landed is a prefix of the journal no
- * more (M6): the frozen batch is runs of seqs, and `landed` is how many
- * landed, `last` the highest. */
+/* op_small: small files' bytes that are for another store than the home. */
 static int
 migrate_3(struct sqc *c)
 {
 	return (sq_exec(c, "CREATE INDEX op_small ON op(seq) WHERE needs = 4;"
 	    "ALTER TABLE frozen_pack ADD COLUMN stored INTEGER NOT NULL "
-	    "DEFAULT 0;"
-	    "CREATE TABLE frozen_run (lo INTEGER PRIMARY KEY, "
+	    "DEFAULT 0;"));
+}
+
+_Static_assert(NEEDS_STORE == 4, "op_small says so");
+
+/* What landed is a prefix of the journal no more (M6): the frozen batch is
+ * runs of seqs, and `landed` is how many landed, `last` the highest. */
+static int
+migrate_4(struct sqc *c)
+{
+	return (sq_exec(c, "CREATE TABLE frozen_run (lo INTEGER PRIMARY KEY, "
 	    "hi INTEGER NOT NULL);"
 	    "INSERT INTO frozen_run SELECT first, last FROM frozen;"
 	    "ALTER TABLE counts ADD COLUMN last INTEGER NOT NULL DEFAULT 0;"
@@ -116,7 +120,7 @@ int
 schema_migrate(struct sqc *c)
 {
 	static int (*const steps[SCHEMA_VERSION])(struct sqc *) = {
-		migrate_1, migrate_2, migrate_3,
+		migrate_1, migrate_2, migrate_3, migrate_4,
 	};
 	char sql[80];
 	int64_t version, id;

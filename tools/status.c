@@ -124,6 +124,9 @@ show_one(const struct mount_ref *m, const json_t *o)
 	printf("  log         at %lld, session %lld\n",
 	    (long long)get_int(log, "lsn"),
 	    (long long)get_int(session, "number"));
+	if (strcmp(get_str(log, "state"), "running") == 0 &&
+	    *get_str(log, "why") != '\0')
+		printf("              %s\n", get_str(log, "why"));
 	show_pending(o);
 	show_cache(o);
 	show_stores(o);

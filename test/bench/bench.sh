@@ -1,14 +1,25 @@
 #!/bin/sh
-# The benchmarks of `make bench`: gnsfs beside the disk below, curl, s3fs and
-# rclone, on the same server, interleaved in one run (bench.py says how).
+# The benchmarks of `make bench`: gnsfs beside the disk below, curl, s3fs,
+# rclone, and what else of its kind is on PATH (mounts.py), on the same server,
+# interleaved in one run (bench.py says how).
 #
 #   sh test/bench/bench.sh [--rounds N] [--only NAME[,NAME...]] [--scale F]
+#   sh test/bench/bench.sh --list           the cases, and what they promise
 #
-# Root is needed (mounts, dropping the page cache).  Installs s3fs by apt,
-# versitygw and rclone as Go modules, into the tests' tools folder.
+# Root is needed (mounts, dropping the page cache).  Installs s3fs and fio by
+# apt, versitygw and rclone as Go modules, into the tests' tools folder.  At
+# full scale it needs 40 GiB of disk, in $BENCH_DIR or $TMPDIR, and an hour and
+# more; quiet, for it takes all the machine has.
 
 cd "$(dirname "$0")/../.." || exit 1
 . test/servers.sh
+
+: "${GNSFS_BIN:=$PWD/gnsfs}"; export GNSFS_BIN
+export PYTHONDONTWRITEBYTECODE=1
+case " $* " in
+*" --list "*|*" -h "*|*" --help "*)
+	exec python3 test/bench/bench.py "$@" ;;
+esac
 
 work=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/gnsfs-bench.XXXXXX")
 cleanup()
@@ -17,6 +28,8 @@ cleanup()
 		umount -l "$dir" || true
 	done
 	s3_stop || true
+	[ -z "$GCS_DIR" ] || gcs_stop || true
+	[ -z "$AZURITE_DIR" ] || azurite_stop || true
 	rm -rf "$work"
 }
 trap cleanup EXIT
@@ -25,10 +38,22 @@ trap 'exit 130' INT TERM
 servers_need s3fs command -v s3fs
 servers_need fuse3 command -v fusermount3
 servers_need curl command -v curl
+servers_need fio command -v fio
 servers_need python3 command -v python3
 go_tool rclone github.com/rclone/rclone "${RCLONE_VERSION:-latest}"
-: "${GNSFS_BIN:=$PWD/gnsfs}"; export GNSFS_BIN
 [ -x "$GNSFS_BIN" ] || make >/dev/null || exit 1
 s3_start "$work/s3" 0 || exit 1
+
+# Peers that speak to a cloud of their own get its stand-in.
+if command -v gcsfuse >/dev/null; then
+	gcs_start "$work/gcs" 0 && gcs_bucket bench || exit 1
+	export GCS_ENDPOINT
+fi
+if command -v blobfuse2 >/dev/null; then
+	azurite_start "$work/azure" 0 && azurite_container bench || exit 1
+	export AZURE_STORAGE_ACCESS_KEY="$AZURE_STORAGE_KEY"
+	export AZURE_STORAGE_BLOB_ENDPOINT="$AZURITE_ENDPOINT"
+	export AZURE_STORAGE_AUTH_TYPE=key
+fi
 PATH=$(servers_dir)/bin:$PATH S3_ENDPOINT=$S3_ENDPOINT S3_DIR=$S3_DIR \
 	python3 test/bench/bench.py --work "$work" "$@"

@@ -24,8 +24,11 @@ on and answered truly.  OBJECTS is the folder that the store keeps them in.
   empty       the connection is closed
   endless     a list that says there is more, and never ends
   nolist      a list that is no XML
+  blind       conditions of writes are not passed on: the store knows none
+  refuses     501 to a write by condition, as of a store that knows none
 """
 import hashlib
+import hmac
 import http.client
 import http.server
 import os
@@ -37,6 +40,7 @@ PORT_FILE, TARGET, LIES, OBJECTS = sys.argv[1:5]
 PAGE = b"<html><body>Please log in.</body></html>"
 ERROR = (b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code>'
          b"<Message>%s</Message></Error>")
+CONDITIONS = ("if-match", "if-none-match")
 ENDLESS = (b'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult>'
            b"<IsTruncated>true</IsTruncated><NextContinuationToken>same"
            b"</NextContinuationToken></ListBucketResult>")
@@ -56,6 +60,34 @@ class Liar(http.server.BaseHTTPRequestHandler):
                 if method in ("any", self.command) and part in self.path:
                     return lie
         return None
+
+    def conditional(self):
+        return self.command in ("PUT", "POST", "DELETE") and \
+            any(c in self.headers for c in CONDITIONS)
+
+    def forget_conditions(self):
+        """And signs anew (Signature Version 4), for they were signed."""
+        auth = self.headers["Authorization"]
+        scope = re.search("Credential=[^/]*/([^,]*)", auth)[1]
+        names = re.search("SignedHeaders=([^,]*)", auth)[1].split(";")
+        names = [n for n in names if n not in CONDITIONS]
+        for c in CONDITIONS:
+            del self.headers[c]
+        path, _, query = self.path.partition("?")
+        request = "\n".join(
+            [self.command, path, query] +
+            [f"{n}:{self.headers[n]}" for n in names] +
+            ["", ";".join(names), self.headers["x-amz-content-sha256"]])
+        text = "\n".join(["AWS4-HMAC-SHA256", self.headers["x-amz-date"],
+                          scope, hashlib.sha256(request.encode()).hexdigest()])
+        key = b"AWS4" + os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+        for part in scope.split("/") + [text]:
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        auth = re.sub("SignedHeaders=[^,]*", "SignedHeaders=" +
+                      ";".join(names), auth)
+        del self.headers["Authorization"]
+        self.headers["Authorization"] = re.sub(
+            "Signature=.*", "Signature=" + key.hex(), auth)
 
     def ask(self, target, body):
         c = http.client.HTTPConnection("127.0.0.1", int(TARGET))
@@ -97,6 +129,11 @@ class Liar(http.server.BaseHTTPRequestHandler):
         elif lie == "error":
             self.tell(200, [("Content-Type", "application/xml")],
                       ERROR % (b"InternalError", b"We had a problem."))
+        elif lie == "refuses":
+            self.tell(501, [("Content-Type", "application/xml")],
+                      ERROR % (b"NotImplemented", b"A header you provided "
+                               b"implies functionality that is not "
+                               b"implemented."))
         elif lie == "skewed":
             self.tell(403, [("Date", "Mon, 01 Jan 2001 00:00:00 GMT")],
                       ERROR % (b"RequestTimeTooSkewed", b"Too far apart."))
@@ -122,6 +159,11 @@ class Liar(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         body = self.rfile.read(n)
         lie = self.lie()
+        if lie in ("blind", "refuses") and not self.conditional():
+            lie = None
+        if lie == "blind":
+            self.forget_conditions()
+            lie = None
         if lie and not self.made_up(lie):
             return
         self.close_connection = False

@@ -18,7 +18,7 @@ object()
 # store ARGS...: gnsfs store of this namespace.
 store()
 {
-	"$GNSFS" store "$@" -n corpus
+	"$GNSFS" store "$@" -n stores
 }
 
 # lists NAME FIELD: of store ls.
@@ -52,7 +52,7 @@ for b in lake moved; do
 	object $b/dir/two "$T/two"
 done
 query="region=$AWS_REGION"
-format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name corpus
+format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name stores
 start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$m" lag=10ms
 
 # --- known and forgotten ---
@@ -120,23 +120,45 @@ check_eq "a fresh host knows the store" \
     "s3://moved?endpoint=$S3_ENDPOINT&$query" "$(listed ocean url)"
 check "and reads there" cmp "$m/lake/one" "$T/one"
 
+# --- an import that is gone keeps no store ---
+s3_bucket brief
+object brief/one "$T/one"
+: >"$T/empty"
+object brief/empty "$T/empty"
+brief="s3://brief?endpoint=$S3_ENDPOINT&$query"
+check "another import" "$GNSFS" import "$brief" "$m/brief"
+check_rc 1 "rm of what is needed" store rm brief
+rm "$S3_DIR/objects/brief/one"
+check "its objects go, but for one" "$GNSFS" refresh "$m/brief"
+check_rc 1 "rm of what is still imported" store rm brief
+check_says "says so" "is imported"
+rm "$S3_DIR/objects/brief/empty"
+check "all of them" "$GNSFS" refresh "$m/brief"
+check "and it" rmdir "$m/brief"
+check "then rm" store rm brief
+check "fsck finds one digest" "$GNSFS" fsck "$m"
+object brief/two "$T/two"
+check "it comes again, with the same number" "$GNSFS" import "$brief" \
+    "$m/brief"
+check "and is read" cmp "$m/brief/two" "$T/two"
+
 # --- asked what it can do ---
-check "check of the home" sh -c "'$GNSFS' store check home -n corpus --json \
+check "check of the home" sh -c "'$GNSFS' store check home -n stores --json \
     >'$T/check.json'"
 check_eq "every step was made" 17 "$(steps 'len(s)')"
 check_eq "and versitygw does all of it" "[]" \
     "$(steps '[x for x in s if not s[x]["ok"]]')"
 check_eq "nothing is left" 0 "$(left corpus)"
 check "check of a store that is only read" sh -c \
-    "'$GNSFS' store check ocean -n corpus --json >'$T/check.json'"
+    "'$GNSFS' store check ocean -n stores --json >'$T/check.json'"
 check_eq "is no more than that" "['list', 'read a range']" \
     "$(steps 'sorted(s)')"
 check_eq "and writes nothing" 0 "$(left moved)"
 check "with --write" sh -c \
-    "'$GNSFS' store check ocean --write -n corpus >'$T/check'"
+    "'$GNSFS' store check ocean --write -n stores >'$T/check'"
 check_eq "it writes, and cleans up" 0 "$(left moved)"
 check "check of a directory" sh -c \
-    "'$GNSFS' store check spare --write -n corpus --json >'$T/check.json'"
+    "'$GNSFS' store check spare --write -n stores --json >'$T/check.json'"
 check_eq "all of it, too" "[]" \
     "$(steps '[x for x in s if not s[x]["ok"]]')"
 check_eq "and leaves nothing" "" "$(ls "$T/spare")"
@@ -144,15 +166,82 @@ rm -rf "$T/spare"
 check_rc 1 "check of one that is gone" store check spare
 check_says "says so, and what it costs" "there is no directory"
 stop_mount "$m"
+
+# --- stores that know no conditions (B1), between us and versitygw ---
+: >"$T/lies"
+spawn python3 "$TOP/test/mounted/liar.py" "$T/port" "$S3_PORT" "$T/lies" \
+    "$S3_DIR/objects"
+wait_for 10 test -s "$T/port" || bail "the liar does not start"
+far="endpoint=http://127.0.0.1:$(cat "$T/port")&$query"
+start_mount "s3://corpus?$far" "$m" lag=10ms
+check "while it keeps them it is a home" sh -c "echo honest >'$m/honest'"
+check_eq "and nothing is said" "" "$("$GNSFS" status "$m" --json |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["log"]["why"])')"
+stop_mount "$m"
+
+# one_host HOW: the home's store is HOW from now on; $m goes on alone.
+one_host()
+{
+	check_rc 1 "$1: no home is made there" "$GNSFS" format \
+	    "s3://moved/new?$far"
+	check_says "  and it says what that would cost" \
+	    "does not honour If-None-Match .*one record would be lost"
+	check_eq "  nothing is left" 0 "$(find "$S3_DIR/objects/moved" \
+	    -path '*probe*' -type f ! -path '*/.sgwtmp/*' | wc -l)"
+	check "  who wrote last mounts" start_mount "s3://corpus?$far" "$m" \
+	    lag=10ms
+	check "  and writes" sh -c "echo $1 >'$m/$1' && '$GNSFS' sync '$m'"
+	check "  status" "$GNSFS" status "$m"
+	check_says "  says why it is alone" "does not honour If-None-Match"
+	check_rc 1 "  store check of the home fails" store check home
+	check_says "  says what is missing" \
+	    "put if absent is refused where there is one"
+	check_rc 1 "  another host takes nothing over" try_mount \
+	    "s3://corpus?$far" "$T/other" \
+	    "lag=10ms,cache=$T/cache.other,takeover"
+	check_says "  and is told so" "cannot be taken over.*-o ro"
+	stop_mount "$m"
+	check_rc 1 "  nor does it come second" try_mount "s3://corpus?$far" \
+	    "$T/other" "lag=10ms,cache=$T/cache.other"
+	check_says "  and is told who may" "one host alone.*'$(hostname)'"
+	check "  it reads" start_mount "s3://corpus?$far" "$T/other" \
+	    "ro,cache=$T/cache.other"
+	check_eq "  what is there" "$1" "$(cat "$T/other/$1")"
+	stop_mount "$T/other"
+}
+
+echo "blind any /" >"$T/lies"
+one_host blind
+echo "refuses any /" >"$T/lies"
+one_host refuses
+head -c 20000000 /dev/urandom >"$T/large"
+start_mount "s3://corpus?$far" "$m" lag=10ms
+check "data goes there, too: small" cp "$T/one" "$m/data"
+check "  in parts" cp "$T/large" "$m/large"
+check "  it is stored" "$GNSFS" sync "$m"
+check "  and by stage" sh -c "'$GNSFS' store add far 's3://lake/far?$far' \
+    -n stores && '$GNSFS' stage '$m/data' '$m/large' --to far"
+check "a store for data alone is told that it is no home" \
+    store check far --write
+check_says "  in words" "it can be no home"
+: >"$T/lies"
+stop_mount "$m"
+check "as soon as it keeps them again others may" start_mount \
+    "s3://corpus?$far" "$T/other" "lag=10ms,cache=$T/cache.other"
+check "  and have it all" cmp "$T/other/large" "$T/large"
+check_eq "  of each" "honest blind refuses" \
+    "$(cd "$T/other" && echo $(cat honest blind refuses))"
+check "fsck" "$GNSFS" fsck "$T/other"
+stop_mount "$T/other"
 s3_stop
 
 # --- MinIO, which ignores If-Match on DELETE ---
 S3_SERVER=minio
 s3_start "$T/minio" 0 >"$T/out" 2>&1 || { show_out; bail "no minio"; }
 s3_bucket corpus
-format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name corpus
+format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name stores
 start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$T/minio.m" lag=10ms
-"$GNSFS" store check home -n corpus --json >"$T/check.json"
+"$GNSFS" store check home -n stores --json >"$T/check.json"
 check_eq "MinIO is a home all the same" 0 $?
 check_eq "all but one step" "['delete is refused where it changed']" \
     "$(steps '[x for x in s if not s[x]["ok"]]')"

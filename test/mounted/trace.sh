@@ -1,5 +1,6 @@
 # trace.sh: what a trace of the requests shows of how they overlap: one cold
-# file read by several GETs at once, one import listed by several LISTs.
+# file read by several GETs at once, one import listed by several LISTs, small
+# files fetched before they are asked for.
 # timeout: 300
 
 . "$(dirname "$0")/../lib.sh"
@@ -83,6 +84,26 @@ most=$(overlap get one/large)
 check "at least four GETs of it at once: $most" [ "$most" -ge 4 ]
 most=$(most_inflight get)
 check "so says inflight=: $most" [ "${most:-0}" -ge 4 ]
+
+# Small files that one reader wants one after the other (fs/ahead.h).
+FILES=500
+: >"$T/trace"
+check "$FILES imported files are read in order" sh -c \
+    "find '$m/many/folder-00' -type f | sort | head -n $FILES | xargs cat"
+most=$(overlap get many/)
+check "at least four GETs of them at once: $most" [ "$most" -ge 4 ]
+mkdir "$m/packed"
+for i in $(seq $FILES); do
+	echo "file $i" >"$m/packed/$i"
+done
+check "$FILES files are stored" "$GNSFS" sync "$m"
+check "and evicted" "$GNSFS" evict "$m/packed"
+: >"$T/trace"
+check "they are read again" sh -c \
+    "find '$m/packed' -type f | xargs cat | sort -u | grep -c ^file | \
+    grep -qx $FILES"
+n=$(grep -c ' op=get key=data/' "$T/trace")
+check "by fewer than a GET for two: $n" [ "$n" -lt $((FILES / 2)) ]
 check "each line has op, key, inflight and tag" sh -c \
     "! grep -vE ' op=[a-z]+ key=.* inflight=[0-9]+ tag=' '$T/trace'"
 stop_mount "$m"

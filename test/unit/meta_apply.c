@@ -495,6 +495,56 @@ START_TEST(test_stores)
 }
 END_TEST
 
+static int64_t
+count(const char *sql)
+{
+	struct sqc *c;
+	struct sqs *s;
+	int64_t n;
+
+	ck_assert_int_eq(sq_read(meta_sq(M), &c), 0);
+	s = sq_prep(c, sql);
+	ck_assert_int_eq(sqs_step(s), 1);
+	n = sqs_col_int(s, 0);
+	sqs_reset(s);
+	sq_read_end(c);
+	return (n);
+}
+
+/* What no extent names keeps no store (B9): it goes with it, but for what has
+ * a copy elsewhere. */
+START_TEST(test_store_garbage)
+{
+	struct op_extent e[] = { { 0, 100, 500, 0, -1 },
+	    { 100, 100, 501, 0, -1 } };
+	struct op_object o[] = { { .id = 500, .size = 100, .kind = OBJ_WHOLE,
+	    .store = 2, .version = "v" }, { .id = 501, .size = 100,
+	    .kind = OBJ_WHOLE, .store = 2, .version = "w" } };
+	struct op_object copy = o[1];
+	struct op x = mu_extents(EXT_WHOLE, 200, e, 2);
+	struct op locate = { .kind = OP_LOCATE, .objects = &copy,
+	    .nobjects = 1 };
+
+	x.objects = o;
+	x.nobjects = 2;
+	copy.store = 3;
+	done(mu_store(1, "home", "file:///h", false));
+	done(mu_store(2, "lake", "s3://lake", false));
+	done(mu_store(3, "cold", "s3://cold", false));
+	done(x);
+	done(locate);
+	refused(mu_store(2, "lake", "s3://lake", true), -EBUSY);
+	done(mu_unlink(1, "f1", F1, 7000));
+	ck_assert_int_eq(count("SELECT count(*) FROM location"), 3);
+	done(mu_store(2, "lake", "s3://lake", true));
+	ck_assert_int_eq(count("SELECT count(*) FROM location"), 1);
+	ck_assert_int_eq(count("SELECT store FROM location"), 3);
+	ck_assert_int_eq(count("SELECT count(*) FROM object"), 1);
+	done(mu_store(3, "cold", "s3://cold", true));
+	ck_assert_int_eq(count("SELECT count(*) FROM object"), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -514,6 +564,7 @@ main(void)
 	tcase_add_test(t, test_sessions);
 	tcase_add_test(t, test_session_pending);
 	tcase_add_test(t, test_stores);
+	tcase_add_test(t, test_store_garbage);
 	suite_add_tcase(s, t);
 	return (mu_run(s));
 }

@@ -324,6 +324,58 @@ START_TEST(test_extents)
 }
 END_TEST
 
+struct near { int n; uint64_t ino[4], ooff[4]; };
+
+static int
+near_each(void *arg, uint64_t ino, const struct meta_extent *e)
+{
+	struct near *l = arg;
+
+	ck_assert_int_lt(l->n, 4);
+	ck_assert_uint_eq(e->kind, OBJ_PACK);
+	l->ino[l->n] = ino;
+	l->ooff[l->n++] = e->ooff;
+	return (0);
+}
+
+START_TEST(test_small_extents)
+{
+	struct op_extent e = { 0, 100, 710, 200, -1 };
+	struct op_object o = { .id = 710, .size = 1 << 20, .kind = OBJ_PACK,
+	    .store = 2 };
+	struct op op = { .kind = OP_EXTENTS, .ino = F1, .size = 100,
+	    .flags = EXT_WHOLE, .extents = &e, .nextents = 1, .objects = &o,
+	    .nobjects = 1 };
+	uint64_t lo = F1 < F2 ? F1 : F2, hi = F1 < F2 ? F2 : F1;
+	struct near l = { 0 };
+
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	op.ino = F2;
+	op.nobjects = 0;
+	e.ooff = 0;
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	/* by offset in the pack, not by inode */
+	ck_assert_int_eq(meta_small_extents(C, lo, hi - lo + 1, near_each,
+	    &l), 0);
+	ck_assert_int_eq(l.n, 2);
+	ck_assert_uint_eq(l.ino[0], F2);
+	ck_assert_uint_eq(l.ino[1], F1);
+	ck_assert_uint_eq(l.ooff[1], 200);
+	l.n = 0;
+	ck_assert_int_eq(meta_small_extents(C, F1, 1, near_each, &l), 0);
+	ck_assert_int_eq(l.n, 1);
+	ck_assert_uint_eq(l.ino[0], F1);
+	/* one that is not small */
+	op.size = e.len = META_SMALL_MAX + 1;
+	ck_assert_int_eq(mu_apply(M, &op), 0);
+	l.n = 0;
+	ck_assert_int_eq(meta_small_extents(C, lo, hi - lo + 1, near_each,
+	    &l), 0);
+	ck_assert_int_eq(l.n, 1);
+	ck_assert_uint_eq(l.ino[0], F1);
+}
+END_TEST
+
 static int
 walk_each(void *arg, uint64_t parent, const char *name, const struct attr *a)
 {
@@ -428,6 +480,7 @@ main(void)
 	tcase_add_test(t, test_labels);
 	tcase_add_test(t, test_extents);
 	tcase_add_test(t, test_sums);
+	tcase_add_test(t, test_small_extents);
 	tcase_add_test(t, test_walk);
 	tcase_add_test(t, test_rows);
 	tcase_set_timeout(t, 60);

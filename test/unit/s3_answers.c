@@ -693,7 +693,8 @@ static const struct { const char *url, *words; } bad_urls[] = {
 	{ "s3://lake?endpoint=http://u@127.0.0.1:1", "endpoint=" },
 	{ "s3://lake?style=odd", "path or virtual" },
 	{ "s3://lake?checksum=md4", "crc32c or none" },
-	{ "s3://lake--use1-az4--x-s3", "Express" },
+	{ "s3://lake?dialect=odd", "aws, express, r2" },
+	{ "s3://lake?dialect=express", "BASE--ZONE--x-s3" },
 	{ "s3://lake?region=a%0Ab", "region" },
 	{ "s3://lake?ca=/nonexistent/ca.pem", "cannot be read" },
 };

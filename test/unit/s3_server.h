@@ -28,10 +28,11 @@ aws_env_clear(void)
 	setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
 }
 
-/* Starts it and opens a store on it: bucket "lake", prefix "pre". */
+/* Starts it and opens a store on it: bucket "lake", prefix "pre", with these
+ * settings, too. */
 static UNUSED void
-server_begin(enum action (*answer)(struct request *, struct buf *),
-    const struct s3_sizes *sizes)
+server_begin_as(enum action (*answer)(struct request *, struct buf *),
+    const struct s3_sizes *sizes, const char *settings)
 {
 	struct why why = { "" };
 	struct url u;
@@ -41,12 +42,19 @@ server_begin(enum action (*answer)(struct request *, struct buf *),
 	setenv("AWS_ACCESS_KEY_ID", "AKIATESTTEST", 1);
 	setenv("AWS_SECRET_ACCESS_KEY", "verysecret", 1);
 	snprintf(server.url, sizeof(server.url),
-	    "s3://lake/pre?endpoint=http://127.0.0.1:%d&region=us-east-1",
-	    server.port);
+	    "s3://lake/pre?endpoint=http://127.0.0.1:%d&%s", server.port,
+	    settings);
 	ck_assert_msg(url_parse(server.url, &u, &why) == 0, "%s", why.text);
 	ck_assert_msg(s3_open(&u, sizes, &server.s, &why) == 0, "%s",
 	    why.text);
 	url_done(&u);
+}
+
+static UNUSED void
+server_begin(enum action (*answer)(struct request *, struct buf *),
+    const struct s3_sizes *sizes)
+{
+	server_begin_as(answer, sizes, "region=us-east-1");
 }
 
 static UNUSED enum action

@@ -1,0 +1,335 @@
+/* See ahead.h. */
+#include "fs/ahead.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/counters.h"
+#include "base/hash.h"
+#include "cache/small.h"
+#include "fs/content.h"
+#include "meta/query.h"
+
+#define BLOCK		64	/* inodes, fewer than a run's files */
+#define ENOUGH		8	/* misses of a block */
+#define ENOUGH_PACKED	2
+#define SEEN		1024	/* blocks that are remembered */
+#define RUNS		16	/* requests at once */
+#define QUEUED_MAX	1024	/* requests that wait */
+#define RUN_BYTES	(1u << 20)	/* of one request, about */
+#define GAP		(32u << 10)	/* fetched rather than asked around */
+
+struct seen {
+	uint64_t	 block;
+	int		 misses;	/* below 0: after it was fetched */
+	bool		 fetched;
+};
+
+struct piece { struct small_id id; int64_t crc; };
+
+/* One request: pieces of one object, by offset. */
+struct run {
+	struct run	*next;
+	struct fs	*f;
+	uint64_t	 object;
+	uint32_t	 store, copies;
+	char		*key, *version;
+	unsigned	 n;
+	struct piece	 v[BLOCK];
+	struct buf	 bytes;
+};
+
+struct ahead {
+	struct lock	 lock;
+	struct seen	 seen[SEEN];
+	struct run	*head, **tail;
+	unsigned	 queued, active;
+};
+
+struct block { struct fs *f; uint64_t first; struct run *head, *last; };
+
+int
+ahead_new(struct ahead **ret)
+{
+	struct ahead *a = calloc(1, sizeof *a);
+
+	if (a == NULL)
+		return -ENOMEM;
+	lock_init(&a->lock, RANK_FILL, "ahead");
+	a->tail = &a->head;
+	*ret = a;
+	return 0;
+}
+
+static void
+run_free(struct run *r)
+{
+	if (r == NULL)
+		return;
+	free(r->key);
+	free(r->version);
+	buf_done(&r->bytes);
+	free(r);
+}
+
+void
+ahead_free(struct ahead *a)
+{
+	struct run *r;
+
+	if (a == NULL)
+		return;
+	while ((r = a->head) != NULL) {
+		a->head = r->next;
+		run_free(r);
+	}
+	lock_done(&a->lock);
+	free(a);
+}
+
+/* --- a run --- */
+
+static uint64_t
+run_from(const struct run *r)
+{
+	return r->v[0].id.ooff;
+}
+
+static uint64_t
+run_to(const struct run *r)
+{
+	return r->v[r->n - 1].id.ooff + r->v[r->n - 1].id.len;
+}
+
+static int
+run_sink(void *arg, const void *p, size_t n)
+{
+	struct run *r = arg;
+
+	if (r->bytes.len + n > run_to(r) - run_from(r))
+		return 1;
+	buf_put(&r->bytes, p, n);
+	return buf_err(&r->bytes);
+}
+
+/* A wrong one is left for its reader, who asks elsewhere, or says so. */
+static void
+run_keep(struct run *r)
+{
+	struct small_put puts[BLOCK];
+	const uint8_t *p;
+	unsigned i, n = 0;
+
+	for (i = 0; i < r->n; i++) {
+		const struct piece *x = &r->v[i];
+
+		p = r->bytes.p + (x->id.ooff - run_from(r));
+		if (x->crc >= 0 &&
+		    crc32c(0, p, x->id.len) != (uint32_t)x->crc)
+			continue;
+		counter_add(fill_bytes, (int64_t)x->id.len);
+		puts[n++] = (struct small_put){ x->id, p };
+	}
+	if (n > 0)
+		(void)small_put(r->f->cache, puts, n);
+}
+
+static void
+run_fetch(struct run *r)
+{
+	uint64_t len = run_to(r) - run_from(r);
+	struct locations *l = NULL;
+	struct extent e = { .object = r->object, .store = r->store,
+	    .copies = r->copies, .key = r->key, .version = r->version };
+
+	if (r->copies > 1 && content_locations(r->f, r->object, &l) == 0 &&
+	    l->n > 0) {
+		e.store = l->v[0].store;
+		e.key = l->v[0].key;
+		e.version = l->v[0].version;
+	}
+	if (content_fetch(r->f, &e, run_from(r), len, "ahead", run_sink,
+	    r) == 0 && r->bytes.len == len)
+		run_keep(r);
+	free(l);
+}
+
+static void	run_job(void *arg);
+
+/* Starts what may be started. */
+static void
+pump(struct fs *f)
+{
+	struct ahead *a = f->ahead;
+	struct run *r;
+
+	lock_take(&a->lock);
+	while (a->active < RUNS && (r = a->head) != NULL) {
+		a->head = r->next;
+		if (a->head == NULL)
+			a->tail = &a->head;
+		a->queued--;
+		a->active++;
+		lock_drop(&a->lock);
+		if (workers_submit(f->io, WORK_NORMAL, run_job, r) != 0) {
+			run_free(r);
+			lock_take(&a->lock);
+			a->active--;
+			continue;
+		}
+		lock_take(&a->lock);
+	}
+	lock_drop(&a->lock);
+}
+
+static void
+run_job(void *arg)
+{
+	struct run *r = arg;
+	struct fs *f = r->f;
+
+	if (!atomic_load(&f->stopping))
+		run_fetch(r);
+	run_free(r);
+	lock_take(&f->ahead->lock);
+	f->ahead->active--;
+	lock_drop(&f->ahead->lock);
+	pump(f);
+}
+
+/* --- a block --- */
+
+static struct run *
+run_new(struct block *b, const struct meta_extent *e)
+{
+	struct run *r = calloc(1, sizeof *r);
+
+	if (r == NULL)
+		return NULL;
+	r->f = b->f;
+	r->object = e->object;
+	r->store = e->store;
+	r->copies = e->copies;
+	r->key = strdup(e->key);
+	r->version = strdup(e->version);
+	if (r->key == NULL || r->version == NULL) {
+		run_free(r);
+		return NULL;
+	}
+	if (b->last != NULL)
+		b->last->next = r;
+	else
+		b->head = r;
+	return b->last = r;
+}
+
+/* By object, then offset: what is close to the one before joins it. */
+static int
+block_add(void *arg, uint64_t ino, const struct meta_extent *e)
+{
+	struct block *b = arg;
+	struct run *r = b->last;
+
+	if (r == NULL || r->object != e->object || r->n == BLOCK ||
+	    e->ooff < run_to(r) || e->ooff > run_to(r) + GAP ||
+	    e->ooff + e->len > run_from(r) + RUN_BYTES)
+		r = run_new(b, e);
+	if (r == NULL)
+		return 1;
+	r->v[r->n++] = (struct piece){ { ino, e->object, e->ooff, e->len },
+	    e->crc };
+	return 0;
+}
+
+/* What is here already is not fetched; false: all is. */
+static bool
+run_wants(struct run *r)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < r->n; i++)
+		if (!small_has(r->f->cache, &r->v[i].id))
+			r->v[n++] = r->v[i];
+	r->n = n;
+	return n > 0;
+}
+
+static bool
+has_room(struct fs *f)
+{
+	struct cache_stat st;
+
+	cache_stat(f->cache, &st);
+	return st.used + st.reserved < st.limit / 5 * 4;
+}
+
+static void
+block_job(void *arg)
+{
+	struct block *b = arg;
+	struct fs *f = b->f;
+	struct ahead *a = f->ahead;
+	struct sqc *c = NULL;
+	struct run *r;
+
+	if (!atomic_load(&f->stopping) && has_room(f) &&
+	    sq_read(meta_sq(f->meta), &c) == 0)
+		(void)meta_small_extents(c, b->first, BLOCK, block_add, b);
+	sq_read_end(c);
+	while ((r = b->head) != NULL) {
+		b->head = r->next;
+		r->next = NULL;
+		if (!run_wants(r)) {
+			run_free(r);
+			continue;
+		}
+		lock_take(&a->lock);
+		*a->tail = r;
+		a->tail = &r->next;
+		a->queued++;
+		lock_drop(&a->lock);
+	}
+	free(b);
+	pump(f);
+}
+
+/* The lock is held. */
+static bool
+is_enough(struct ahead *a, uint64_t block, bool packed)
+{
+	struct seen *s = &a->seen[block % SEEN];
+	const struct seen *before = &a->seen[(block - 1) % SEEN];
+
+	if (s->block != block)
+		*s = (struct seen){ .block = block };
+	s->misses++;
+	/* what is read one after the other goes on */
+	if (s->misses < (packed || (before->fetched &&
+	    before->block == block - 1) ? ENOUGH_PACKED : ENOUGH) ||
+	    a->queued >= QUEUED_MAX)
+		return false;
+	s->misses = -BLOCK;		/* evicted again, it counts anew */
+	s->fetched = true;
+	return true;
+}
+
+void
+ahead_missed(struct fs *f, uint64_t ino, bool packed)
+{
+	struct ahead *a = f->ahead;
+	struct block *b;
+	bool enough;
+
+	lock_take(&a->lock);
+	enough = is_enough(a, ino / BLOCK, packed);
+	lock_drop(&a->lock);
+	if (!enough)
+		return;
+	b = calloc(1, sizeof *b);
+	if (b == NULL)
+		return;
+	*b = (struct block){ .f = f, .first = ino / BLOCK * BLOCK };
+	if (workers_submit(f->io, WORK_NORMAL, block_job, b) != 0)
+		free(b);
+}

@@ -1,0 +1,29 @@
+/*
+ * ahead: small files, before anybody asks for them.
+ *
+ * A small file that is not here costs a round trip to its store, whatever its
+ * size.  Files whose inodes are numbered alike were made together: siblings in
+ * an import, neighbours in a pack.  So when several of a block of inodes were
+ * missed, the rest of the block is fetched: what lies close in one object by
+ * one request, many requests at once, the rows of each in one commit.
+ *
+ * It is a guess, so it is cheap to be wrong: how many misses it takes bounds
+ * what is fetched in vain (of a pack, where it costs bytes but no request, two
+ * of 64; else eight), nothing is evicted for it, and a reader that misses
+ * meanwhile fetches its file itself.
+ */
+#ifndef FS_AHEAD_H
+#define FS_AHEAD_H
+
+#include "fs/fs.h"
+
+struct ahead;
+
+int	ahead_new(struct ahead **ret);
+void	ahead_free(struct ahead *a);		/* fs->io is gone before */
+
+/* A reader is about to fetch this small file; packed: from among others.
+ * Returns at once. */
+void	ahead_missed(struct fs *f, uint64_t ino, bool packed);
+
+#endif
