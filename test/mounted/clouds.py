@@ -1,9 +1,12 @@
-"""The clouds' own SDKs, for clouds.sh: what they put and what they see.
+"""The clouds' own SDKs, for clouds.sh and tags.sh: what they put and see.
 
     clouds.py put CLOUD BUCKET N SEED   N objects with random bytes, many at a
                                         time
     clouds.py sums CLOUD BUCKET         "SHA256  ./KEY" of all of them, in the
                                         order of the keys
+    clouds.py tag CLOUD BUCKET KEY... K=V...
+                                        each KEY, put where it is not there,
+                                        has the tags that follow it, no others
 
 CLOUD is s3, az or gs; the endpoints and keys are those of test/servers.sh.
 """
@@ -41,6 +44,11 @@ class S3:
         return self.client.get_object(Bucket=self.bucket,
                                       Key=key)["Body"].read()
 
+    def tag(self, key, tags):
+        self.client.put_object_tagging(
+            Bucket=self.bucket, Key=key, Tagging={"TagSet": [
+                {"Key": k, "Value": v} for k, v in tags.items()]})
+
 
 class Az:
     def __init__(self, bucket):
@@ -56,6 +64,9 @@ class Az:
 
     def get(self, key):
         return self.client.download_blob(key).readall()
+
+    def tag(self, key, tags):
+        self.client.get_blob_client(key).set_blob_tags(tags)
 
 
 class Gs:
@@ -93,6 +104,19 @@ def put(cloud, n, seed):
         list(pool.map(one, todo))
 
 
+def tag(cloud, args):
+    there = set(cloud.keys())
+    while args:
+        key, tags = args.pop(0), {}
+        while args and "=" in args[0]:
+            k, v = args.pop(0).split("=")
+            tags[k] = v
+        if key not in there:
+            cloud.put(key, key.encode())
+        if key in there or tags:
+            cloud.tag(key, tags)
+
+
 def sums(cloud):
     keys = sorted(cloud.keys(), key=lambda k: ("./" + k).encode())
     with ThreadPoolExecutor(THREADS) as pool:
@@ -105,5 +129,7 @@ if __name__ == "__main__":
     one_cloud = {"s3": S3, "az": Az, "gs": Gs}[name](bucket)
     if what == "put":
         put(one_cloud, int(sys.argv[4]), sys.argv[5])
+    elif what == "tag":
+        tag(one_cloud, sys.argv[4:])
     else:
         sums(one_cloud)
