@@ -226,7 +226,8 @@ ctl_pending(struct ctl *c)
 
 /* In slices, so that who asked can leave. */
 int
-ctl_wait_landed(struct ctl *c, uint64_t seq, int64_t deadline)
+ctl_wait(struct ctl *c, uint64_t seq, enum ship_until what, uint64_t top,
+    int64_t deadline)
 {
 	struct ship_status s;
 	struct why why;
@@ -237,7 +238,7 @@ ctl_wait_landed(struct ctl *c, uint64_t seq, int64_t deadline)
 	for (;;) {
 		now = clock_mono();
 		why.text[0] = '\0';
-		rc = ship_wait_landed(c->f, seq, now + SLICE < deadline ?
+		rc = ship_wait(c->f, seq, what, top, now + SLICE < deadline ?
 		    now + SLICE : deadline, &why);
 		if (rc != -ETIMEDOUT)
 			break;
@@ -256,7 +257,7 @@ ctl_wait_landed(struct ctl *c, uint64_t seq, int64_t deadline)
 }
 
 int
-ctl_flush(struct ctl *c, uint64_t top, int64_t deadline)
+ctl_flush(struct ctl *c, enum ship_until what, uint64_t top, int64_t deadline)
 {
 	struct ship_status s;
 	uint64_t seq = 0;
@@ -281,7 +282,7 @@ ctl_flush(struct ctl *c, uint64_t top, int64_t deadline)
 	upload_hurry(c->f, seq);
 	upload_retry(c->f);
 	ship_kick(c->f);
-	return ctl_wait_landed(c, seq, deadline);
+	return ctl_wait(c, seq, what, top, deadline);
 }
 
 struct land {
@@ -312,7 +313,7 @@ ctl_land(struct ctl *c, const struct op *op)
 	if (rc != 0)
 		return why_set(&c->why, rc, "%s", strerror(-rc));
 	ship_kick(c->f);
-	return ctl_wait_landed(c, l.seq, clock_mono() + LAND_TIME);
+	return ctl_wait(c, l.seq, SHIP_ONE, 0, clock_mono() + LAND_TIME);
 }
 
 static int64_t
@@ -331,7 +332,7 @@ ctl_unmount(struct ctl *c)
 
 	ctl_pending(c);		/* pid and folder, whatever comes */
 	ctl_set_unmount(c->f, deadline);
-	rc = ctl_flush(c, 0, deadline);
+	rc = ctl_flush(c, SHIP_ALL, 0, deadline);
 	if (rc == -ECANCELED) {
 		ctl_set_unmount(c->f, 0);
 		return rc;
@@ -353,7 +354,7 @@ ctl_stay(struct ctl *c)
 static int
 ctl_sync(struct ctl *c)
 {
-	struct attr a = { .ino = 0 };
+	struct attr a = { .ino = META_ROOT };
 	struct sqc *q = NULL;
 	int rc = 0;
 
@@ -364,8 +365,9 @@ ctl_sync(struct ctl *c)
 		sq_read_end(q);
 	}
 	if (rc == 0)
-		rc = ctl_flush(c, a.ino == META_ROOT ? 0 : a.ino,
-		    arg_deadline(c, INT64_MAX));
+		rc = a.ino == META_ROOT ? ctl_flush(c, SHIP_ALL, 0,
+		    arg_deadline(c, INT64_MAX)) : ctl_flush(c, SHIP_BELOW,
+		    a.ino, arg_deadline(c, INT64_MAX));
 	ctl_pending(c);
 	return rc;
 }

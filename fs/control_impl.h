@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "fs/control.h"
 #include "fs/pins.h"
+#include "fs/ship.h"
 #include "fs/stage.h"
 #include "meta/op.h"
 #include "meta/query.h"
@@ -99,11 +100,14 @@ bool	ctl_may_see(struct ctl *c, struct sqc *q, const char *path, bool list);
  * in hex under key with "_hex".  0 or -ENOMEM. */
 int	ctl_set_bytes(json_t *o, const char *key, const char *s);
 
-/* Waits until all below top (0: everything) is in the log, telling progress;
- * -ETIMEDOUT, -EROFS, -ECANCELED with why. */
-int	ctl_flush(struct ctl *c, uint64_t top, int64_t deadline);
-/* Waits until what was journalled as seq is in the log; as ctl_flush. */
-int	ctl_wait_landed(struct ctl *c, uint64_t seq, int64_t deadline);
+/* Waits until what is open (below top, 0: anywhere) and what was journalled is
+ * in the log, as far as `what` says (ship.h), telling progress; -ETIMEDOUT,
+ * -EROFS, -ECANCELED with why. */
+int	ctl_flush(struct ctl *c, enum ship_until what, uint64_t top,
+	    int64_t deadline);
+/* The same of what was journalled up to seq. */
+int	ctl_wait(struct ctl *c, uint64_t seq, enum ship_until what,
+	    uint64_t top, int64_t deadline);
 /* pending_ops, pending_bytes, oldest_age, pid, state_dir, fenced into
  * result. */
 void	ctl_pending(struct ctl *c);

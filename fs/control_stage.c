@@ -48,8 +48,9 @@ ctl_stage(struct ctl *c)
 		return rc;
 	r = (struct pin_request){ .selectors = sel.texts,
 	    .nselectors = sel.n, .flags = sel.flags, .in = sel.in };
-	/* What was just written has no object yet. */
-	rc = ctl_flush(c, 0, INT64_MAX);
+	/* What was just written has no object yet; what a store that is down
+	 * holds will have none soon. */
+	rc = ctl_flush(c, SHIP_FREE, 0, INT64_MAX);
 	if (rc == 0)
 		rc = stage_run(c->f, &r, to, progress, c, &st, &seq,
 		    &c->why);
@@ -58,7 +59,8 @@ ctl_stage(struct ctl *c)
 		    "it goes on");
 	if (seq != 0 && (rc == 0 || !ctl_cancelled(c))) {
 		struct why said = c->why;
-		int err = ctl_wait_landed(c, seq, clock_mono() + LAND_TIME);
+		int err = ctl_wait(c, seq, SHIP_ONE, 0, clock_mono() +
+		    LAND_TIME);
 
 		if (rc != 0)
 			c->why = said;

@@ -133,12 +133,13 @@ set_log(struct ctl *c)
 	meta_session_get(c->f->meta, &session);
 	return json_object_update_new(c->result, json_pack(
 	    "{s:{s:s, s:I, s:I, s:o}, s:{s:I, s:o}, "
-	    "s:{s:I, s:I, s:I, s:I, s:o}}",
+	    "s:{s:I, s:I, s:I, s:I, s:I, s:o}}",
 	    "log", "state", s.state, "lsn", I(s.lsn), "last_landed_age",
 	    I(age(s.last_landed)), "why", ctl_text(s.why),
 	    "session", "number", I(session.number), "host",
 	    ctl_text(session.host),
-	    "pending", "ops", I(s.pending_ops), "files", I(s.pending_files),
+	    "pending", "ops", I(s.pending_ops), "held", I(s.held_ops),
+	    "files", I(s.pending_files),
 	    "bytes", I(s.pending_bytes), "oldest_age", I(age(s.oldest)),
 	    "why", ctl_text(s.why)));
 }

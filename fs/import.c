@@ -696,7 +696,8 @@ attach(struct importing *im, struct why *why)
 	if (im->store_is_new)
 		(void)stores_reload(f);
 	ship_kick(f);
-	err = ship_wait_landed(f, a.seq, clock_mono() + LAND_TIMEOUT, why);
+	err = ship_wait(f, a.seq, SHIP_ONE, 0, clock_mono() + LAND_TIMEOUT,
+	    why);
 	im->t_land = clock_mono() - t0;
 	if (err != 0)
 		why_prefix(why, err, "'%s' is imported here, but not yet in"
@@ -733,7 +734,7 @@ add_tags(struct importing *im, struct why *why)
 		err = import_tags(&t, why);
 	if (err == 0 && t.seq != 0) {
 		ship_kick(im->f);
-		err = ship_wait_landed(im->f, t.seq, clock_mono() +
+		err = ship_wait(im->f, t.seq, SHIP_ONE, 0, clock_mono() +
 		    LAND_TIMEOUT, why);
 	}
 	im->tags = t.set;

@@ -260,7 +260,7 @@ refresh_one(struct fs *f, const struct import_row *row, bool wait,
 	if (err == 0) {
 		refresh_note_last(f, row->root);
 		if (seq != 0 && wait)
-			err = ship_wait_landed(f, seq, clock_mono() +
+			err = ship_wait(f, seq, SHIP_ONE, 0, clock_mono() +
 			    LAND_TIMEOUT, why);
 		if (err != 0)
 			why_prefix(why, err, "it is up to date here, but the"
@@ -368,7 +368,8 @@ set_every(struct fs *f, struct import_row *row, int64_t every,
 		    " could not be noted: %s", strerror(-err));
 	refresh_kick(f->refresher);
 	ship_kick(f);
-	err = ship_wait_landed(f, n.seq, clock_mono() + LAND_TIMEOUT, why);
+	err = ship_wait(f, n.seq, SHIP_ONE, 0, clock_mono() + LAND_TIMEOUT,
+	    why);
 	if (err != 0)
 		why_prefix(why, err, "how often it is to be refreshed is"
 		    " noted here, but not yet in the log");

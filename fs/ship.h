@@ -23,6 +23,9 @@
  *  S3  Landed is decided by the slot's content equalling ours (hash), never
  *      by the answer alone.
  *  S4  Only after landing do bytes become clean (B6).
+ *  S5  A frozen batch waits for the home alone: bytes for other stores are
+ *      there before it is frozen, and while one of those is down, what need
+ *      not be held goes (L3, meta/hold.h).
  */
 #ifndef FS_SHIP_H
 #define FS_SHIP_H
@@ -47,13 +50,18 @@ void	ship_free(struct fs *f);
 
 /* Something was journalled or an upload finished: never blocks. */
 void	ship_kick(struct fs *f);
-/* Returns when all that was journalled before the call is in the log and
- * therefore durable in the stores: 0; -ETIMEDOUT, -EROFS (fenced), with why
- * saying what waits.  (fs_sync in write.h first journals open dirty files.) */
-int	ship_wait_landed(struct fs *f, uint64_t seq, int64_t deadline,
-	    struct why *why);
-/* Lands one op now (import's attach, store add): journal via sq_write, then
- * ship_wait_landed. */
+/* What is waited for, of what was journalled up to a seq. */
+enum ship_until {
+	SHIP_ALL,	/* everything */
+	SHIP_ONE,	/* that op (import's attach, store add) */
+	SHIP_FREE,	/* what no store that is down holds (L3, M6) */
+	SHIP_BELOW,	/* the same, and what is held at or below a directory */
+};
+/* Returns when that is in the log and therefore durable in the stores: 0;
+ * -ETIMEDOUT, -EROFS (fenced), with why saying what waits.  top: of BELOW.
+ * (io_sync in io.h first journals open dirty files.) */
+int	ship_wait(struct fs *f, uint64_t seq, enum ship_until what,
+	    uint64_t top, int64_t deadline, struct why *why);
 
 /* A snapshot now (also done by itself when the log since the last one is
  * over 64 segments or 64 MiB, and at unmount when over 16 segments). */
@@ -63,6 +71,7 @@ struct ship_status {
 	const char	*state;		/* "running", "offline", ... static */
 	uint64_t	 lsn;		/* applied */
 	uint64_t	 pending_ops;
+	uint64_t	 held_ops;	/* of them, by stores that are down */
 	uint64_t	 pending_bytes;	/* not yet stored: small and large */
 	uint64_t	 pending_files;	/* that they are of */
 	int64_t		 oldest;	/* clock_real of the oldest; 0 none */

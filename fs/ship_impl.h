@@ -44,6 +44,7 @@ struct ship {
 	int64_t		 why_since;	/* clock_mono */
 	char		 sole_why[256];
 	uint64_t	 lsn;		/* applied */
+	uint64_t	 looked; /* how often all that could go had gone */
 	int64_t		 last_landed;	/* clock_real */
 	/* the snapshot worker */
 	struct cond	 snap_cond;
@@ -55,7 +56,7 @@ struct ship {
 	struct cond	 kick_cond;
 	bool		 hurry, stop;
 	_Atomic bool	 kicked;
-	_Atomic unsigned waiters; /* in ship_wait_landed: no lag for them */
+	_Atomic unsigned waiters; /* in ship_wait: no lag for them */
 	_Atomic int64_t	 kick_time;	/* clock_mono of the first kick */
 
 	/* whoever runs the log; no lock */

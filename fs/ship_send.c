@@ -20,6 +20,7 @@
 #include "cache/small.h"
 #include "fs/pins.h"
 #include "fs/stores.h"
+#include "fs/upload.h"
 #include "meta/reload.h"
 
 #define PACKS_AT_ONCE	3u	/* each is up to PACK_MAX_BYTES in memory */
@@ -476,9 +477,20 @@ ship_send_frozen(struct ship *sh, struct why *why)
 	return err < 0 ? err : 0;
 }
 
+/* All that can go has gone: what is left is held, or not ready. */
+static void
+note_looked(struct ship *sh)
+{
+	lock_take(&sh->lock);
+	sh->looked++;
+	cond_broadcast(&sh->moved);
+	lock_drop(&sh->lock);
+}
+
 int
 ship_send_ready(struct ship *sh, struct why *why)
 {
+	struct freeze_down down;
 	struct journal_stat j;
 	uint64_t until;
 	int rc;
@@ -488,7 +500,9 @@ ship_send_ready(struct ship *sh, struct why *why)
 	rc = ship_pending(sh, &j);
 	until = j.last_seq;
 	while (rc == 0 && j.ops > 0 && j.first_seq <= until) {
-		rc = batch_freeze(sh->fs->meta, STORE_HOME_ID);
+		upload_down(sh->fs, &down);
+		rc = batch_freeze_held(sh->fs->meta, STORE_HOME_ID, until,
+		    &down);
 		if (rc < 0)
 			return why_set(why, rc, "cannot freeze a batch: %s",
 			    strerror(-rc));
@@ -498,5 +512,7 @@ ship_send_ready(struct ship *sh, struct why *why)
 		if (rc == 0)
 			rc = ship_pending(sh, &j);
 	}
+	if (rc == 0)
+		note_looked(sh);
 	return rc < 0 ? rc : ship_pending(sh, &j);
 }

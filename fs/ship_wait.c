@@ -35,15 +35,33 @@ hurry(struct ship *sh)
 	lock_drop(&sh->kick_lock);
 }
 
-/* 1: all up to seq is in the log. */
+struct awaited {
+	uint64_t	seq;
+	enum ship_until	what;
+	uint64_t	top;
+};
+
+/* 1: what is awaited of the log is there. */
 static int
-has_landed(struct ship *sh, uint64_t seq, struct journal_stat *j)
+has_landed(struct ship *sh, const struct awaited *a, struct journal_stat *j)
 {
+	struct sqc *c;
 	int err = ship_pending(sh, j);
 
+	if (err != 0 || j->ops == 0 || j->first_seq > a->seq)
+		return err != 0 ? err : 1;
+	if (a->what == SHIP_ALL)
+		return 0;
+	err = sq_read(meta_sq(sh->fs->meta), &c);
 	if (err != 0)
 		return err;
-	return j->ops == 0 || j->first_seq > seq;
+	if (a->what == SHIP_ONE)
+		err = journal_is_pending(c, a->seq);
+	else
+		err = batch_waits(sh->fs->meta, c, a->seq,
+		    a->what == SHIP_BELOW ? a->top : 0);
+	sq_read_end(c);
+	return err < 0 ? err : !err;
 }
 
 static void
@@ -73,11 +91,12 @@ say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
 		snprintf(what, sizeof(what), "%s for %" PRId64 " s: %s",
 		    st.state, (clock_mono() - since) / NSEC_PER_SEC,
 		    st.why);
-	else if (j->waiting_uploads > 0 && u.why[0] != '\0')
+	else if (j->waiting_uploads + j->waiting_small > 0 &&
+	    u.why[0] != '\0')
 		snprintf(what, sizeof(what), "%s", u.why);
-	else if (j->waiting_uploads > 0)
+	else if (j->waiting_uploads + j->waiting_small > 0)
 		snprintf(what, sizeof(what), "%" PRIu64 " uploads are under"
-		    " way", j->waiting_uploads);
+		    " way", j->waiting_uploads + j->waiting_small);
 	else
 		snprintf(what, sizeof(what), "the home %s has not taken them"
 		    " yet", sh->home->url);
@@ -86,9 +105,10 @@ say_waiting(struct ship *sh, const struct journal_stat *j, struct why *why)
 }
 
 int
-ship_wait_landed(struct fs *f, uint64_t seq, int64_t deadline,
-    struct why *why)
+ship_wait(struct fs *f, uint64_t seq, enum ship_until until, uint64_t top,
+    int64_t deadline, struct why *why)
 {
+	const struct awaited what = { seq, until, top };
 	struct ship *sh = f->ship;
 	struct journal_stat j = { 0 };
 	bool stopped = false, fenced = false;
@@ -101,19 +121,21 @@ ship_wait_landed(struct fs *f, uint64_t seq, int64_t deadline,
 	atomic_fetch_add(&sh->waiters, 1);
 	hurry(sh);
 	for (;;) {
-		uint64_t lsn;
+		uint64_t lsn, looked;
 
 		lock_take(&sh->lock);
 		lsn = sh->lsn;
+		looked = sh->looked;
 		lock_drop(&sh->lock);
-		err = has_landed(sh, seq, &j);
+		err = has_landed(sh, &what, &j);
 		if (err != 0 || fenced || stopped || rc != 0)
 			break;
 		lock_take(&sh->lock);
 		fenced = sh->state == SHIP_FENCED;
 		stopped = sh->state == SHIP_STOPPED;
 		/* what moved between the look and the lock is looked at */
-		if (!fenced && !stopped && sh->lsn == lsn)
+		if (!fenced && !stopped && sh->lsn == lsn &&
+		    sh->looked == looked)
 			rc = cond_wait_until(&sh->moved, &sh->lock, deadline);
 		lock_drop(&sh->lock);
 	}
@@ -130,6 +152,7 @@ ship_status(struct fs *f, struct ship_status *ret)
 	struct ship *sh = f->ship;
 	struct journal_stat j = { 0 };
 	struct cache_stat cs = { 0 };
+	uint64_t upto;
 	enum ship_state st;
 	struct sqc *c = NULL;
 
@@ -160,6 +183,7 @@ ship_status(struct fs *f, struct ship_status *ret)
 	    stores_is_down(f, STORE_HOME_ID))
 		ret->state = ship_state_name(SHIP_OFFLINE);
 	ret->pending_ops = j.ops;
+	ret->held_ops = batch_held(f->meta, &upto);
 	ret->pending_bytes = j.unstored_bytes + cs.dirty;
 	ret->oldest = j.oldest;
 }

@@ -180,6 +180,8 @@ stores_result(struct fs *f, uint32_t id, enum store_rc rc,
 		tell_up(f);
 	} else if (down && !was) {
 		log_warn("store is down", "store=%s why=%s", name, LOG_Q(text));
+		if (f->ship != NULL)
+			ship_kick(f);	/* what need not wait for it */
 	}
 }
 

@@ -23,66 +23,18 @@
 #include "fs/pass.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
+#include "meta/batch.h"
 #include "meta/segment.h"
 
 #define PICK_MAX	64
 #define SEEN_MAX	4096	/* looked at, with something picked */
 #define TICK		(5 * NSEC_PER_SEC)
-#define PAUSE		(1 * NSEC_PER_SEC)
 #define PAUSE_MOST	(15 * NSEC_PER_SEC)	/* of a store without room */
 #define PASS_TICK	(NSEC_PER_SEC / 4)
 #define UPLOAD_TIME	(3600 * NSEC_PER_SEC)	/* of one object, retries in */
 #define EXTENT_ROOM	48	/* bytes of an extent in an op, at most */
 #define OP_ROOM		4096	/* of all but extents and sums */
 _Static_assert(META_SUM == CACHE_CHUNK, "sums are of chunks");
-
-/* --- stores that bytes go to --- */
-
-struct target *
-upload_target(struct upload *u, uint32_t store)
-{
-	struct target *t;
-
-	lock_assert_held(&u->lock);
-	for (t = u->targets; t != NULL; t = t->next)
-		if (t->store == store)
-			return t;
-	t = calloc(1, sizeof *t);
-	if (t == NULL)
-		return NULL;
-	t->store = store;
-	t->pause = PAUSE / 2;
-	t->next = u->targets;
-	u->targets = t;
-	return t;
-}
-
-bool
-upload_may(struct fs *f, const struct target *t)
-{
-	lock_assert_held(&f->upload->lock);
-	return t->active < ACTIVE_OF_ONE && clock_mono() >= t->not_before &&
-	    !f->upload->stop && !stores_is_down(f, t->store);
-}
-
-/* Those that are waited for are asked now and then whether they are there: an
- * upload that is tried again says so only in the end. */
-static void
-watch(struct fs *f)
-{
-	uint32_t v[ACTIVE_MAX];
-	struct upload *u = f->upload;
-	struct target *t;
-	unsigned n = 0;
-
-	lock_take(&u->lock);
-	for (t = u->targets; t != NULL && n < ACTIVE_MAX; t = t->next)
-		if (t->active > 0 && t->store != STORE_HOME_ID)
-			v[n++] = t->store;
-	lock_drop(&u->lock);
-	while (n-- > 0)
-		stores_probe(f, v[n]);
-}
 
 /* --- one upload --- */
 
@@ -161,7 +113,7 @@ note_done(struct job *j, struct done *d)
 			return err;
 		log_error("a finished upload could not be noted; tried again",
 		    "ino=%llu err=%d", (unsigned long long)j->ino, err);
-		(void)clock_sleep(PAUSE);
+		(void)clock_sleep(UPLOAD_PAUSE);
 	}
 }
 
@@ -366,16 +318,17 @@ job_run(void *arg)
 	if (j->ino == 0)
 		t->packing = false;
 	if (err == 0) {
+		u->epoch++;
 		t->why[0] = '\0';
-		t->pause = PAUSE / 2;
+		t->pause = UPLOAD_PAUSE / 2;
 	} else if (err == -EBUSY) {
 		i = u->nbusy++ % BUSY_MAX;
 		u->busy[i].ino = j->ino;
-		u->busy[i].until = clock_mono() + PAUSE;
+		u->busy[i].until = clock_mono() + UPLOAD_PAUSE;
 	} else if (clock_mono() >= t->not_before && err != -ECANCELED) {
 		/* all of it would be sent again, for nothing */
-		t->pause = err != -ENOSPC ? PAUSE : t->pause * 2 < PAUSE_MOST ?
-		    t->pause * 2 : PAUSE_MOST;
+		t->pause = err != -ENOSPC ? UPLOAD_PAUSE :
+		    t->pause * 2 < PAUSE_MOST ? t->pause * 2 : PAUSE_MOST;
 		t->not_before = clock_mono() + t->pause;
 	}
 	memcpy(why, t->why, sizeof why);
@@ -387,6 +340,8 @@ job_run(void *arg)
 		    "err=%d why=%s", (unsigned long long)j->ino,
 		    (unsigned long long)j->seq, err, LOG_Q(why));
 	buf_done(&j->items);
+	if (err != 0)
+		ship_kick(j->f);	/* others need not wait for it (L3) */
 	free(j);
 }
 
@@ -503,6 +458,9 @@ look(struct fs *f)
 		(void)journal_to_upload(l->q, look_each, l);
 	u->waiting = st.waiting_uploads;
 	u->small = st.waiting_small;
+	for (t = u->targets; t != NULL && u->waiting + u->small == 0;
+	    t = t->next)
+		t->why[0] = '\0';	/* nobody is concerned any more */
 	u->pack_at = INT64_MAX;
 	for (i = 0; i < l->n && !u->stop; i++)
 		upload_submit(f, &l->pick[i]);
@@ -523,7 +481,7 @@ manager(void *arg)
 	lock_take(&u->lock);
 	while (!u->stop) {
 		int64_t until = clock_mono() + (u->waiting + u->small > 0 ?
-		    PAUSE : TICK);
+		    UPLOAD_PAUSE : TICK);
 
 		if (u->pack_at < until)
 			until = u->pack_at;
@@ -540,7 +498,10 @@ manager(void *arg)
 		if (clock_mono() >= tick) {
 			io_tick(f);
 			cache_mind_fds(f->cache);
-			watch(f);
+			upload_watch(f);
+			/* what was held may have been removed (M6) */
+			if (batch_held(f->meta, &(uint64_t){ 0 }) > 0)
+				ship_kick(f);
 			tick = clock_mono() + TICK;
 		}
 		look(f);
@@ -622,18 +583,6 @@ upload_kick(struct fs *f)
 	lock_drop(&u->lock);
 }
 
-static void
-forget_pauses(struct upload *u, bool shorten)
-{
-	struct target *t;
-
-	for (t = u->targets; t != NULL; t = t->next) {
-		t->not_before = 0;
-		if (shorten)
-			t->pause = PAUSE / 2;
-	}
-}
-
 void
 upload_hurry(struct fs *f, uint64_t seq)
 {
@@ -642,7 +591,7 @@ upload_hurry(struct fs *f, uint64_t seq)
 	lock_take(&u->lock);
 	if (seq > u->hurry) {
 		u->hurry = seq;
-		forget_pauses(u, false);
+		upload_forget_pauses(u, false);
 	}
 	u->kicked = true;
 	cond_broadcast(&u->cond);
@@ -657,7 +606,7 @@ upload_retry(struct fs *f)
 	if (u == NULL)
 		return;
 	lock_take(&u->lock);
-	forget_pauses(u, true);
+	upload_forget_pauses(u, true);
 	u->kicked = true;
 	cond_broadcast(&u->cond);
 	lock_drop(&u->lock);
@@ -679,8 +628,8 @@ upload_status(struct fs *f, struct upload_status *ret)
 	for (i = 0; i < ACTIVE_MAX; i++)
 		if (u->jobs[i] != NULL)
 			ret->bytes_left += u->jobs[i]->size;
-	for (t = u->targets; t != NULL; t = t->next)
-		if (t->why[0] != '\0')
-			snprintf(ret->why, sizeof ret->why, "%s", t->why);
+	for (t = u->targets; t != NULL && ret->waiting > 0; t = t->next)
+		if (upload_target_why(f, t, ret->why, sizeof ret->why))
+			break;
 	lock_drop(&u->lock);
 }

@@ -29,6 +29,11 @@ void	upload_hurry(struct fs *f, uint64_t seq);
 /* What failed is tried again now, not after its pause. */
 void	upload_retry(struct fs *f);
 
+/* Stores that bytes wait for and that do not take them: they are down, or the
+ * last upload failed. */
+struct freeze_down;
+void	upload_down(struct fs *f, struct freeze_down *ret);
+
 struct upload_status { uint64_t waiting, active, bytes_left; char why[256]; };
 void	upload_status(struct fs *f, struct upload_status *ret);
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "backends/store.h"
+#include "base/clock.h"
 #include "fs/upload.h"
 #include "meta/journal.h"
 #include "meta/place.h"
@@ -16,6 +17,7 @@
 #define ACTIVE_MAX	12	/* of all stores */
 #define ACTIVE_OF_ONE	4
 #define BUSY_MAX	256
+#define UPLOAD_PAUSE	(1 * NSEC_PER_SEC)	/* after a failure */
 
 /* A store that bytes go to. */
 struct target {
@@ -38,6 +40,7 @@ struct upload {
 	struct job	*jobs[ACTIVE_MAX];
 	uint64_t	 waiting, small;	/* at the last look */
 	int64_t		 pack_at;	/* clock_mono: a pack is due */
+	uint64_t	 epoch;		/* uploads done */
 	struct { uint64_t ino; int64_t until; } busy[BUSY_MAX];
 	unsigned	 nbusy;		/* open for writing: a ring */
 	struct target	*targets;
@@ -58,6 +61,15 @@ struct job {
 struct target *upload_target(struct upload *u, uint32_t store);
 /* u->lock held.  Something may be begun there now. */
 bool	upload_may(struct fs *f, const struct target *t);
+/* Those with something under way are asked now and then whether they are
+ * there: an upload that is tried again and again says so only in the end. */
+void	upload_watch(struct fs *f);
+/* u->lock held.  What failed may be tried again now; shorten: and a next pause
+ * is the first one again. */
+void	upload_forget_pauses(struct upload *u, bool shorten);
+/* u->lock held.  Why nothing goes there; false where nothing is wrong. */
+bool	upload_target_why(struct fs *f, const struct target *t, char *ret,
+	    size_t n);
 /* u->lock held.  Takes j's items; j is begun, or there was no room for it. */
 void	upload_submit(struct fs *f, const struct job *j);
 /* s's bytes into a new object of store o->store; its version into o.  Says so

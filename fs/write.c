@@ -598,7 +598,7 @@ io_sync(struct fs *f, uint64_t top, int64_t deadline, struct why *why)
 	if (seq == 0)
 		return 0;
 	upload_hurry(f, seq);
-	return ship_wait_landed(f, seq, deadline, why);
+	return ship_wait(f, seq, SHIP_ALL, 0, deadline, why);
 }
 
 struct drop { struct fs *f; uint64_t ino; };

@@ -40,18 +40,29 @@ inode_gone(struct sqc *c, uint64_t ino)
 /* The row of session b->session in the log prefix allows b.  1, 0, -errno;
  * *retfenced: it is fenced. */
 int
-batch_session_allows(struct sqc *c, const struct batch *b, bool *retfenced)
+batch_session_next(struct sqc *c, uint32_t session, uint64_t nonce,
+    uint64_t *retfirst, bool *retfenced)
 {
-	struct row r = { T_SESSION, { col_int(b->session) } };
+	struct row r = { T_SESSION, { col_int(session) } };
 	struct buf scratch = BUF_INIT;
 	int err = session_get_prefix(c, &r, &scratch), ok;
 
 	ok = err == 0 && r.v[S_STATE].i == SESS_OPEN &&
-	    (uint64_t)r.v[S_NONCE].i == b->nonce &&
-	    (uint64_t)r.v[S_HWM].i + 1 == b->first;
+	    (uint64_t)r.v[S_NONCE].i == nonce;
+	*retfirst = ok ? (uint64_t)r.v[S_HWM].i + 1 : 0;
 	*retfenced = err == 0 && r.v[S_STATE].i == SESS_FENCED;
 	buf_done(&scratch);
 	return (err && err != -ENOENT ? err : ok);
+}
+
+int
+batch_session_allows(struct sqc *c, const struct batch *b, bool *retfenced)
+{
+	uint64_t first;
+	int rc = batch_session_next(c, b->session, b->nonce, &first,
+	    retfenced);
+
+	return (rc < 0 ? rc : rc == 1 && first == b->first);
 }
 
 /* A batch that is its session's own open. */
@@ -222,16 +233,14 @@ landed_clean(struct sqc *c, const struct landed_fns *fns)
 }
 
 static int
-landed_stored(struct sqc *c, const struct batch *b,
-    const struct landed_fns *fns)
+landed_stored(struct sqc *c, const struct landed_fns *fns)
 {
-	struct sqs *s = sq_prep(c, "SELECT o.seq, o.ino FROM op o "
-	    "WHERE o.seq BETWEEN ? AND ? AND o.needs = 3 AND NOT EXISTS "
-	    "(SELECT 1 FROM unstored u WHERE u.seq = o.seq) ORDER BY o.seq");
+	struct sqs *s = sq_prep(c, "SELECT o.seq, o.ino FROM frozen_run r "
+	    "CROSS JOIN op o ON o.seq BETWEEN r.lo AND r.hi "
+	    "WHERE o.needs = 3 AND NOT EXISTS "
+	    "(SELECT 1 FROM unstored u WHERE u.seq = o.seq) ORDER BY r.lo");
 	int rc, err = 0;
 
-	sqs_int(s, 1, b->first);
-	sqs_int(s, 2, b->last);
 	while ((rc = sqs_step(s)) == 1) {
 		err = fns->stored(fns->arg, c, sqs_col_int(s, 1),
 		    sqs_col_int(s, 0));
@@ -243,48 +252,80 @@ landed_stored(struct sqc *c, const struct batch *b,
 	return (rc < 0 ? rc : err < 0 ? err : 0);
 }
 
+struct run { uint64_t lo, hi; };
+
 static int
-unstored_drop(struct sqc *c, uint64_t last)
+unstored_drop(struct sqc *c, const struct run *r)
 {
 	struct sqs *s = sq_prep(c, "SELECT ifnull(sum(length(bytes)), 0) "
-	    "FROM unstored WHERE seq <= ?");
+	    "FROM unstored WHERE seq BETWEEN ? AND ?");
 	int64_t bytes;
 	int rc;
 
-	sqs_int(s, 1, last);
+	sqs_int(s, 1, r->lo);
+	sqs_int(s, 2, r->hi);
 	if ((rc = sqs_step(s)) != 1)
 		return (rc ? rc : -EUCLEAN);
 	bytes = sqs_col_int(s, 0);
 	sqs_reset(s);
+	if (bytes == 0)
+		return (0);
 	if ((rc = counts_add_unstored(c, -bytes)) != 0)
 		return (rc);
-	s = sq_prep(c, "DELETE FROM unstored WHERE seq <= ?");
-	sqs_int(s, 1, last);
+	s = sq_prep(c, "DELETE FROM unstored WHERE seq BETWEEN ? AND ?");
+	sqs_int(s, 1, r->lo);
+	sqs_int(s, 2, r->hi);
 	return (sqs_run(s));
 }
 
 static int
-landed_drop(struct sqc *c, uint64_t last)
+run_drop(struct sqc *c, const struct run *r)
 {
 	static const char *const sqls[] = {
-		"DELETE FROM op WHERE seq <= ?",
-		"DELETE FROM hidden WHERE seq > 0 AND seq <= ?",
-		"DELETE FROM frozen WHERE last = ?",
+		"DELETE FROM op WHERE seq BETWEEN ? AND ?",
+		"DELETE FROM hidden WHERE seq > 0 AND seq BETWEEN ? AND ?",
 	};
 	int err;
 
-	if ((err = unstored_drop(c, last)) != 0 ||
-	    (err = undo_drop(c, last)) != 0 ||
-	    (err = counts_set_landed(c, last)) != 0)
+	if ((err = unstored_drop(c, r)) != 0 ||
+	    (err = undo_drop(c, r->lo, r->hi)) != 0 ||
+	    (err = counts_add_landed(c, r->hi - r->lo + 1, r->hi)) != 0)
 		return (err);
 	for (size_t i = 0; i < sizeof(sqls) / sizeof(*sqls); i++) {
 		struct sqs *s = sq_prep(c, sqls[i]);
 
-		sqs_int(s, 1, last);
+		sqs_int(s, 1, r->lo);
+		sqs_int(s, 2, r->hi);
 		if ((err = sqs_run(s)) != 0)
 			return (err);
 	}
-	return (sqs_run(sq_prep(c, "DELETE FROM frozen_pack")));
+	return (0);
+}
+
+static int
+landed_drop(struct sqc *c)
+{
+	struct sqs *s = sq_prep(c, "SELECT lo, hi FROM frozen_run ORDER BY lo");
+	struct buf runs = BUF_INIT;
+	const struct run *r;
+	int rc;
+
+	while ((rc = sqs_step(s)) == 1) {
+		struct run one = { sqs_col_int(s, 0), sqs_col_int(s, 1) };
+
+		buf_put(&runs, &one, sizeof(one));
+	}
+	if (rc == 0)
+		rc = buf_err(&runs);
+	r = (const void *)runs.p;
+	for (size_t n = runs.len / sizeof(*r); rc == 0 && n > 0; n--, r++)
+		rc = run_drop(c, r);
+	buf_done(&runs);
+	if (rc == 0)
+		rc = sqs_run(sq_prep(c, "DELETE FROM frozen_run"));
+	if (rc == 0)
+		rc = sqs_run(sq_prep(c, "DELETE FROM frozen"));
+	return (rc ? rc : sqs_run(sq_prep(c, "DELETE FROM frozen_pack")));
 }
 
 int
@@ -297,10 +338,12 @@ batch_landed(struct meta *m, struct sqc *c, const struct meta_head *h,
 	if (err != 0)
 		return (err);
 	if ((err = landed_clean(c, fns)) == 0 &&
-	    (err = landed_stored(c, &b, fns)) == 0 &&
+	    (err = landed_stored(c, fns)) == 0 &&
 	    (err = batch_applied(c, &b)) == 0 &&
-	    (err = landed_drop(c, b.last)) == 0)
+	    (err = landed_drop(c)) == 0)
 		err = meta_set_head(c, h);
+	/* its last number may be another batch's, of another session */
+	atomic_store(&m->frozen_synced, 0);
 	batch_done(&b);
 	return (err);
 }

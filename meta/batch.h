@@ -16,8 +16,9 @@
  *    for those that another store gets (place.h), which wait for their pack
  *    as large files do for their upload;
  *  - content parts are applied with undo rows;
- *  - the encoded batch is kept in frozen(body, first, last, ...), the packs'
- *    layout in frozen_pack(object, off, ino, seq, len).
+ *  - the encoded batch is kept in frozen(body, first, last, ...), the seqs of
+ *    its ops in frozen_run(lo, hi), the packs' layout in
+ *    frozen_pack(object, off, ino, seq, len).
  * What is sent is exactly what was frozen, however often it is sent.
  */
 #ifndef META_BATCH_H
@@ -32,7 +33,7 @@
 struct batch {
 	uint32_t	 session;
 	uint64_t	 nonce;
-	uint64_t	 first, last;	/* seq */
+	uint64_t	 first, last;	/* numbers of the session (M5) */
 	uint64_t	 nops;
 	struct buf	 body;		/* encoded ops, as in the segment */
 };
@@ -55,6 +56,24 @@ int	batch_applied(struct sqc *c, const struct batch *b);
  * has not landed yet; -ESTALE: our session is fenced (L13); -errno.  Calls
  * sq_write. */
 int	batch_freeze(struct meta *m, uint32_t store);
+/* The same, of ops up to seq until, while stores that bytes wait for are down:
+ * it is not the longest prefix then, but what of it need not be held (M6,
+ * hold.h).  epoch is another one whenever waiting bytes were stored. */
+#define FREEZE_DOWN	32
+struct freeze_down {
+	uint32_t	 stores[FREEZE_DOWN];
+	unsigned	 n;
+	uint64_t	 epoch;
+};
+int	batch_freeze_held(struct meta *m, uint32_t store, uint64_t until,
+	    const struct freeze_down *down);
+/* How many ops are held, of those up to seq *retupto, all of which were looked
+ * at: what of them is pending is held, or frozen. */
+uint64_t batch_held(struct meta *m, uint64_t *retupto);
+/* Is any op up to seq pending that is not held, or (top not 0) that is and
+ * acts at or below the directory top?  1, 0, -errno.  c: a reader. */
+int	batch_waits(struct meta *m, struct sqc *c, uint64_t seq,
+	    uint64_t top);
 /* The frozen one.  -ENOENT: none. */
 int	batch_get(struct sqc *c, struct batch *ret);
 

@@ -9,22 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "meta/internal.h"
+#include "meta/hold.h"
 #include "meta/query.h"
-
-/* An op that may be frozen, and where its bytes go. */
-struct cand {
-	uint64_t	 seq, ino;
-	uint32_t	 kind, needs;
-	size_t		 nbody;
-	bool		 whole;		/* ready, and replaces every extent */
-	bool		 gone;		/* its inode is (B7) */
-	bool		 void_;		/* completed empty (M3) */
-	uint32_t	 crc;		/* of the small bytes */
-	uint64_t	 len;		/* how many they are */
-	uint64_t	 object, off;	/* their place; object 0: none */
-	uint64_t	 osize;		/* of the pack, with its first op */
-};
 
 /* A small file's bytes on their way into a pack. */
 struct place {
@@ -33,89 +19,53 @@ struct place {
 	char		 name[META_NAME_MAX + 1];
 };
 
-struct freeze {
-	struct meta	*m;
-	struct sqc	*c;
-	uint32_t	 store;
-	struct meta_session session;
-	struct buf	 cands;		/* of struct cand */
-	size_t		 n;		/* candidates; then: ops frozen */
-	struct buf	 body;
-};
-
-static struct cand *
-cand_at(const struct freeze *f, size_t i)
-{
-	return ((struct cand *)(void *)f->cands.p + i);
-}
-
-/* --- a map from inode to a small integer; 0 is absent --- */
-
-struct imap {
-	struct imap_slot { uint64_t ino; uint32_t v; } *slots;
-	size_t mask;
-};
-
-static int
-imap_init(struct imap *m, size_t n)
-{
-	size_t cap = 16;
-
-	while (cap < 2 * n)
-		cap *= 2;
-	m->slots = calloc(cap, sizeof(*m->slots));
-	m->mask = cap - 1;
-	return (m->slots ? 0 : -ENOMEM);
-}
-
-static uint32_t *
-imap_at(struct imap *m, uint64_t ino)
-{
-	size_t i = (ino * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & m->mask;
-
-	while (m->slots[i].ino != 0 && m->slots[i].ino != ino)
-		i = (i + 1) & m->mask;
-	m->slots[i].ino = ino;
-	return (&m->slots[i].v);
-}
-
 /* --- which ops --- */
 
-/* What of an extents op decides about it and those before it. */
+/* What a window is loaded with. */
+struct load {
+	struct buf	 store;		/* of op_decode */
+	struct place_memo memo;
+	size_t		 bytes;
+};
+
+/* What of an op decides about it and those before it. */
 static int
-cand_examine(struct freeze *f, struct cand *d, const void *body, size_t n,
-    struct buf *store)
+cand_examine(struct freeze *f, struct load *l, struct cand *d,
+    const void *body)
 {
+	bool extents = d->kind == OP_EXTENTS;
+	bool ready = extents && (d->needs == NEEDS_NOTHING ||
+	    d->needs == NEEDS_DONE);
 	struct cur cur;
 	struct op op;
 	int rc;
 
-	if (d->kind != OP_EXTENTS)
-		return (0);
-	if (d->needs == NEEDS_NOTHING || d->needs == NEEDS_DONE) {
-		cur_init(&cur, body, n);
-		op_decode(&cur, &op, store);
-		if (cur_err(&cur))
-			return (-EUCLEAN);
-		d->whole = op.flags & EXT_WHOLE;
-		return (0);
+	if (extents && !ready) {
+		if ((rc = inode_gone(f->c, d->ino)) < 0)
+			return (rc);
+		d->gone = rc;
 	}
-	if ((rc = inode_gone(f->c, d->ino)) < 0)
-		return (rc);
-	d->gone = rc;
-	return (0);
+	if (!ready && f->down == NULL)
+		return (0);
+	cur_init(&cur, body, d->nbody);
+	op_decode(&cur, &op, &l->store);
+	if (cur_err(&cur))
+		return (-EUCLEAN);
+	d->whole = ready && op.flags & EXT_WHOLE;
+	return (f->down != NULL ? hold_examine(f, &l->memo, d, &op) : 0);
 }
 
 static int
-cands_load(struct freeze *f)
+cands_load(struct freeze *f, uint64_t after)
 {
 	struct sqs *s = sq_prep(f->c, "SELECT seq, kind, ino, needs, body "
-	    "FROM op ORDER BY seq LIMIT ?");
-	struct buf store = BUF_INIT;
-	size_t bytes = 0;
+	    "FROM op WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?");
+	struct load l = { BUF_INIT };
 	int rc, err = 0;
 
-	sqs_int(s, 1, BATCH_MAX_OPS);
+	sqs_int(s, 1, after);
+	sqs_int(s, 2, f->until);
+	sqs_int(s, 3, BATCH_MAX_OPS);
 	while ((rc = sqs_step(s)) == 1) {
 		struct cand d = { .seq = sqs_col_int(s, 0),
 		    .kind = sqs_col_int(s, 1), .ino = sqs_col_int(s, 2),
@@ -123,14 +73,14 @@ cands_load(struct freeze *f)
 		const void *body = sqs_col_blob(s, 4, &d.nbody);
 
 		/* what a pack's place and a new pack add */
-		bytes += d.nbody + (d.needs == NEEDS_PACK ? 64 : 0);
-		if (f->n > 0 && bytes > BATCH_MAX_BYTES)
+		l.bytes += d.nbody + (d.needs == NEEDS_PACK ? 64 : 0);
+		if (f->n > 0 && l.bytes > BATCH_MAX_BYTES)
 			break;
 		/* a session's own open travels alone */
 		if (f->n > 0 && (d.kind == OP_SESSION_OPEN ||
 		    cand_at(f, 0)->kind == OP_SESSION_OPEN))
 			break;
-		err = cand_examine(f, &d, body, d.nbody, &store);
+		err = cand_examine(f, &l, &d, body);
 		buf_put(&f->cands, &d, sizeof(d));
 		if (err == 0)
 			err = buf_err(&f->cands);
@@ -140,66 +90,42 @@ cands_load(struct freeze *f)
 	}
 	if (rc == 1)
 		sqs_reset(s);
-	buf_done(&store);
+	buf_done(&l.store);
 	return (rc < 0 ? rc : err);
 }
 
-static bool
-is_waiting(const struct cand *d)
-{
-	return (d->needs == NEEDS_UPLOAD || d->needs == NEEDS_STORE);
-}
-
-static bool
-cand_waits(const struct cand *d)
-{
-	return (d->kind == OP_EXTENTS && is_waiting(d) && !d->gone);
-}
-
-static bool
-cand_complete(const struct cand *d)
-{
-	return (d->kind == OP_EXTENTS && !is_waiting(d));
-}
-
-/* Replaces the whole file. */
-static bool
-cand_whole(const struct cand *d)
-{
-	return (d->whole || d->needs == NEEDS_PACK);
-}
-
-/* The longest prefix in which nothing waits that no later op replaces. */
+/* The longest prefix in which nothing waits that no later op replaces; what is
+ * held is as if it were not there. */
 static int
 prefix_find(struct freeze *f, size_t *retn)
 {
 	enum { LARGE = 1, SMALL = 2 };
-	struct imap waits;
+	struct imap waits = IMAP_INIT;
 	size_t blocked = 0;
-	int err = imap_init(&waits, f->n);
+	int err = 0;
 
-	if (err != 0)
-		return (err);
 	*retn = 0;
-	for (size_t i = 0; i < f->n; i++) {
+	for (size_t i = 0; err == 0 && i < f->n; i++) {
 		const struct cand *d = cand_at(f, i);
-		uint32_t *v, now;
+		uint32_t was, now;
 
-		if (d->kind == OP_EXTENTS) {
-			v = imap_at(&waits, d->ino);
-			now = *v;
+		if (d->kind == OP_EXTENTS && !d->held) {
+			now = was = imap_get(&waits, d->ino);
 			if (cand_waits(d))
 				now |= d->needs == NEEDS_STORE ? SMALL : LARGE;
 			else if (cand_complete(d))
 				now &= cand_whole(d) ? 0 : SMALL;
-			blocked += (now != 0) - (*v != 0);
-			*v = now;
+			if (now == was)
+				goto next;
+			blocked += (now != 0) - (was != 0);
+			err = imap_set(&waits, d->ino, now);
 		}
+next:
 		if (blocked == 0)
 			*retn = i + 1;
 	}
-	free(waits.slots);
-	return (0);
+	imap_done(&waits);
+	return (err);
 }
 
 /* Marks what later ops of the prefix replace (M3).  A waiting op's bytes are
@@ -210,27 +136,26 @@ static int
 voids_mark(struct freeze *f)
 {
 	enum { COMPLETE = 1, WHOLE = 2 };
-	struct imap later;
-	int err = imap_init(&later, f->n);
+	struct imap later = IMAP_INIT;
+	int err = 0;
 
-	if (err != 0)
-		return (err);
-	for (size_t i = f->n; i-- > 0;) {
+	for (size_t i = f->n; err == 0 && i-- > 0;) {
 		struct cand *d = cand_at(f, i);
-		uint32_t *v;
+		uint32_t v;
 
 		if (d->kind != OP_EXTENTS)
 			continue;
-		v = imap_at(&later, d->ino);
+		v = imap_get(&later, d->ino);
 		if (d->needs == NEEDS_UPLOAD)
-			d->void_ = d->gone || *v & COMPLETE;
+			d->void_ = d->gone || v & COMPLETE;
 		else if (d->needs == NEEDS_PACK || d->needs == NEEDS_STORE)
-			d->void_ = d->gone || *v & WHOLE;
+			d->void_ = d->gone || v & WHOLE;
 		if (cand_complete(d) && !d->gone)
-			*v |= COMPLETE | (cand_whole(d) ? WHOLE : 0);
+			err = imap_set(&later, d->ino, v | COMPLETE |
+			    (cand_whole(d) ? WHOLE : 0));
 	}
-	free(later.slots);
-	return (0);
+	imap_done(&later);
+	return (err);
 }
 
 /* The journal is longer than a batch and its first ops wait for bytes that
@@ -257,7 +182,9 @@ stuck_free(struct freeze *f)
 		sqs_int(s, 2, cand_at(f, f->n - 1)->seq);
 		if ((rc = sqs_has_row(s)) < 0)
 			return (rc);
-		d->gone = rc;
+		/* what replaced them may have to be held */
+		d->seed = rc && f->down != NULL;
+		d->gone = rc && f->down == NULL;
 	}
 	return (0);
 }
@@ -265,17 +192,26 @@ stuck_free(struct freeze *f)
 static int
 ops_choose(struct freeze *f)
 {
-	size_t n;
+	struct hold *h = f->m->hold;
+	size_t n, held, kept = 0;
 	int err;
 
-	if ((err = cands_load(f)) != 0 || (err = prefix_find(f, &n)) != 0)
+	if ((err = cands_load(f, hold_begin(h, f))) != 0 ||
+	    (err = hold_mark(h, f)) != 0 || (err = prefix_find(f, &n)) != 0)
 		return (err);
 	if (n == 0 && f->n > 0) {
 		if ((err = stuck_free(f)) != 0 ||
+		    (err = hold_mark(h, f)) != 0 ||
 		    (err = prefix_find(f, &n)) != 0)
 			return (err);
 	}
-	f->n = n;
+	if ((err = hold_keep(h, f, n, &held)) != 0)
+		return (err);
+	f->again = n > 0 && held == n;
+	for (size_t i = 0; i < n; i++)
+		if (!cand_at(f, i)->held)
+			*cand_at(f, kept++) = *cand_at(f, i);
+	f->n = kept;
 	return (voids_mark(f));
 }
 
@@ -501,11 +437,32 @@ frozen_insert(struct freeze *f)
 
 	sqs_int(s, 1, f->session.number);
 	sqs_int(s, 2, (int64_t)f->session.nonce);
-	sqs_int(s, 3, cand_at(f, 0)->seq);
-	sqs_int(s, 4, cand_at(f, f->n - 1)->seq);
+	sqs_int(s, 3, f->first);
+	sqs_int(s, 4, f->first + f->n - 1);
 	sqs_int(s, 5, f->n);
 	sqs_blob(s, 6, f->body.p, f->body.len);
 	return (sqs_run(s));
+}
+
+/* Which ops they are. */
+static int
+runs_insert(struct freeze *f)
+{
+	size_t to;
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < f->n; i = to) {
+		struct sqs *s = sq_prep(f->c, "INSERT INTO frozen_run(lo, hi) "
+		    "VALUES (?, ?)");
+
+		for (to = i + 1; to < f->n && cand_at(f, to)->seq ==
+		    cand_at(f, to - 1)->seq + 1; to++)
+			;
+		sqs_int(s, 1, cand_at(f, i)->seq);
+		sqs_int(s, 2, cand_at(f, to - 1)->seq);
+		err = sqs_run(s);
+	}
+	return (err);
 }
 
 /* --- freezing --- */
@@ -527,14 +484,14 @@ is_frozen(struct sqc *c, uint64_t *retlast)
 static int
 freeze_allowed(struct freeze *f)
 {
-	struct batch b = { .session = f->session.number,
-	    .nonce = f->session.nonce, .first = cand_at(f, 0)->seq };
 	bool fenced;
 	int rc;
 
+	f->first = cand_at(f, 0)->seq;
 	if (cand_at(f, 0)->kind == OP_SESSION_OPEN)
 		return (1);
-	rc = batch_session_allows(f->c, &b, &fenced);
+	rc = batch_session_next(f->c, f->session.number, f->session.nonce,
+	    &f->first, &fenced);
 	return (rc == 0 && fenced ? -ESTALE : rc);
 }
 
@@ -547,17 +504,20 @@ freeze_fn(struct sqc *c, void *arg)
 
 	f->c = c;
 	f->n = 0;
+	f->looked = f->again = false;
 	buf_reset(&f->cands);
 	buf_reset(&f->body);
 	if ((rc = is_frozen(c, &last)) != 0)
 		return (rc);
-	if ((rc = ops_choose(f)) != 0 || f->n == 0)
+	if ((rc = ops_choose(f)) != 0)
 		return (rc);
-	if ((rc = freeze_allowed(f)) <= 0)
+	f->looked = f->n == 0;
+	if (f->n == 0 || (rc = freeze_allowed(f)) <= 0)
 		return (rc);
 	if ((rc = packs_make(f)) != 0 || (rc = ops_freeze(f)) != 0 ||
-	    (rc = frozen_insert(f)) != 0)
+	    (rc = frozen_insert(f)) != 0 || (rc = runs_insert(f)) != 0)
 		return (rc);
+	f->looked = true;
 	return (1);
 }
 
@@ -578,7 +538,15 @@ freeze_wanted(struct sq *q)
 int
 batch_freeze(struct meta *m, uint32_t store)
 {
-	struct freeze f = { .m = m, .store = store };
+	return (batch_freeze_held(m, store, INT64_MAX, NULL));
+}
+
+int
+batch_freeze_held(struct meta *m, uint32_t store, uint64_t until,
+    const struct freeze_down *down)
+{
+	struct freeze f = { .m = m, .store = store, .until = until,
+	    .down = down != NULL && down->n > 0 ? down : NULL };
 	struct sqc *c;
 	uint64_t last;
 	int rc, err;
@@ -586,7 +554,11 @@ batch_freeze(struct meta *m, uint32_t store)
 	if ((rc = freeze_wanted(m->sq)) != 1)
 		return (rc);
 	meta_session_get(m, &f.session);
-	rc = sq_write(m->sq, freeze_fn, &f);
+	do {
+		rc = sq_write(m->sq, freeze_fn, &f);
+		if (rc >= 0 && f.looked)
+			hold_committed(m->hold);
+	} while (rc == 0 && f.looked && f.again);
 	buf_done(&f.cands);
 	buf_done(&f.body);
 	if (rc != 1)
@@ -603,4 +575,35 @@ batch_freeze(struct meta *m, uint32_t store)
 		return (err);
 	atomic_store(&m->frozen_synced, last);
 	return (1);
+}
+
+uint64_t
+batch_held(struct meta *m, uint64_t *retupto)
+{
+	return (hold_count(m->hold, retupto));
+}
+
+int
+batch_waits(struct meta *m, struct sqc *c, uint64_t seq, uint64_t top)
+{
+	struct sqs *s = sq_prep(c, "SELECT ifnull(max(seq), 0), "
+	    "EXISTS (SELECT 1 FROM frozen_run WHERE lo <= ?1) FROM op "
+	    "WHERE seq <= ?1");
+	uint64_t last, upto;
+	bool frozen;
+	int rc;
+
+	/* before it is looked what is pending, not after */
+	(void)batch_held(m, &upto);
+	sqs_int(s, 1, seq);
+	if ((rc = sqs_step(s)) != 1)
+		return (rc ? rc : -EUCLEAN);
+	last = sqs_col_int(s, 0);
+	frozen = sqs_col_int(s, 1);
+	sqs_reset(s);
+	if (last == 0)
+		return (0);
+	if (last > upto || frozen)
+		return (1);
+	return (top != 0 ? hold_acts_below(c, last, top) : 0);
 }

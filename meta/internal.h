@@ -7,12 +7,14 @@
  *	undo(seq tbl key | old)	pre-images (L5); key in memcmp order, old NULL
  *				when the row was not there
  *	unstored(seq | ino crc bytes)	small files' bytes not in a store
- *	frozen(1 | session nonce first last nops body)	the one frozen batch
+ *	frozen(1 | session nonce first last nops body)	the one frozen batch;
+ *				first, last: of the session (M5)
+ *	frozen_run(lo | hi)	seqs of its ops, ascending
  *	frozen_pack(object off | ino seq len stored)	what packs are made of
  *				(stored: put before it was frozen)
  *	hidden(lo | hi seq)	ids that are not in the log prefix
- *	counts(1 | files dirs bytes unstored landed)	totals kept, and the
- *				highest seq that landed (M5)
+ *	counts(1 | files dirs bytes unstored landed last)	totals kept; how
+ *				many ops landed, and the highest seq of them
  */
 #ifndef META_INTERNAL_H
 #define META_INTERNAL_H
@@ -25,7 +27,7 @@
 #include "meta/meta.h"
 #include "meta/op.h"
 
-#define SCHEMA_VERSION	3
+#define SCHEMA_VERSION	4
 
 /* op.needs beyond enum needs: its bytes were uploaded; it is small, and its
  * bytes are for another store than the home (journal_packable). */
@@ -37,6 +39,9 @@
  * does what replay does at once (M2).  Replay does not look at it. */
 #define OP_LAST_LINK	0x10000u
 
+/* Of what meta keeps in core: above RANK_SQ, below those of backends. */
+#define RANK_META	((enum lock_rank)82)
+
 /* A dentry is at its name's hash or one of the next slots (L14). */
 #define DENTRY_PROBES	16
 
@@ -47,6 +52,7 @@ struct meta {
 	_Atomic uint64_t	 next_id;	/* 0: none to give */
 	_Atomic uint64_t	 frozen_synced;	/* last of the batch synced */
 	_Atomic bool		 packable;	/* journal_has_packable */
+	struct hold		*hold;		/* of batch_freeze */
 };
 
 /* schema.c.  Writer.  -EPROTONOSUPPORT: made by a newer gnsfs. */
@@ -54,7 +60,8 @@ int	schema_migrate(struct sqc *c);
 /* Writer.  Adds to the kept totals. */
 int	counts_add(struct sqc *c, int64_t files, int64_t dirs, int64_t bytes);
 int	counts_add_unstored(struct sqc *c, int64_t bytes);
-int	counts_set_landed(struct sqc *c, uint64_t seq);
+/* n more landed, seq the highest of them. */
+int	counts_add_landed(struct sqc *c, uint64_t n, uint64_t seq);
 /* The seq the next journalled op gets (M5). */
 int	counts_next_seq(struct sqc *c, uint64_t *ret);
 
@@ -67,8 +74,8 @@ struct sqs *row_stmt(struct sqc *c, enum tbl t, enum row_stmt_kind q);
 void	row_read(struct sqs *s, struct row *r);
 void	row_order_key(const struct row *r, struct buf *out);
 int	row_bytes_cmp(const void *a, size_t na, const void *b, size_t nb);
-/* The pre-images of ops up to last are not needed any more. */
-int	undo_drop(struct sqc *c, uint64_t last);
+/* The pre-images of ops lo..hi are not needed any more. */
+int	undo_drop(struct sqc *c, uint64_t lo, uint64_t hi);
 
 /* rows_session.c.  What a landed op does to a session's row is done to every
  * form of it, the live one and each pre-image, for a pending close of it
@@ -122,6 +129,9 @@ int	sqs_has_row(struct sqs *s);
 int	inode_gone(struct sqc *c, uint64_t ino);
 int	batch_session_allows(struct sqc *c, const struct batch *b,
 	    bool *retfenced);
+/* The same of whatever comes next, whose first number is then *retfirst. */
+int	batch_session_next(struct sqc *c, uint32_t session, uint64_t nonce,
+	    uint64_t *retfirst, bool *retfenced);
 
 /* Columns. */
 enum { I_INO, I_MODE, I_UID, I_GID, I_RDEV, I_NLINK, I_SIZE, I_ATIME, I_MTIME,

@@ -1,7 +1,7 @@
 /*
- * journal: see journal.h.  The next seq is one more than the newest op, or
- * than the newest that landed when there is none: read inside the same
- * transaction, so what is rolled back leaves no gap (M5).
+ * journal: see journal.h.  The next seq is one more than the newest op and
+ * than the newest that landed: read inside the same transaction, so what is
+ * rolled back leaves no gap (M5).
  */
 #include <errno.h>
 
@@ -264,7 +264,8 @@ journal_stat(struct sqc *c, struct journal_stat *ret)
 	    "ifnull((SELECT time FROM op ORDER BY seq LIMIT 1), 0), "
 	    "(SELECT count(*) FROM op WHERE needs = 2), "
 	    "(SELECT count(*) FROM op WHERE needs = 4), "
-	    "unstored FROM counts WHERE id = 1");
+	    "unstored, max(last, ifnull((SELECT max(seq) FROM op), 0)) - "
+	    "landed FROM counts WHERE id = 1");
 	int rc = sqs_step(s);
 
 	if (rc != 1)
@@ -275,10 +276,19 @@ journal_stat(struct sqc *c, struct journal_stat *ret)
 	ret->waiting_uploads = sqs_col_int(s, 3);
 	ret->waiting_small = sqs_col_int(s, 4);
 	ret->unstored_bytes = sqs_col_int(s, 5);
-	/* no gaps (M5) */
-	ret->ops = ret->first_seq ? ret->last_seq - ret->first_seq + 1 : 0;
+	/* given without a gap (M5), less those that landed */
+	ret->ops = sqs_col_int(s, 6);
 	sqs_reset(s);
 	return (0);
+}
+
+int
+journal_is_pending(struct sqc *c, uint64_t seq)
+{
+	struct sqs *s = sq_prep(c, "SELECT 1 FROM op WHERE seq = ?");
+
+	sqs_int(s, 1, seq);
+	return (sqs_has_row(s));
 }
 
 int

@@ -57,6 +57,9 @@ int	journal_stat(struct sqc *c, struct journal_stat *ret);
 /* How many files have bytes that wait: counted, so for a person who asks. */
 int	journal_files(struct sqc *c, uint64_t *ret);
 
+/* Is op seq pending?  1, 0, -errno. */
+int	journal_is_pending(struct sqc *c, uint64_t seq);
+
 /* Large-file ops that wait for their bytes, oldest first, from seq > after:
  * the upload queue.  each returns nonzero to stop. */
 int	journal_waiting(struct sqc *c, uint64_t after,

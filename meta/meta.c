@@ -14,10 +14,8 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "meta/hold.h"
 #include "meta/internal.h"
-
-/* A leaf: held for a copy. */
-#define RANK_META	((enum lock_rank)82)
 
 int
 meta_set(struct sqc *c, const char *key, const char *value)
@@ -112,6 +110,8 @@ meta_open(const char *path, struct meta **ret, struct why *why)
 	if (m == NULL)
 		return (-ENOMEM);
 	lock_init(&m->lock, RANK_META, "meta");
+	if ((err = hold_new(&m->hold)) != 0)
+		goto fail;
 	gethostname(m->session.host, sizeof(m->session.host) - 1);
 	if ((err = sq_open(path, &opts, &m->sq, &own)) == 0)
 		err = sq_write(m->sq, open_fn, m);
@@ -142,6 +142,7 @@ meta_close(struct meta *m)
 	if (m == NULL)
 		return;
 	sq_close(m->sq);
+	hold_free(m->hold);
 	lock_done(&m->lock);
 	free(m);
 }

@@ -28,7 +28,14 @@
  *  M4  The digest and the snapshot are of the log prefix: what undo holds
  *      wins over the live row; ids in a `hidden` range are not there (L4).
  *  M5  Journal sequence numbers (seq) are of the state directory: they start
- *      at 1, never repeat, and have no gap, whoever's session it was.
+ *      at 1, never repeat, and are given without a gap, whoever's session it
+ *      was.  The numbers in a batch are its session's own: the first is one
+ *      more than the session's hwm in the log, and there is one for each op.
+ *  M6  Ops are frozen in the order of the journal, but for those that are held
+ *      (L3, hold.h).  Of all ops that read or write a row, those that landed
+ *      came before those that did not.  So ops that change places on their
+ *      way to the log commute, replay gives the rows that are live (M2), and
+ *      a row's oldest pre-image is what it is in the log prefix (M4, L5).
  *
  * Ids: inode numbers and object ids are session << 36 | counter, one counter
  * for both (L1); the root is inode 1.  Times are ns since the epoch.

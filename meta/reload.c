@@ -93,6 +93,7 @@ journal_changes(struct sqc *c, uint64_t *ret)
 int
 journal_drop_closes(struct sqc *c)
 {
+	struct journal_stat j;
 	uint64_t n, next;
 	int err;
 
@@ -101,10 +102,12 @@ journal_drop_closes(struct sqc *c)
 	if (n != 0)
 		return -EBUSY;
 	if ((err = counts_next_seq(c, &next)) != 0 ||
-	    (err = undo_drop(c, next - 1)) != 0 ||
-	    (err = counts_set_landed(c, next - 1)) != 0)
+	    (err = journal_stat(c, &j)) != 0 ||
+	    (err = undo_drop(c, 0, next - 1)) != 0 ||
+	    (err = counts_add_landed(c, j.ops, next - 1)) != 0)
 		return err;
-	return sq_exec(c, "DELETE FROM op; DELETE FROM frozen");
+	return sq_exec(c, "DELETE FROM op; DELETE FROM frozen; "
+	    "DELETE FROM frozen_run");
 }
 
 /* Keys: meta.c. */

@@ -530,10 +530,12 @@ rows_load(struct sqc *c, const struct row *rows, unsigned n)
 }
 
 int
-undo_drop(struct sqc *c, uint64_t last)
+undo_drop(struct sqc *c, uint64_t lo, uint64_t hi)
 {
-	struct sqs *s = sq_prep(c, "DELETE FROM undo WHERE seq <= ?");
+	struct sqs *s = sq_prep(c, "DELETE FROM undo "
+	    "WHERE seq BETWEEN ? AND ?");
 
-	sqs_int(s, 1, last);
+	sqs_int(s, 1, lo);
+	sqs_int(s, 2, hi);
 	return (sqs_run(s));
 }

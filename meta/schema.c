@@ -91,6 +91,18 @@ migrate_3(struct sqc *c)
 
 _Static_assert(NEEDS_STORE == 4, "op_small says so");
 
+/* What landed is a prefix of the journal no more (M6): the frozen batch is
+ * runs of seqs, and `landed` is how many landed, `last` the highest. */
+static int
+migrate_4(struct sqc *c)
+{
+	return (sq_exec(c, "CREATE TABLE frozen_run (lo INTEGER PRIMARY KEY, "
+	    "hi INTEGER NOT NULL);"
+	    "INSERT INTO frozen_run SELECT first, last FROM frozen;"
+	    "ALTER TABLE counts ADD COLUMN last INTEGER NOT NULL DEFAULT 0;"
+	    "UPDATE counts SET last = landed;"));
+}
+
 static int
 pragma_get(struct sqc *c, const char *sql, int64_t *ret)
 {
@@ -108,7 +120,7 @@ int
 schema_migrate(struct sqc *c)
 {
 	static int (*const steps[])(struct sqc *) = {
-		migrate_1, migrate_2, migrate_3,
+		migrate_1, migrate_2, migrate_3, migrate_4,
 	};
 	_Static_assert(sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION,
 	    "a step for each version");
@@ -156,19 +168,22 @@ counts_add_unstored(struct sqc *c, int64_t bytes)
 }
 
 int
-counts_set_landed(struct sqc *c, uint64_t seq)
+counts_add_landed(struct sqc *c, uint64_t n, uint64_t seq)
 {
-	struct sqs *s = sq_prep(c, "UPDATE counts SET landed = ? WHERE id = 1");
+	struct sqs *s = sq_prep(c, "UPDATE counts SET landed = landed + ?, "
+	    "last = max(last, ?) WHERE id = 1");
 
-	sqs_int(s, 1, seq);
+	sqs_int(s, 1, n);
+	sqs_int(s, 2, seq);
 	return (sqs_run(s));
 }
 
 int
 counts_next_seq(struct sqc *c, uint64_t *ret)
 {
-	struct sqs *s = sq_prep(c, "SELECT ifnull((SELECT max(seq) FROM op), "
-	    "(SELECT landed FROM counts WHERE id = 1)) + 1");
+	struct sqs *s = sq_prep(c, "SELECT max(last, "
+	    "ifnull((SELECT max(seq) FROM op), 0)) + 1 FROM counts "
+	    "WHERE id = 1");
 	int rc = sqs_step(s);
 
 	if (rc != 1)

@@ -287,7 +287,8 @@ const struct tool_cmd tool_cmds[] = {
 	{ "sync", "[PATH] [--timeout TIME]", 0, 1,
 	    "return when all is durable in the stores",
 	    "Waits until all that was written (below PATH) is in the stores "
-	    "and recorded in the log.",
+	    "and recorded in the log. Changes of other directories that a "
+	    "store which is down holds back are not waited for.",
 	    cmd_sync, sync_opts, "status", keys_pending },
 	{ "status", "[DIR] [--watch] [--interval TIME]", 0, 1,
 	    "health, cache, pins, what is not stored yet",

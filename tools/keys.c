@@ -186,6 +186,9 @@ const struct tool_key keys_status[] = {
 	{ "session.number", "Of the session." },
 	{ "session.host", "The host that has it." },
 	{ "pending.ops", "Changes that are not in the log yet." },
+	{ "pending.held", "Changes of them that wait for a store that is down, "
+	    "or takes nothing: of files that are to be stored there, of their "
+	    "directories, and what builds on them." },
 	{ "pending.files", "Files with bytes that are in no store yet." },
 	{ "pending.bytes", "Bytes that are in no store yet." },
 	{ "pending.oldest_age", "Of the oldest change, ns." },

@@ -27,6 +27,10 @@ show_pending(const json_t *o)
 	    (long long)get_int(p, "files"),
 	    out_size((uint64_t)get_int(p, "bytes"), size),
 	    out_time(get_int(p, "oldest_age"), age));
+	if (get_int(p, "held") > 0)
+		printf("              %lld of them wait for a store that "
+		    "takes nothing now; others do not wait for them\n",
+		    (long long)get_int(p, "held"));
 	if (*get_str(p, "why") != '\0')
 		printf("              waiting: %s\n", get_str(p, "why"));
 }

@@ -189,7 +189,7 @@ fu_create(struct fs *f, const char *name, const char *bytes)
 FU int
 fu_sync(struct fs *f, uint64_t seq, int seconds, struct why *why)
 {
-	return ship_wait_landed(f, seq, clock_mono() +
+	return ship_wait(f, seq, SHIP_ALL, 0, clock_mono() +
 	    seconds * NSEC_PER_SEC, why);
 }
 

@@ -120,7 +120,7 @@ undo_fn(struct sqc *c, void *arg)
 static int
 drop_fn(struct sqc *c, void *arg)
 {
-	return (undo_drop(c, *(uint64_t *)arg));
+	return (undo_drop(c, 0, *(uint64_t *)arg));
 }
 
 static char *
@@ -254,7 +254,7 @@ START_TEST(test_versions)
 END_TEST
 
 /* A database of feature level 2 becomes one of today; nothing in it changes,
- * and what is pending is sent. */
+ * and what is pending, or frozen, is sent. */
 START_TEST(test_migrate)
 {
 	struct op_extent e = { 0, 100000, 700, 0, -1 };
@@ -272,12 +272,17 @@ START_TEST(test_migrate)
 	ck_assert_int_eq(mu_journal(M, &op), 0);
 	before = mu_dump(M, true);
 	ck_assert_int_eq(sq_write(meta_sq(M), newer_fn,
-	    "DROP TABLE sums; DROP INDEX op_small; "
-	    "ALTER TABLE frozen_pack DROP COLUMN stored; "
+	    "DROP TABLE sums; DROP INDEX op_small; DROP TABLE frozen_run;"
+	    "ALTER TABLE frozen_pack DROP COLUMN stored;"
+	    "ALTER TABLE counts DROP COLUMN last;"
+	    "UPDATE counts SET landed = 7;"
+	    "INSERT INTO frozen VALUES (1, 1, 1, 3, 5, 3, x'00');"
 	    "PRAGMA user_version = 1"), 0);
 	meta_close(M);
 	M = mu_open("a");
 	ck_assert_int_eq(mu_int(M, "PRAGMA user_version"), SCHEMA_VERSION);
+	ck_assert_int_eq(mu_int(M, "SELECT lo * 10 + hi FROM frozen_run"), 35);
+	ck_assert_int_eq(mu_int(M, "SELECT last FROM counts"), 7);
 	mu_same("migrated", 0, before, mu_dump(M, true));
 	ck_assert_uint_eq(mu_lookup(M, META_ROOT, "pending").ino, 21);
 	o.id = e.object = 701;
