@@ -218,7 +218,7 @@ azure_caps(struct store *st)
 	/* Not STORE_LIST_START_AFTER: it is honoured, but costs a request for
 	 * every page before it (azure_list.c). */
 	unsigned caps = STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
-	    STORE_LIST_SORTED | STORE_DELETE_MATCH;
+	    STORE_LIST_SORTED | STORE_DELETE_MATCH | STORE_HAS_TAGS;
 
 	if (atomic_load(&((struct azure *)st)->checksums))
 		caps |= STORE_PUT_SUMMED;
@@ -257,6 +257,7 @@ static const struct store_ops azure_ops = {
 	.list = azure_list,
 	.copy = azure_copy,
 	.pull = azure_pull,
+	.tags = azure_tags,
 	.caps = azure_caps,
 	.bare = azure_bare,
 	.offer = azure_offer,

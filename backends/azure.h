@@ -7,6 +7,7 @@
  *                    became of it
  *   azure_error.c    what an answer that is not 2xx means (enum store_rc)
  *   azure_list.c     a page of List Blobs
+ *   azure_tags.c     a blob's index tags
  *   azure_blocks.c   large puts and copies as blocks in parallel
  *   azure_copy.c     the service fetches bytes from a URL itself
  *
@@ -143,6 +144,9 @@ enum store_rc azure_list(struct store *st, struct store_call *c,
 enum store_rc azure_copy(struct store *st, struct store_call *c,
 	    const char *from, const struct store_version *version,
 	    const char *to, struct store_info *ret);
+
+enum store_rc azure_tags(struct store *st, struct store_call *c,
+	    const char *key, struct buf *ret);
 
 /* Bytes that the service fetches itself: a blob, or a presigned URL of another
  * cloud (at most 2 KiB). */

@@ -190,6 +190,7 @@ right_for(const char *op)
 {
 	static const struct { const char *op, *right; } rights[] = {
 		{ "LIST",	"Storage Blob Data Reader (SAS: sp=l)" },
+		{ "TAGS",	"Storage Blob Data Owner (SAS: sp=t)" },
 		{ "PUT",	"Storage Blob Data Contributor (SAS: sp=cw)" },
 		{ "COPY",	"Storage Blob Data Contributor (SAS: "
 				"sp=rcw)" },

@@ -22,11 +22,13 @@
 #include "backends/layer.h"
 #include "base/clock.h"
 
-enum { OP_GET, OP_PUT, OP_HEAD, OP_DEL, OP_LIST, OP_COPY, OP_PULL, OP_ANY,
+enum { OP_GET, OP_PUT, OP_HEAD, OP_DEL, OP_LIST, OP_COPY, OP_PULL,
+	OP_TAGS, OP_ANY,
 	OP_COUNT };
 
 static const char *const op_names[OP_COUNT] = {
-	"get", "put", "head", "del", "list", "copy", "pull", "any"
+	"get", "put", "head", "del", "list", "copy", "pull",
+	"tags", "any"
 };
 
 enum { FAULT_RULES = 32, FAULT_KEY = 128 };
@@ -307,6 +309,13 @@ fault_pull(struct store *s, struct store_call *c, struct store *from,
 	    ret));
 }
 
+static enum store_rc
+fault_tags(struct store *s, struct store_call *c, const char *key,
+    struct buf *ret)
+{
+	OBEY(s, c, OP_TAGS, key, store_tags(f->below, c, key, ret));
+}
+
 static struct store *
 fault_bare(struct store *s)
 {
@@ -331,8 +340,8 @@ fault_free(struct store *s)
 static const struct store_ops fault_ops = {
 	.get = fault_get, .put = fault_put, .head = fault_head,
 	.del = fault_del, .list = fault_list, .copy = fault_copy,
-	.pull = fault_pull, .caps = fault_caps, .bare = fault_bare,
-	.free = fault_free,
+	.pull = fault_pull, .tags = fault_tags, .caps = fault_caps,
+	.bare = fault_bare, .free = fault_free,
 };
 
 int

@@ -118,6 +118,13 @@ limit_pull(struct store *s, struct store_call *c, struct store *from,
 	WITHIN_SLOT(s, c, store_pull(l->below, c, from, key, version, to, ret));
 }
 
+static enum store_rc
+limit_tags(struct store *s, struct store_call *c, const char *key,
+    struct buf *ret)
+{
+	WITHIN_SLOT(s, c, store_tags(l->below, c, key, ret));
+}
+
 static struct store *
 limit_bare(struct store *s)
 {
@@ -144,8 +151,8 @@ limit_free(struct store *s)
 static const struct store_ops limit_ops = {
 	.get = limit_get, .put = limit_put, .head = limit_head,
 	.del = limit_del, .list = limit_list, .copy = limit_copy,
-	.pull = limit_pull, .caps = limit_caps, .bare = limit_bare,
-	.free = limit_free,
+	.pull = limit_pull, .tags = limit_tags, .caps = limit_caps,
+	.bare = limit_bare, .free = limit_free,
 };
 
 int

@@ -568,6 +568,23 @@ retry_pull(struct store *s, struct store_call *c, struct store *from,
 	return effort_end(&e, rc);
 }
 
+static enum store_rc
+retry_tags(struct store *s, struct store_call *c, const char *key,
+    struct buf *ret)
+{
+	size_t before = ret->len;
+	struct effort e;
+	enum store_rc rc;
+
+	effort_begin(&e, s, c);
+	do {
+		attempt_begin(&e);
+		ret->len = before;
+		rc = store_tags(e.r->below, &e.call, key, ret);
+	} while (again(&e, rc));
+	return effort_end(&e, rc);
+}
+
 /* --- the layer --- */
 
 static struct store *
@@ -594,8 +611,8 @@ retry_free(struct store *s)
 static const struct store_ops retry_ops = {
 	.get = retry_get, .put = retry_put, .head = retry_head,
 	.del = retry_del, .list = retry_list, .copy = retry_copy,
-	.pull = retry_pull, .caps = retry_caps, .bare = retry_bare,
-	.free = retry_free,
+	.pull = retry_pull, .tags = retry_tags, .caps = retry_caps,
+	.bare = retry_bare, .free = retry_free,
 };
 
 int

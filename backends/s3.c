@@ -314,6 +314,8 @@ s3_caps(struct store *st)
 		caps |= STORE_LIST_SORTED | STORE_LIST_START_AFTER;
 	if (s->checksums)
 		caps |= STORE_PUT_SUMMED;
+	if (d->tags)
+		caps |= STORE_HAS_TAGS;
 	if (d->del == S3_KEPT || d->del == S3_TRIED)
 		caps |= STORE_DELETE_MATCH;
 	return caps;
@@ -354,6 +356,7 @@ const struct store_ops s3_ops = {
 	.list = s3_list,
 	.copy = s3_copy,
 	.pull = s3_pull,
+	.tags = s3_tags,
 	.caps = s3_caps,
 	.bare = s3_bare,
 	.offer = s3_offer,

@@ -4,6 +4,7 @@
  *   s3.c            get, head, put, del
  *   s3_open.c       opening: settings, server, credentials
  *   s3_dialect.c    in what makers differ: a table
+ *   s3_tags.c       an object's tags
  *   s3_session.c    keys for a session with a directory bucket
  *   s3_request.c    one request: its URL, sums, signature, and what became
  *                   of it
@@ -162,6 +163,9 @@ enum store_rc s3_pull(struct store *st, struct store_call *c,
 enum store_rc s3_offer(struct store *st, struct store_call *c,
 	    const char *key, const struct store_version *version,
 	    int64_t until, struct buf *ret);
+/* s3_tags.c */
+enum store_rc s3_tags(struct store *st, struct store_call *c,
+	    const char *key, struct buf *ret);
 /* What becomes of *cond where the store keeps conditions so.  OK: put it by
  * what *cond is now; EXISTS, CHANGED, ABSENT: looking before says so;
  * UNSUPPORTED: others may write that key, and nothing would keep them off. */

@@ -171,6 +171,7 @@ right_for(const char *op)
 				"source" },
 		{ "DELETE",	"s3:DeleteObject" },
 		{ "CreateSession", "s3express:CreateSession" },
+		{ "TAGS",	"s3:GetObjectTagging" },
 	};
 	size_t i;
 

@@ -141,6 +141,7 @@ enum store_cap {
 	STORE_DELETE_MATCH = 1 << 5,
 	STORE_PUT_SUMMED = 1 << 6,	/* a put's bytes are compared with a
 					   sum that was made of them here */
+	STORE_HAS_TAGS = 1 << 7,	/* objects have tags */
 };
 
 struct store;
@@ -187,6 +188,10 @@ struct store_ops {
 	    struct store *from, const char *key,
 	    const struct store_version *version, const char *to,
 	    struct store_info *ret);
+	/* What key is labelled with: "KEY" NUL "VALUE" NUL ... is appended.
+	 * NULL, or UNSUPPORTED: objects there have no tags. */
+	enum store_rc (*tags)(struct store *, struct store_call *,
+	    const char *key, struct buf *ret);
 	unsigned (*caps)(struct store *);	/* enum store_cap bits */
 	/* The backend below all layers; itself. */
 	struct store *(*bare)(struct store *);
@@ -212,6 +217,8 @@ struct store {
 #define store_list(s, ...)	((s)->ops->list((s), __VA_ARGS__))
 #define store_copy(s, ...)	((s)->ops->copy((s), __VA_ARGS__))
 #define store_pull(s, ...)	((s)->ops->pull((s), __VA_ARGS__))
+#define store_tags(s, ...)	((s)->ops->tags != NULL ? \
+	(s)->ops->tags((s), __VA_ARGS__) : STORE_UNSUPPORTED)
 #define store_caps(s)		((s)->ops->caps((s)))
 #define store_bare(s)		((s)->ops->bare((s)))
 void	store_free(struct store *s);		/* NULL accepted */

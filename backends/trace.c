@@ -20,10 +20,12 @@
 #include "base/clock.h"
 
 enum { OP_GET, OP_PUT, OP_HEAD, OP_DEL, OP_LIST, OP_COPY, OP_PULL,
+	OP_TAGS,
 	OP_COUNT };
 
 static const char *const op_names[OP_COUNT] = {
-	"get", "put", "head", "del", "list", "copy", "pull"
+	"get", "put", "head", "del", "list", "copy", "pull",
+	"tags"
 };
 
 struct trace {
@@ -207,6 +209,15 @@ trace_pull(struct store *s, struct store_call *c, struct store *from,
 	    store_pull(sp.t->below, c, from, key, version, to, ret));
 }
 
+static enum store_rc
+trace_tags(struct store *s, struct store_call *c, const char *key,
+    struct buf *ret)
+{
+	struct span sp = span_begin(s, c, OP_TAGS, key);
+
+	return span_end(&sp, store_tags(sp.t->below, c, key, ret));
+}
+
 static struct store *
 trace_bare(struct store *s)
 {
@@ -232,8 +243,8 @@ trace_free(struct store *s)
 static const struct store_ops trace_ops = {
 	.get = trace_get, .put = trace_put, .head = trace_head,
 	.del = trace_del, .list = trace_list, .copy = trace_copy,
-	.pull = trace_pull, .caps = trace_caps, .bare = trace_bare,
-	.free = trace_free,
+	.pull = trace_pull, .tags = trace_tags, .caps = trace_caps,
+	.bare = trace_bare, .free = trace_free,
 };
 
 int

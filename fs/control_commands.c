@@ -406,6 +406,7 @@ ctl_import(struct ctl *c)
 	r.uid = (uint32_t)arg_int(c, "uid", c->uid);
 	r.gid = (uint32_t)arg_int(c, "gid", c->gid);
 	r.file_mode = (int32_t)arg_int(c, "mode", -1);
+	r.tags = arg_bool(c, "tags");
 	if (arg_bool(c, "report"))
 		r.report = import_report;
 	rc = fs_import(c->f, &r, &res, &c->why);
@@ -420,5 +421,7 @@ ctl_import(struct ctl *c)
 	json_object_set_new(c->result, "escaped",
 	    json_integer((json_int_t)res.escaped));
 	json_object_set_new(c->result, "store", json_integer(res.store));
+	json_object_set_new(c->result, "tags",
+	    json_integer((json_int_t)res.tags));
 	return 0;
 }

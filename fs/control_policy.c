@@ -133,7 +133,7 @@ check_store(struct ctl *c, struct sqc *q, const char *name, uint32_t id)
 {
 	struct why own = { "" };
 	struct store_call call = { .deadline = clock_mono() + PROBE_TIME,
-	    .why = &own, .tag = "check" };
+	    .why = &own, .tag = "check", .sole = true };
 	struct store *s = NULL;
 	char key[KEY_MAX];
 	enum store_rc rc;

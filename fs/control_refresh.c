@@ -31,12 +31,14 @@ ctl_refresh(struct ctl *c)
 	if (rc != 0)
 		return rc;
 	return json_object_update_new(c->result, json_pack("{s:I, s:I, s:I, "
-	    "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "keys", I(res.keys),
+	    "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	    "keys", I(res.keys),
 	    "same", I(res.st.same), "added", I(res.st.added), "changed",
 	    I(res.st.changed), "gone", I(res.st.gone), "retimed",
 	    I(res.st.retimed), "renamed", I(res.st.renamed), "dirs_added",
 	    I(res.st.dirs_added), "dirs_gone", I(res.st.dirs_gone), "bytes",
-	    I(res.st.bytes), "took", I(res.took))) == 0 ? 0 : -ENOMEM;
+	    I(res.st.bytes), "tags_set", I(res.tags_set), "tags_removed",
+	    I(res.tags_removed), "took", I(res.took))) == 0 ? 0 : -ENOMEM;
 }
 
 /* New; NULL: no memory. */

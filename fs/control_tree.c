@@ -9,7 +9,6 @@
 #include "fs/control_impl.h"
 #include "meta/select.h"
 
-#define TAG_MAX		1024		/* bytes of a value */
 
 int
 arg_selectors(struct ctl *c, struct ctl_sel *ret)
@@ -206,10 +205,10 @@ ctl_tag(struct ctl *c)
 	if (value == NULL)
 		value = "";
 	if (*key == '\0' || strlen(key) > META_NAME_MAX ||
-	    strpbrk(key, "=\n") != NULL || strlen(value) > TAG_MAX)
+	    strpbrk(key, "=\n") != NULL || strlen(value) > FS_TAG_MAX)
 		return why_set(&c->why, -EINVAL, "a tag is KEY=VALUE: a key "
 		    "of 1 to 255 bytes without `=`, a value of at most %d",
-		    TAG_MAX);
+		    FS_TAG_MAX);
 	op.ino = a.ino;
 	op.name = key;
 	op.value = value;

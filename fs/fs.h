@@ -12,6 +12,7 @@
  *   vnode    files that are open or dirty, in core
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
+ *   sums     whether they are those that were stored
  *   ahead    small files, before they are asked for
  *   import   adopting a bucket
  *   refresh  following it
@@ -34,6 +35,8 @@
 #include "cache/cache.h"
 #include "meta/meta.h"
 #include "fs/options.h"
+
+#define FS_TAG_MAX	1024		/* bytes of a tag's value */
 
 enum fs_write_state {
 	FS_WRITABLE,

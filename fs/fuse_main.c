@@ -247,6 +247,13 @@ session_args(const struct fs_options *o, struct buf *text)
 		buf_puts(text, "allow_other,");
 	if (o->read_only)
 		buf_puts(text, "ro,");
+	if (o->noexec)
+		buf_puts(text, "noexec,");
+	/* else fusermount3 mounts, and refuses these */
+	if (o->dev && geteuid() == 0)
+		buf_puts(text, "dev,");
+	if (o->suid && geteuid() == 0)
+		buf_puts(text, "suid,");
 	buf_puts(text, "fsname=");
 	put_escaped(text, o->url);
 	return buf_err(text);

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/import_list.h"
+#include "fs/import_tags.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
 #include "meta/import.h"
@@ -74,6 +75,7 @@ struct importing {
 	struct why	 why;
 	struct latch	 latch;
 
+	uint64_t	 tags;		/* set */
 	int64_t		 t_list, t_build, t_load, t_land; /* ns */
 };
 
@@ -618,7 +620,7 @@ note_origin(struct importing *im, struct sqc *c)
 	const struct import_request *r = im->r;
 	struct import_row row = { .root = im->st.lo, .store = im->store_id,
 	    .file_mode = r->file_mode >= 0 ? (uint32_t)r->file_mode & 0777 :
-	    0644, .prefix = im->prefix };
+	    0644, .prefix = im->prefix, .tags = r->tags ? "" : NULL };
 	struct buf body = BUF_INIT;
 	struct op op;
 	int err;
@@ -702,6 +704,47 @@ attach(struct importing *im, struct why *why)
 	return err;
 }
 
+/* --- tags --- */
+
+static int
+tags_progress(void *arg, uint64_t files)
+{
+	struct importing *im = arg;
+
+	return im->r->progress != NULL ? im->r->progress(im->r->arg, files,
+	    im->st.bytes) : 0;
+}
+
+static int
+add_tags(struct importing *im, struct why *why)
+{
+	struct import_row row;
+	struct import_tags t = { .f = im->f, .row = &row,
+	    .cancel = &im->cancel, .progress = tags_progress, .arg = im };
+	struct sqc *c = NULL;
+	char *prefix = NULL;
+	int err;
+
+	err = sq_read(meta_sq(im->f->meta), &c);
+	if (err == 0)
+		err = import_row_get(c, im->st.lo, &row, &prefix);
+	sq_read_end(c);
+	if (err == 0)
+		err = import_tags(&t, why);
+	if (err == 0 && t.seq != 0) {
+		ship_kick(im->f);
+		err = ship_wait_landed(im->f, t.seq, clock_mono() +
+		    LAND_TIMEOUT, why);
+	}
+	im->tags = t.set;
+	free(prefix);
+	if (err != 0)
+		why_prefix(why, err, "'%s' is imported, but not all of its"
+		    " tags; `gnsfs refresh` asks for them again",
+		    im->r->path);
+	return err;
+}
+
 /* --- all of it --- */
 
 static void
@@ -756,10 +799,14 @@ import_run(struct importing *im, struct why *why)
 	err = import_new(im->f->meta, &opts, &im->imp);
 	if (err == 0)
 		err = list_keys(im, why);
+	if (err == 0 && r->tags)
+		err = import_tags_check(im->store, im->prefix, why);
 	if (err == 0)
 		err = build(im, why);
 	if (err == 0)
 		err = attach(im, why);
+	if (err == 0 && r->tags)
+		err = add_tags(im, why);
 	return err;
 }
 
@@ -801,7 +848,8 @@ fs_import(struct fs *f, const struct import_request *r,
 		err = import_run(im, why);
 	if (err == 0) {
 		*ret = (struct import_result){ im->st.files, im->st.dirs,
-		    im->st.bytes, im->st.escaped, im->store_id };
+		    im->st.bytes, im->st.escaped, im->store_id,
+		    im->tags };
 		import_log(im);
 	} else {
 		take_back(im);

@@ -10,12 +10,17 @@ struct import_request {
 					   is made), itself absent or empty */
 	uint32_t	 uid, gid;
 	int32_t		 file_mode;	/* -1: 0644 and 0755 */
+	bool		 tags;		/* objects' tags are files' tags */
 	/* told as it goes; may be NULL; nonzero cancels */
 	int		(*progress)(void *arg, uint64_t keys, uint64_t bytes);
 	int		(*report)(void *arg, const char *key, const char *path);
 	void		*arg;
 };
-struct import_result { uint64_t files, dirs, bytes, escaped; uint32_t store; };
+struct import_result {
+	uint64_t	files, dirs, bytes, escaped;
+	uint32_t	store;
+	uint64_t	tags;		/* that were set */
+};
 
 /* Lists in parallel, writes pieces to the home, loads them, attaches, and
  * returns when the attach is in the log.  Nothing half-made is left behind on

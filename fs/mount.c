@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -30,6 +29,7 @@
 #include "base/sys.h"
 #include "fs/ahead.h"
 #include "fs/control.h"
+#include "fs/dirlock.h"
 #include "fs/fill.h"
 #include "fs/fs.h"
 #include "fs/home.h"
@@ -249,23 +249,19 @@ make_dir(const char *dir, struct why *why)
 static int
 take_lock(struct fs *f, struct why *why)
 {
-	char *path = join(f->state_dir, "lock");
-	int fd;
+	int rc = dirlock_take(f->state_dir, true, &f->lock_fd);
 
-	if (path == NULL)
-		return -ENOMEM;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	free(path);
-	if (fd < 0)
-		return why_set(why, -errno, "cannot open the lock in '%s': %s",
-		    f->state_dir, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		close(fd);
-		return why_set(why, -EBUSY, "'%s' is in use by another gnsfs "
+	if (rc == -EBUSY)
+		return why_set(why, rc, "'%s' is in use by another gnsfs "
 		    "mount of this host; unmount that one, or name another "
 		    "with cache=DIR", f->state_dir);
-	}
-	f->lock_fd = fd;
+	if (rc == -EINPROGRESS)
+		return why_set(why, -EBUSY, "'%s' is in use by a mount that "
+		    "was taken off and still stores what was queued; try "
+		    "again", f->state_dir);
+	if (rc != 0)
+		return why_set(why, rc, "cannot take the lock in '%s': %s",
+		    f->state_dir, strerror(-rc));
 	return 0;
 }
 
@@ -462,7 +458,7 @@ ask_home(struct fs *f, struct store **home, struct home_id *id,
 static int
 start(struct fs *f, struct why *why)
 {
-	int64_t deadline = clock_mono() + START_TIME;
+	int64_t deadline = clock_mono() + START_TIME, asked;
 	struct why unreached = { "" };
 	struct store *home = NULL;
 	struct home_id id = { .name = "" };
@@ -470,8 +466,11 @@ start(struct fs *f, struct why *why)
 	int away = 0, err;
 
 	err = ask_home(f, &home, &id, &canonical, &away, &unreached);
+	asked = clock_mono();
 	if (err == 0)
 		err = open_dirs(f, canonical, away, &id, why);
+	/* it may have waited for a mount that ends */
+	deadline += clock_mono() - asked;
 	if (err == -EHOSTUNREACH && away != 0)
 		err = away;
 	if (err == 0 && away == -ENOENT) {
@@ -578,6 +577,8 @@ fs_stop(struct fs *f, int64_t deadline)
 
 	if (f == NULL)
 		return 0;
+	if (f->lock_fd >= 0)
+		dirlock_ending(f->lock_fd);
 	refresh_stop(f);
 	if (f->control != NULL)
 		control_stop(f);

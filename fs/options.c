@@ -81,6 +81,21 @@
 	X(log, "FILE", "(gnsfs.log in the state folder; stderr with -f)", \
 	    set_path, \
 	    "Where the daemon writes its log.") \
+	X(nodev, NULL, NULL, set_dev, \
+	    "Device nodes do not work as such; what happens anyway.") \
+	X(dev, NULL, NULL, set_dev, \
+	    "They do, in a mount of root's. mount(8) does not hand this " \
+	    "on; gnsfs mount takes it.") \
+	X(nosuid, NULL, NULL, set_suid, \
+	    "Set-user-ID and set-group-ID bits of programs and their " \
+	    "capabilities have no effect; what happens anyway.") \
+	X(suid, NULL, NULL, set_suid, \
+	    "They have, in a mount of root's. mount(8) does not hand this " \
+	    "on; gnsfs mount takes it.") \
+	X(noexec, NULL, NULL, set_noexec, \
+	    "No program in the tree can be run.") \
+	X(exec, NULL, NULL, set_noexec, \
+	    "They can be; what happens anyway.") \
 	X(debug, NULL, NULL, set_debug, \
 	    "Log every decision, and let debuggers attach and cores be " \
 	    "written: a core holds credentials and file bytes.")
@@ -90,7 +105,8 @@ typedef int option_set(struct fs_options *o, const char *name,
 
 static option_set set_path, set_cache_size, set_memory, set_mode, set_lag,
     set_poll, set_io_timeout, set_offline, set_passthrough, set_takeover,
-    set_ro, set_rw, set_uid, set_gid, set_umask, set_allow_other, set_debug;
+    set_ro, set_rw, set_uid, set_gid, set_umask, set_allow_other, set_dev,
+    set_suid, set_noexec, set_debug;
 
 const struct option_desc option_descs[] = {
 #define X(name, arg, dflt, set, meaning)	{ #name, arg, dflt, meaning },
@@ -108,9 +124,9 @@ static option_set *const option_sets[] = {
 /* What mount(8) and fstab may hand on and what means nothing here. */
 static const char *const ignored[] = {
 	"nofail", "_netdev", "user", "users", "nouser", "owner", "group",
-	"noauto", "auto", "defaults", "dev", "nodev", "suid", "nosuid", "exec",
-	"noexec", "relatime", "norelatime", "strictatime", "noatime", "atime",
-	"nodiratime", "diratime", "async", "lazytime", "nolazytime", NULL
+	"noauto", "auto", "defaults", "relatime", "norelatime", "strictatime",
+	"noatime", "atime", "nodiratime", "diratime", "async", "lazytime",
+	"nolazytime", NULL
 };
 
 /* --- what options are set to --- */
@@ -291,6 +307,30 @@ set_allow_other(struct fs_options *o, const char *name, const char *value,
     struct why *why)
 {
 	o->allow_other = true;
+	return 0;
+}
+
+static int
+set_dev(struct fs_options *o, const char *name, const char *value,
+    struct why *why)
+{
+	o->dev = *name == 'd';
+	return 0;
+}
+
+static int
+set_suid(struct fs_options *o, const char *name, const char *value,
+    struct why *why)
+{
+	o->suid = *name == 's';
+	return 0;
+}
+
+static int
+set_noexec(struct fs_options *o, const char *name, const char *value,
+    struct why *why)
+{
+	o->noexec = *name == 'n';
 	return 0;
 }
 

@@ -32,15 +32,16 @@ struct fs_options {
 	int32_t		 umask;		/* -1: as stored */
 	char		*log;		/* log=FILE; NULL: stderr / journal */
 	bool		 allow_other;	/* default when root */
+	bool		 dev, suid;	/* of root's mounts alone */
+	bool		 noexec;
 	bool		 debug;		/* debug logging, dumpable */
 };
 
 void	options_init(struct fs_options *o);
 void	options_done(struct fs_options *o);
 /* A comma-separated -o string, added to o.  Accepts and ignores
- * rw,nofail,_netdev,user,users,noauto,auto,defaults,x-*,dev,nodev,suid,
- * nosuid,exec,noexec,relatime,noatime.  -EINVAL with why: which one, what is
- * right. */
+ * nofail,_netdev,user,users,noauto,auto,defaults,x-*,relatime,noatime.
+ * -EINVAL with why: which one, what is right. */
 int	options_parse(struct fs_options *o, const char *text, struct why *why);
 /* The table, for help and man: name, argument or NULL, default, meaning. */
 struct option_desc { const char *name, *arg, *dflt, *meaning; };

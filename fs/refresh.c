@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "fs/content.h"
 #include "fs/import_list.h"
+#include "fs/import_tags.h"
 #include "fs/io.h"
 #include "fs/refresh_impl.h"
 #include "fs/ship.h"
@@ -209,6 +210,26 @@ make_plan(struct fs *f, const struct import_row *row, struct import *imp,
 	return err;
 }
 
+/* The tags, too, where the import has them. */
+static int
+ask_tags(struct fs *f, const struct import_row *row,
+    struct refresh_result *ret, uint64_t *seq, struct why *why)
+{
+	struct import_tags t = { .f = f, .row = row,
+	    .cancel = &f->refresher->stopping };
+	int err = import_tags(&t, why);
+
+	if (t.seq != 0) {
+		*seq = t.seq;
+		ship_kick(f);
+	}
+	ret->tags_set = t.set;
+	ret->tags_removed = t.removed;
+	if (err != 0 && err != -ECANCELED)
+		name_store(f, row->store, err, why);
+	return err;
+}
+
 int
 refresh_one(struct fs *f, const struct import_row *row, bool wait,
     const struct refresh_request *rq, struct refresh_result *ret,
@@ -232,6 +253,8 @@ refresh_one(struct fs *f, const struct import_row *row, bool wait,
 		ret->st = *refresh_stats(r);
 		err = carry_out(f, r, rq, &seq, why);
 	}
+	if (err == 0 && row->tags != NULL)
+		err = ask_tags(f, row, ret, &seq, why);
 	refresh_free(r);
 	import_free(imp);
 	if (err == 0) {

@@ -41,6 +41,7 @@ struct refresh_request {
 struct refresh_result {
 	uint64_t	keys;		/* listed */
 	struct refresh_stats st;
+	uint64_t	tags_set, tags_removed;
 	int64_t		took;		/* ns */
 };
 /* 0: it shows what the bucket had when it was listed, and that is in the log.

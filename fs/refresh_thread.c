@@ -143,11 +143,13 @@ copy_row(void *arg, const struct import_row *r)
 	if (v != NULL)
 		rs->v = v;
 	if (v == NULL || (v[rs->n] = *r, v[rs->n].prefix =
-	    strdup(r->prefix)) == NULL) {
+	    import_row_dup(r)) == NULL) {
 		rs->err = -ENOMEM;
 		return 1;
 	}
-	rs->n++;
+	v += rs->n++;
+	if (v->tags != NULL)
+		v->tags = v->prefix + strlen(v->prefix) + 1;
 	return 0;
 }
 

@@ -1,5 +1,4 @@
 /* rescue: see rescue.h. */
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <errno.h>
@@ -12,6 +11,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "cache/backing.h"
+#include "fs/dirlock.h"
 #include "fs/rescue.h"
 #include "meta/journal.h"
 #include "meta/query.h"
@@ -53,19 +53,15 @@ add_ino(struct rescue *r, uint64_t ino)
 static int
 take_lock(struct rescue *r)
 {
-	char *path;
+	int rc = dirlock_take(r->state, false, &r->lock);
 
-	if (asprintf(&path, "%s/lock", r->state) < 0)
-		return -ENOMEM;
-	r->lock = open(path, O_RDWR | O_CLOEXEC);
-	free(path);
-	if (r->lock < 0)
-		return why_set(&r->why, -errno, "%s is no state directory of "
-		    "gnsfs: its lock: %s; name the folder that was the "
-		    "mount's cache= or state=", r->state, strerror(errno));
-	if (flock(r->lock, LOCK_EX | LOCK_NB) != 0)
+	if (rc == -EBUSY || rc == -EINPROGRESS)
 		return why_set(&r->why, -EBUSY, "%s is in use by a mount; "
 		    "unmount it first", r->state);
+	if (rc != 0)
+		return why_set(&r->why, rc, "%s is no state directory of "
+		    "gnsfs: its lock: %s; name the folder that was the "
+		    "mount's cache= or state=", r->state, strerror(-rc));
 	return 0;
 }
 

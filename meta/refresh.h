@@ -39,16 +39,23 @@ struct import_row {
 	uint32_t	 file_mode;	/* of files; directories: the root's */
 	int64_t		 every;		/* ns; 0: only when asked */
 	const char	*prefix;	/* of the keys, in the store */
+	/* The keys of all tags that its objects have had, each with its NUL;
+	 * NULL: objects' tags are not its files'. */
+	const char	*tags;
+	size_t		 ntags;		/* bytes */
 };
 /* op borrows from r and body, which is reset first. */
 int	import_row_op(const struct import_row *r, struct buf *body,
 	    struct op *ret);
+/* Prefix and tags, one behind the other as a row has them, new; NULL: no
+ * memory. */
+char	*import_row_dup(const struct import_row *r);
 /* Each, borrowed until each returns; nonzero stops it (not told). */
 int	import_rows(struct sqc *c,
 	    int (*each)(void *arg, const struct import_row *r), void *arg);
 /* The row of this root; of an import that has none yet, found out from one of
- * its files.  prefix is new, to be freed.  -ENOENT: it is none, or, without a
- * row, has no file. */
+ * its files.  prefix is new, to be freed, tags are a part of it.  -ENOENT:
+ * it is none, or, without a row, has no file. */
 int	import_row_get(struct sqc *c, uint64_t root, struct import_row *ret,
 	    char **retprefix);
 

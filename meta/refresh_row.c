@@ -1,7 +1,8 @@
 /*
  * refresh_row: where an import is from (refresh.h).  The body of its row is
  * text: store, ns between refreshes, mode of files in octal, and, after one
- * blank, the prefix, whatever bytes it has.
+ * blank, the prefix, whatever bytes it has; then, where tags are imported, a
+ * NUL and the keys of tags, each with its own.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +22,10 @@ import_row_op(const struct import_row *r, struct buf *body, struct op *ret)
 	buf_printf(body, "%" PRIu32 " %" PRId64 " %" PRIo32 " ", r->store,
 	    r->every, r->file_mode);
 	buf_puts(body, r->prefix);
+	if (r->tags != NULL) {
+		buf_put(body, "", 1);
+		buf_put(body, r->tags, r->ntags);
+	}
 	if (buf_err(body) != 0)
 		return (buf_err(body));
 	*ret = (struct op){ .kind = OP_POLICY, .ino = r->root,
@@ -28,10 +33,11 @@ import_row_op(const struct import_row *r, struct buf *body, struct op *ret)
 	return (0);
 }
 
-/* text ends with a NUL.  False: it is none of ours. */
+/* text is of n bytes and a NUL.  False: it is none of ours. */
 static bool
-row_parse(const char *text, struct import_row *ret)
+row_parse(const char *text, size_t n, struct import_row *ret)
 {
+	size_t len;
 	int at = 0;
 
 	if (sscanf(text, "%" SCNu32 " %" SCNd64 " %" SCNo32 "%n", &ret->store,
@@ -39,7 +45,12 @@ row_parse(const char *text, struct import_row *ret)
 	    text[at] != ' ' || ret->every < 0 || ret->file_mode > 07777)
 		return (false);
 	ret->prefix = text + at + 1;
-	return (true);
+	len = (size_t)at + 1 + strlen(ret->prefix);
+	if (len == n)
+		return (true);
+	ret->tags = text + len + 1;
+	ret->ntags = n - len - 1;
+	return (ret->ntags == 0 || ret->tags[ret->ntags - 1] == '\0');
 }
 
 int
@@ -60,7 +71,7 @@ import_rows(struct sqc *c, int (*each)(void *arg, const struct import_row *r),
 		p = sqs_col_blob(s, 1, &n);
 		buf_reset(&text);
 		buf_put(&text, p, n);
-		if (row_parse(buf_cstr(&text), &r) && each(arg, &r) != 0) {
+		if (row_parse(buf_cstr(&text), n, &r) && each(arg, &r) != 0) {
 			sqs_reset(s);
 			rc = 0;
 			break;
@@ -70,6 +81,20 @@ import_rows(struct sqc *c, int (*each)(void *arg, const struct import_row *r),
 		rc = buf_err(&text);
 	buf_done(&text);
 	return (rc);
+}
+
+char *
+import_row_dup(const struct import_row *r)
+{
+	size_t n = strlen(r->prefix) + 1;
+	char *p = malloc(n + r->ntags);
+
+	if (p != NULL) {
+		memcpy(p, r->prefix, n);
+		if (r->ntags > 0)
+			memcpy(p + n, r->tags, r->ntags);
+	}
+	return (p);
 }
 
 /* --- of one root --- */
@@ -91,7 +116,7 @@ find_row(void *arg, const struct import_row *r)
 	if (r->root != f->root)
 		return (0);
 	f->row = *r;
-	f->prefix = strdup(r->prefix);
+	f->prefix = import_row_dup(r);
 	f->err = f->prefix == NULL ? -ENOMEM : 0;
 	f->found = true;
 	return (1);
@@ -184,5 +209,7 @@ import_row_get(struct sqc *c, uint64_t root, struct import_row *ret,
 	}
 	*ret = f.row;
 	ret->prefix = *retprefix = f.prefix;
+	if (ret->tags != NULL)
+		ret->tags = f.prefix + strlen(f.prefix) + 1;
 	return (0);
 }

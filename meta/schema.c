@@ -107,9 +107,11 @@ pragma_get(struct sqc *c, const char *sql, int64_t *ret)
 int
 schema_migrate(struct sqc *c)
 {
-	static int (*const steps[SCHEMA_VERSION])(struct sqc *) = {
+	static int (*const steps[])(struct sqc *) = {
 		migrate_1, migrate_2, migrate_3,
 	};
+	_Static_assert(sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION,
+	    "a step for each version");
 	char sql[80];
 	int64_t version, id;
 	int err;

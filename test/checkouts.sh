@@ -6,8 +6,10 @@
 #				tests are folders or files of its tests/
 #   sh test/checkouts.sh xfstests DIR [ARG...]	arguments of its ./check;
 #				default: -g quick
-#   sh test/checkouts.sh ltp DIR [FILE...]	files of its runtest/; default:
-#				fs dio fcntl-locktests
+#   sh test/checkouts.sh ltp DIR [FILE[/TEST]...]	files, or a test of one,
+#				of its runtest/; default: fs dio
+#				fcntl-locktests.  What make install made does
+#				for DIR, too; its scripts can be run.
 #
 # Or `make SUITE DIR=checkout WHAT="..."`.  Needs root.  Prints what passed,
 # failed and was skipped; fails where something did, or nothing passed.
@@ -68,18 +70,54 @@ run_pjdfstest_c()
 	done <"$T/list"
 }
 
+# xfstests_line LINE: of what ./check says.
+xfstests_line()
+{
+	_test=${1%%[ 	]*}
+	_how=${1#"$_test"}
+	case $_test:$_how in
+	:"    "*)
+		say "$1" ;;
+	*[!a-z0-9/]*:*|/*:*|*/:*)
+		;;
+	*/*:*"[not run]"*)
+		skip "$_test" "${_how#*\[not run\] }" ;;
+	*/*:*"[failed"*|*/*:*"output mismatch"*|*/*:*"[expunged]"*)
+		fail "$_test" "$_how" ;;
+	[a-z]*/[0-9]*:*)
+		ok "$_test" ;;
+	esac
+}
+
 # The suite mounts by itself, as -t fuse.gnsfs: mount(8) wants the helper in
-# /sbin, which is lent to it in our own mount namespace.
+# /sbin, which is lent to it in our own mount namespace, and which adds the two
+# options that mount(8) does not hand on.  A mount is taken for the suite's own
+# only where df says "fuse", with no subtype.
 run_xfstests()
 {
 	need check "this is no checkout of xfstests"
 	need ltp/fsstress "build it there with make"
 	[ $# -gt 0 ] || set -- -g quick
 	stop_mount "$m"
+	# What the suite mounts goes when this is cut short.
+	for _dir in "$m" "$T/scratch"; do
+		printf 'dir=%s\n' "$_dir" >"$(_slot "$_dir")"
+	done
 	lend_helper
+	rm "$T/.sbin/mount.fuse.gnsfs"
+	printf '#!/bin/sh\nexec %s "$@" -o suid,dev\n' \
+	    "$T/.sbin/mount.gnsfs" >"$T/.sbin/mount.fuse.gnsfs"
+	chmod 755 "$T/.sbin/mount.fuse.gnsfs"
 	scratch=$(store_url file scratch)
 	format_home "$scratch"
-	mkdir -p "$T/scratch" "$T/results"
+	mkdir -p "$T/scratch" "$T/results" "$T/bin"
+	: >"$T/out"
+	cat >"$T/bin/df" <<-DF
+	#!/bin/bash
+	set -o pipefail
+	$(command -v df) "\$@" | sed 's/ fuse\.gnsfs / fuse       /'
+	DF
+	chmod 755 "$T/bin/df"
 	cat >"$T/xfs.config" <<-CONF
 	export FSTYP=fuse FUSE_SUBTYP=.gnsfs
 	export TEST_DEV='$url' TEST_DIR='$m'
@@ -88,24 +126,40 @@ run_xfstests()
 	export MOUNT_OPTIONS='-o state=$T/xscratch'
 	export RESULT_BASE='$T/results'
 	CONF
-	(cd "$dir" && HOST_OPTIONS=$T/xfs.config ./check "$@") \
-	    >"$T/out" 2>&1 </dev/null
-	sed -n 's|^\([a-z]*/[0-9][0-9]*\)[ 	]\(.*\)|\1 \2|p' "$T/out" \
-	    >"$T/list"
-	while read -r _test _how; do
-		case $_how in
-		*"[not run]"*) skip "$_test" "${_how#*\[not run\]}" ;;
-		*"[failed"*|*"output mismatch"*|*"[expunged]"*)
-			fail "$_test" "$_how" ;;
-		*)	ok "$_test" ;;
-		esac
-	done <"$T/list"
-	[ -s "$T/list" ] || { show_out; fail "check runs"; }
+	PATH=$T/bin:$PATH
+	export PATH HOST_OPTIONS="$T/xfs.config"
+	mkfifo "$T/said"
+	spawn sh -c 'exec >"$1" 2>&1 </dev/null && cd "$2" && shift 2 &&
+	    exec ./check "$@"' x "$T/said" "$dir" "$@"
+	# As it comes: a test and what became of it are a line, the indented
+	# ones that follow say how its output differs.
+	while IFS= read -r _line; do
+		printf '%s\n' "$_line" >>"$T/out"
+		xfstests_line "$_line"
+	done <"$T/said"
+	[ $((passed + failed + skipped)) -gt 0 ] ||
+	    { show_out; fail "check runs"; }
 	for _dir in "$m" "$T/scratch"; do
 		while is_mounted "$_dir" && quiet "$GNSFS" umount "$_dir"; do
 			:
 		done
+		is_mounted "$_dir" || rm -f "$(_slot "$_dir")"
 	done
+}
+
+# ltp_test NAME COMMAND: in the mount, also where the command names /tmp.
+ltp_test()
+{
+	case $2 in
+	proc01*|read_all*|binfmt_misc*|isofs*|squashfs*|quota_remount*)
+		skip "$1" "it tests something else than the tree it is in"
+		return ;;
+	esac
+	_command=$(printf '%s\n' "$2" | sed "s| /tmp/| $m/ltp/|g")
+	quiet env PATH="$_path$PATH" LTPROOT="$dir" TMPDIR="$m/ltp" \
+	    TMP="$m/ltp" LTP_COLORIZE_OUTPUT=n \
+	    timeout $LIMIT sh -c "cd $m/ltp && $_command"
+	verdict "$1" $?
 }
 
 run_ltp()
@@ -116,14 +170,16 @@ run_ltp()
 	_path=$(find "$dir/testcases" -type d | tr '\n' :)
 	mkdir "$m/ltp"
 	chmod 1777 "$m/ltp"
-	for _file in "$@"; do
+	for _arg in "$@"; do
+		_file=${_arg%%/*}
+		_only=${_arg#"$_file"}
 		need "runtest/$_file" "there is no such list of tests"
 		grep -vE '^[ 	]*(#|$)' "$dir/runtest/$_file" >"$T/list"
 		while read -r _test _command; do
-			quiet env PATH="$_path$PATH" LTPROOT="$dir" \
-			    TMPDIR="$m/ltp" TMP="$m/ltp" LTP_COLORIZE_OUTPUT=n \
-			    timeout $LIMIT sh -c "cd $m/ltp && $_command"
-			verdict "$_file $_test" $?
+			case $_only in
+			""|"/$_test")
+				ltp_test "$_file $_test" "$_command" ;;
+			esac
 		done <"$T/list"
 	done
 }

@@ -60,6 +60,8 @@ static const struct tool_opt import_opts[] = {
 	    "Directories are 0755, or this with search where it has read." },
 	{ "report", 0, NULL, "List the keys that are no paths, and the "
 	    "names they get." },
+	{ "tags", 0, NULL, "The tags of objects become tags of files, and "
+	    "follow them at each refresh: one request for each object." },
 	{ NULL }
 };
 
@@ -212,7 +214,8 @@ const struct tool_cmd tool_cmds[] = {
 	    "Lists the keys below STORE_URL and shows them as files below "
 	    "PATH, which is created. No byte is copied, and nothing in the "
 	    "bucket is ever changed: the files are read-only. gnsfs(5) has "
-	    "the rule for keys that are no paths.",
+	    "the rule for keys that are no paths, and says what becomes of "
+	    "tags.",
 	    cmd_import, import_opts, "store", keys_import },
 	{ "stage", "SELECTOR... --to STORE [OPTIONS]", 0, -1,
 	    "copy files to another store, server-side where it can",

@@ -98,6 +98,9 @@ show(const struct tool *t, json_t *r)
 	printf("%lld files in %lld directories, %s: %s\n",
 	    (long long)get_int(r, "files"), (long long)get_int(r, "dirs"),
 	    out_size((uint64_t)get_int(r, "bytes"), size), t->argv[1]);
+	if (tool_opt(t, "tags") != NULL)
+		printf("%lld tags of objects are tags of files now\n",
+		    (long long)get_int(r, "tags"));
 	if (get_int(r, "escaped") > 0)
 		printf("%lld keys are no paths and were given names%s\n",
 		    (long long)get_int(r, "escaped"),
@@ -127,8 +130,9 @@ cmd_import(struct tool *t)
 		rc = tool_failed(rc, &why);
 		goto out;
 	}
-	args = json_pack("{s:s, s:s, s:b}", "url", t->argv[0], "path", path,
-	    "report", tool_opt(t, "report") != NULL);
+	args = json_pack("{s:s, s:s, s:b, s:b}", "url", t->argv[0], "path",
+	    path, "report", tool_opt(t, "report") != NULL, "tags",
+	    tool_opt(t, "tags") != NULL);
 	rc = set_owner(t, args);
 	if (rc != EXIT_DONE) {
 		json_decref(args);

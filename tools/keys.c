@@ -102,6 +102,7 @@ const struct tool_key keys_import[] = {
 	{ "bytes", "The files' bytes." },
 	{ "escaped", "Keys that are no paths." },
 	{ "store", "The number of the store they are in." },
+	{ "tags", "With --tags: tags that files got." },
 	{ "renamed[].key", "With --report: a key that is no path." },
 	{ "renamed[].key_hex", "In its place, where that is no UTF-8." },
 	{ "renamed[].path", "The path that it got." },
@@ -120,6 +121,8 @@ const struct tool_key keys_refresh[] = {
 	{ "dirs_added", "Directories that are new." },
 	{ "dirs_gone", "Directories that are no more." },
 	{ "bytes", "Of the files that are new or changed." },
+	{ "tags_set", "Tags that files got from their objects." },
+	{ "tags_removed", "Tags that went as they did there." },
 	{ "took", "How long it took, ns." },
 	{ NULL }
 };

@@ -39,33 +39,40 @@
 int
 mount_helper(int argc, char **argv)
 {
-	char *args[8] = { "gnsfs", "mount" }, *opts = NULL;
+	/* gnsfs mount URL DIR -o ..., each as it came */
+	char **args = calloc((size_t)argc * 2 + 5, sizeof *args);
 	bool fake = false;
-	int ch, n = 2;
+	int ch, n = 4, rc = EXIT_MISUSED;
 
+	if (args == NULL)
+		return tool_failed(-ENOMEM, NULL);
 	while ((ch = getopt(argc, argv, "sfnvN:o:t:")) != -1) {
 		if (ch == 'f')
 			fake = true;
-		else if (ch == 'o')
-			opts = optarg;	/* mount(8) gives one */
-		else if (ch == '?')
-			return EXIT_MISUSED;
+		if (ch == '?')
+			goto out;
+		if (ch == 'o') {
+			args[n++] = "-o";
+			args[n++] = optarg;
+		}
 	}
 	if (argc - optind != 2) {
 		fprintf(stderr, "usage: mount.gnsfs URL DIR [-o OPTIONS]\n");
-		return EXIT_MISUSED;
+		goto out;
 	}
+	rc = EXIT_DONE;
 	if (fake)
-		return EXIT_DONE;
-	args[n++] = argv[optind];
-	args[n++] = argv[optind + 1];
-	if (opts != NULL) {
-		args[n++] = "-o";
-		args[n++] = opts;
-	}
+		goto out;
+	args[0] = "gnsfs";
+	args[1] = "mount";
+	args[2] = argv[optind];
+	args[3] = argv[optind + 1];
 	execv("/proc/self/exe", args);
 	fprintf(stderr, "mount.gnsfs: /proc/self/exe: %s\n", strerror(errno));
-	return EXIT_FAILED;
+	rc = EXIT_FAILED;
+out:
+	free(args);
+	return rc;
 }
 
 /* --- the daemon --- */

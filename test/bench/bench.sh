@@ -22,6 +22,11 @@ case " $* " in
 	exec python3 test/bench/bench.py "$@" ;;
 esac
 
+# In a mount namespace of its own: one that somebody else makes meanwhile would
+# hold on to the mounts that are made here, and their daemons would not end.
+[ "$BENCH_OWN_MOUNTS" = 1 ] || BENCH_OWN_MOUNTS=1 \
+	exec unshare -m --propagation private sh test/bench/bench.sh "$@"
+
 work=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/gnsfs-bench.XXXXXX")
 cleanup()
 {

@@ -1,10 +1,13 @@
-"""The clouds' own SDKs, for clouds.sh and the benchmarks: what they put, what
-they see, how fast they are.
+"""The clouds' own SDKs, for clouds.sh, tags.sh and the benchmarks: what they
+put, what they see, how fast they are.
 
     clouds.py put CLOUD BUCKET N SEED   N objects with random bytes, many at a
                                         time
     clouds.py sums CLOUD BUCKET         "SHA256  ./KEY" of all of them, in the
                                         order of the keys
+    clouds.py tag CLOUD BUCKET KEY... K=V...
+                                        each KEY, put where it is not there,
+                                        has the tags that follow it, no others
     clouds.py upload CLOUD BUCKET KEY FILE, download CLOUD BUCKET KEY FILE
                                         by the SDK's call for files, all as it
                                         is by default; prints the seconds that
@@ -58,6 +61,11 @@ class S3:
     def download(self, key, path):
         self.client.download_file(self.bucket, key, path)
 
+    def tag(self, key, tags):
+        self.client.put_object_tagging(
+            Bucket=self.bucket, Key=key, Tagging={"TagSet": [
+                {"Key": k, "Value": v} for k, v in tags.items()]})
+
 
 class Az:
     def __init__(self, bucket):
@@ -84,6 +92,9 @@ class Az:
     def download(self, key, path):
         with open(path, "wb") as f:
             self.client.download_blob(key).readinto(f)
+
+    def tag(self, key, tags):
+        self.client.get_blob_client(key).set_blob_tags(tags)
 
 
 class Gs:
@@ -142,6 +153,19 @@ def put(cloud, n, seed):
         list(pool.map(one, todo))
 
 
+def tag(cloud, args):
+    there = set(cloud.keys())
+    while args:
+        key, tags = args.pop(0), {}
+        while args and "=" in args[0]:
+            k, v = args.pop(0).split("=")
+            tags[k] = v
+        if key not in there:
+            cloud.put(key, key.encode())
+        if key in there or tags:
+            cloud.tag(key, tags)
+
+
 def sums(cloud):
     keys = sorted(cloud.keys(), key=lambda k: ("./" + k).encode())
     with ThreadPoolExecutor(THREADS) as pool:
@@ -169,6 +193,8 @@ if __name__ == "__main__":
         put(one_cloud, int(args[0]), args[1])
     elif what == "rm":
         rm(one_cloud, args[0])
+    elif what == "tag":
+        tag(one_cloud, args)
     elif what == "sums":
         sums(one_cloud)
     else:

@@ -74,6 +74,35 @@ for how in "mount $m" "mount -a -t gnsfs" "mount -a -O _netdev"; do
 	check "umount DIR" umount "$m"
 	check "ends the daemon" wait_for 20 test ! -d "/proc/$pid"
 done
+# As of any filesystem: a mount may follow its umount at once, though the
+# daemon still stores what was queued.
+printf 'dir=%s\n' "$m" >"$(_slot "$m")"
+check "mount DIR" mount "$m"
+for n in 1 2 3; do
+	check "much is queued" sh -c \
+	    "head -c 32M /dev/urandom >'$m/big.$n' && mkdir -p '$m/dir.$n/a/b'"
+	check "umount, and mount at once" sh -c "umount '$m' && mount '$m'"
+	check "it is the tree" test -d "$m/dir.$n/a/b"
+done
+
+# What the kernel enforces, as mount(8) has it.
+check "a device node" mknod "$m/null" c 1 3
+check_fails "does not work" sh -c "echo x >'$m/null'"
+check "a program" cp /bin/true "$m/true"
+check "and its bit" chmod 4755 "$m/true"
+check "runs" "$m/true"
+check "mount -o noexec" sh -c "umount '$m' &&
+    mount -t gnsfs -o 'noexec,state=$T/state' '$url' '$m'"
+check_rc 126 "the program does not run" sh -c "'$m/true'"
+# mount(8) keeps these two to itself
+check "mount.gnsfs -o suid,dev" sh -c "umount '$m' &&
+    mount.gnsfs '$url' '$m' -o 'state=$T/state' -o suid,dev"
+check "now the node works" sh -c "echo x >'$m/null'"
+check_eq "the kernel says nothing else" "" "$(findmnt -no OPTIONS "$m" |
+    tr , '\n' | grep -xE 'nosuid|nodev|noexec')"
+pid=$(_find_daemon "$m")
+check "umount DIR" umount "$m"
+check "the daemon ends" wait_for 20 test ! -d "/proc/$pid"
 check "nothing is mounted with -f" mount -f "$m"
 check_eq "so" "" "$(is_mounted "$m" && echo mounted)"
 check_fails "findmnt knows no error in it" sh -c \

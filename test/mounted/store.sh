@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 begin
 m=$T/m
+ns=stores-$$
 
 # object KEY FILE: into the S3 server started last.
 object()
@@ -18,7 +19,7 @@ object()
 # store ARGS...: gnsfs store of this namespace.
 store()
 {
-	"$GNSFS" store "$@" -n stores
+	"$GNSFS" store "$@" -n "$ns"
 }
 
 # lists NAME FIELD: of store ls.
@@ -52,7 +53,7 @@ for b in lake moved; do
 	object $b/dir/two "$T/two"
 done
 query="region=$AWS_REGION"
-format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name stores
+format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name "$ns"
 start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$m" lag=10ms
 
 # --- known and forgotten ---
@@ -143,22 +144,22 @@ check "it comes again, with the same number" "$GNSFS" import "$brief" \
 check "and is read" cmp "$m/brief/two" "$T/two"
 
 # --- asked what it can do ---
-check "check of the home" sh -c "'$GNSFS' store check home -n stores --json \
+check "check of the home" sh -c "'$GNSFS' store check home -n '$ns' --json \
     >'$T/check.json'"
 check_eq "every step was made" 17 "$(steps 'len(s)')"
 check_eq "and versitygw does all of it" "[]" \
     "$(steps '[x for x in s if not s[x]["ok"]]')"
 check_eq "nothing is left" 0 "$(left corpus)"
 check "check of a store that is only read" sh -c \
-    "'$GNSFS' store check ocean -n stores --json >'$T/check.json'"
+    "'$GNSFS' store check ocean -n '$ns' --json >'$T/check.json'"
 check_eq "is no more than that" "['list', 'read a range']" \
     "$(steps 'sorted(s)')"
 check_eq "and writes nothing" 0 "$(left moved)"
 check "with --write" sh -c \
-    "'$GNSFS' store check ocean --write -n stores >'$T/check'"
+    "'$GNSFS' store check ocean --write -n '$ns' >'$T/check'"
 check_eq "it writes, and cleans up" 0 "$(left moved)"
 check "check of a directory" sh -c \
-    "'$GNSFS' store check spare --write -n stores --json >'$T/check.json'"
+    "'$GNSFS' store check spare --write -n '$ns' --json >'$T/check.json'"
 check_eq "all of it, too" "[]" \
     "$(steps '[x for x in s if not s[x]["ok"]]')"
 check_eq "and leaves nothing" "" "$(ls "$T/spare")"
@@ -220,7 +221,7 @@ check "data goes there, too: small" cp "$T/one" "$m/data"
 check "  in parts" cp "$T/large" "$m/large"
 check "  it is stored" "$GNSFS" sync "$m"
 check "  and by stage" sh -c "'$GNSFS' store add far 's3://lake/far?$far' \
-    -n stores && '$GNSFS' stage '$m/data' '$m/large' --to far"
+    -n '$ns' && '$GNSFS' stage '$m/data' '$m/large' --to far"
 check "a store for data alone is told that it is no home" \
     store check far --write
 check_says "  in words" "it can be no home"
@@ -239,9 +240,9 @@ s3_stop
 S3_SERVER=minio
 s3_start "$T/minio" 0 >"$T/out" 2>&1 || { show_out; bail "no minio"; }
 s3_bucket corpus
-format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name stores
+format_home "s3://corpus?endpoint=$S3_ENDPOINT&$query" --name "$ns"
 start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$T/minio.m" lag=10ms
-"$GNSFS" store check home -n stores --json >"$T/check.json"
+"$GNSFS" store check home -n "$ns" --json >"$T/check.json"
 check_eq "MinIO is a home all the same" 0 $?
 check_eq "all but one step" "['delete is refused where it changed']" \
     "$(steps '[x for x in s if not s[x]["ok"]]')"

@@ -109,8 +109,8 @@ check "is up" is_mounted "$m"
 check_eq "as the user" $USER_ID \
     "$(awk '/^Uid:/ { print $2 }' "/proc/$(daemon)/status")"
 opts=$(awk -v d="$m" '$5 == d { print $6 }' /proc/self/mountinfo)
-check_eq "nosuid and nodev, for all that" 2 \
-    "$(echo "$opts" | tr , '\n' | grep -cE '^(nosuid|nodev)$')"
+check_eq "nosuid, nodev and noexec, as the option user implies" 3 \
+    "$(echo "$opts" | tr , '\n' | grep -cE '^(nosuid|nodev|noexec)$')"
 check_eq "with the files" late "$(as_user cat "$m/late")"
 check "umount DIR" down umount "$m"
 printf 'dir=%s\n' "$m" >"$(_slot "$m")"

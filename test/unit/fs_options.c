@@ -69,6 +69,12 @@ START_TEST(what_mount_hands_on)
 	ck_assert_int_eq(options_parse(&o, "rw,nofail,_netdev,user,noauto,"
 	    "defaults,x-systemd.automount,x-y=1,,noatime,nosuid,nodev", NULL),
 	    0);
+	ck_assert(!o.suid && !o.dev && !o.noexec);
+	ck_assert_int_eq(options_parse(&o, "noexec,suid,dev", NULL), 0);
+	ck_assert(o.suid && o.dev && o.noexec);
+	/* the last word holds */
+	ck_assert_int_eq(options_parse(&o, "exec,nosuid,nodev", NULL), 0);
+	ck_assert(!o.suid && !o.dev && !o.noexec);
 	options_done(&o);
 }
 END_TEST

@@ -495,10 +495,27 @@ START_TEST(where_from)
 	ck_assert_uint_eq(row.store, 77);
 	ck_assert_uint_eq(row.file_mode, 0604);
 	ck_assert_int_eq(row.every, 600);
+	ck_assert_ptr_null(row.tags);
 	ck_assert_int_eq(import_rows(c, count_row, &n), 0);
 	ck_assert_uint_eq(n, 1);
 	free(prefix);
 	sq_read_end(c);
+
+	/* with the keys of tags behind it; of none as yet, too */
+	for (unsigned i = 0; i < 2; i++) {
+		want.tags = i == 0 ? "" : "class\0split";
+		want.ntags = i == 0 ? 0 : 12;
+		ck_assert_int_eq(import_row_op(&want, &body, &op), 0);
+		ck_assert_int_eq(mu_journal(a, &op), 0);
+		ck_assert_int_eq(sq_read(meta_sq(a), &c), 0);
+		ck_assert_int_eq(import_row_get(c, root, &row, &prefix), 0);
+		ck_assert_str_eq(row.prefix, want.prefix);
+		ck_assert_ptr_nonnull(row.tags);
+		ck_assert_uint_eq(row.ntags, want.ntags);
+		ck_assert(memcmp(row.tags, want.tags, want.ntags) == 0);
+		free(prefix);
+		sq_read_end(c);
+	}
 	buf_done(&body);
 	meta_close(a);
 	mu_remove("a");

@@ -686,6 +686,67 @@ END_TEST
 
 /* --- opening --- */
 
+/* --- tags --- */
+
+#define TAG(k, v) "<Tag><Key>" k "</Key><Value>" v "</Value></Tag>"
+
+static const struct {
+	int status;
+	const char *code, *body;	/* body: of a 200 */
+	enum store_rc rc;
+	const char *tags;		/* KEY=VALUE; each */
+} tag_sets[] = {
+	{ 200, "", "<Tagging xmlns=\"x\"><TagSet>" TAG("a", "1")
+	  TAG("b &amp; c", "") "</TagSet></Tagging>", STORE_OK,
+	  "a=1;b & c=;" },
+	{ 200, "", "\xef\xbb\xbf<?xml version=\"1.0\"?><Tags><TagSet>"
+	  TAG("a", "1") "</TagSet></Tags>", STORE_OK, "a=1;" },
+	{ 200, "", "<Tagging><TagSet/></Tagging>", STORE_OK, "" },
+	{ 200, "", "<Tagging><TagSet>" TAG("a", "1") "<Tag>", STORE_BROKEN,
+	  "" },
+	{ 200, "", "<ListBucketResult/>", STORE_BROKEN, "" },
+	{ 200, "", "", STORE_BROKEN, "" },
+	{ 404, "NoSuchTagSet", NULL, STORE_OK, "" },
+	{ 404, "NoSuchKey", NULL, STORE_ABSENT, "" },
+	{ 403, "AccessDenied", NULL, STORE_DENIED, "" },
+	{ 501, "NotImplemented", NULL, STORE_UNSUPPORTED, "" },
+};
+static const char *tag_body;
+
+static enum action
+tagged(struct request *q, struct buf *out)
+{
+	ck_assert_ptr_nonnull(strstr(q->target, "?tagging="));
+	return status == 200 ? say(out, 200, "", tag_body) :
+	    say_error(out, status, code);
+}
+
+START_TEST(tags)
+{
+	struct buf got = BUF_INIT, text = BUF_INIT;
+	const char *p;
+
+	status = tag_sets[_i].status;
+	code = tag_sets[_i].code;
+	tag_body = tag_sets[_i].body;
+	begin(tagged, NULL);
+	ck_rc(store_tags(server.s, &call, "k", &got), tag_sets[_i].rc);
+	for (p = (const char *)got.p; p < (const char *)got.p + got.len;
+	    p += strlen(p) + 1) {
+		buf_printf(&text, "%s=", p);
+		p += strlen(p) + 1;
+		buf_printf(&text, "%s;", p);
+	}
+	ck_assert_str_eq(buf_cstr(&text), tag_sets[_i].tags);
+	if (status == 403)
+		ck_assert_msg(strstr(why.text, "lacks s3:GetObjectTagging") !=
+		    NULL, "%s", why.text);
+	buf_done(&got);
+	buf_done(&text);
+	server_end();
+}
+END_TEST
+
 static const struct { const char *url, *words; } bad_urls[] = {
 	{ "s3://lake?endpont=http://127.0.0.1:1", "no setting 'endpont'" },
 	{ "s3://lake?endpoint=127.0.0.1:1", "endpoint=" },
@@ -822,6 +883,7 @@ main(void)
 	tcase_add_test(t, lists);
 	tcase_add_loop_test(t, bad_lists, 0, N(bad_pages));
 	tcase_add_test(t, damaged_lists);
+	tcase_add_loop_test(t, tags, 0, N(tag_sets));
 	tcase_add_loop_test(t, open_refuses, 0, N(bad_urls));
 	tcase_add_test(t, servers);
 	tcase_add_test(t, no_credentials);
