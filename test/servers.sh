@@ -337,7 +337,8 @@ gcs_start()
 	fake-gcs-server)
 		nohup "$(servers_dir)/bin/fake-gcs-server" -scheme http \
 		    -host 127.0.0.1 -port "$GCS_PORT" \
-		    -backend "$GCS_BACKEND" -filesystem-root "$GCS_DIR/objects" \
+		    -backend "$GCS_BACKEND" \
+		    -filesystem-root "$GCS_DIR/objects" \
 		    -public-host "127.0.0.1:$GCS_PORT" -log-level error \
 		    >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	strict)
