@@ -173,19 +173,16 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	static const unsigned want = FUSE_CAP_ASYNC_READ |
 	    FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_SPLICE_WRITE |
 	    FUSE_CAP_SPLICE_MOVE | FUSE_CAP_READDIRPLUS |
-	    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO |
-	    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_NO_OPENDIR_SUPPORT |
-	    FUSE_CAP_EXPORT_SUPPORT;
-	const struct fuse_front *fr = userdata;
+	    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
+	    FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_EXPORT_SUPPORT;
 
-	/* flock and fcntl locks are the kernel's own on one host; writeback
+	/* Not FUSE_CAP_ASYNC_DIO: after an asynchronous write past the page
+	 * cache the kernel leaves old pages there, which readers go on to see;
+	 * and such reads could not be interrupted.
+	 * flock and fcntl locks are the kernel's own on one host; writeback
 	 * caching would shut out passthrough (F2); who clears set-id bits is
 	 * agreed on in fuse_dev.c. */
 	conn->want = conn->capable & want;
-	/* The kernel sends what is read past the page cache as several requests
-	 * at once, and then cannot be interrupted: not where it may be long. */
-	if (fr->fs->opt.offline_wait)
-		conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
 	conn->max_write = REQUEST_MAX;
 	/* Reads that wait for a store must not keep others from being asked. */
 	conn->max_background = 4096;

@@ -1,7 +1,7 @@
 # posix.py TEST DIR: what Linux promises of names, times and links, where
 # pjdfstest does not ask.  Each test gets an empty folder and says by its exit
 # status whether all was as it should be; on a local filesystem all are.
-import ctypes, errno, os, socket, stat, sys, time
+import ctypes, errno, mmap, os, socket, stat, sys, threading, time
 
 libc = ctypes.CDLL(None, use_errno=True)
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
@@ -314,6 +314,67 @@ def holes():
 	fails(errno.ENXIO, os.lseek, fd, 2 ** 26, os.SEEK_DATA)
 	fails(errno.EFBIG, os.ftruncate, fd, 2 ** 63 - 1)
 	os.close(fd)
+
+class IOCB(ctypes.Structure):
+	_fields_ = [("data", ctypes.c_uint64), ("key", ctypes.c_uint32),
+	    ("rw_flags", ctypes.c_int32), ("opcode", ctypes.c_uint16),
+	    ("prio", ctypes.c_int16), ("fd", ctypes.c_uint32),
+	    ("buf", ctypes.c_uint64), ("nbytes", ctypes.c_uint64),
+	    ("offset", ctypes.c_int64), ("reserved", ctypes.c_uint64),
+	    ("flags", ctypes.c_uint32), ("resfd", ctypes.c_uint32)]
+
+class Aio:
+	"""Linux's own asynchronous I/O, of one page-aligned buffer."""
+	SETUP, GETEVENTS, SUBMIT, PWRITE = 206, 208, 209, 1	# x86_64
+
+	def __init__(self, n):
+		self.n, self.ctx = n, ctypes.c_uint64(0)
+		self.map = mmap.mmap(-1, n)
+		self.at = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+		self.call(self.SETUP, 8, ctypes.byref(self.ctx))
+
+	def call(self, *args):
+		r = libc.syscall(*args)
+		if r < 0:
+			raise OSError(ctypes.get_errno(), "aio")
+		return r
+
+	def write(self, fd, byte, off):
+		self.map[:] = byte * self.n
+		cb = IOCB(opcode=self.PWRITE, fd=fd, buf=self.at,
+		    nbytes=self.n, offset=off)
+		many = (ctypes.c_void_p * 1)(ctypes.addressof(cb))
+		events = (ctypes.c_uint64 * 4)()
+		self.call(self.SUBMIT, self.ctx, 1, many)
+		self.call(self.GETEVENTS, self.ctx, 1, 1, events, None)
+		assert events[2] == self.n, (events[2], self.n)
+
+def direct():
+	"""What was written past the page cache, asynchronously, is what those
+	who read through it have from then on."""
+	n, rounds = 1 << 16, 400
+	with open("f", "wb") as f:
+		f.write(b"a" * (8 * n))
+	aio = Aio(n)
+	w = os.open("f", os.O_RDWR | os.O_DIRECT)
+	r = os.open("f", os.O_RDONLY)
+	end = threading.Event()
+
+	def reader():
+		while not end.is_set():
+			os.pread(r, 8 * n, 0)
+	threads = [threading.Thread(target=reader) for _ in range(4)]
+	for t in threads:
+		t.start()
+	stale = 0
+	for i in range(rounds):
+		byte = bytes([98 + i % 20])
+		aio.write(w, byte, i % 8 * n)
+		stale += os.pread(r, n, i % 8 * n) != byte * n
+	end.set()
+	for t in threads:
+		t.join()
+	assert stale == 0, (stale, rounds)
 
 def listing():
 	want = set()

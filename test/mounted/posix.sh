@@ -10,7 +10,7 @@ format_home "$url"
 start_mount "$url" "$m" lag=200ms
 chmod 755 "$T"
 for test in exchange renames names symlinks times touch special opens setgid \
-    sticky unlinked removed holes listing; do
+    sticky unlinked removed holes direct listing; do
 	check "$test" timeout 60 python3 "$TOP/test/mounted/posix.py" $test "$m"
 done
 
