@@ -11,7 +11,9 @@
 #   s3_kill [DIR]          the same, without letting it finish anything
 #   s3_install             only install it
 #   gcs_start DIR PORT     the same for GCS: fake-gcs-server (its objects are in
-#                          memory: they are gone when it ends)
+#                          memory: they are gone when it ends; it looks at all
+#                          of them for each request, so GCS_BACKEND=filesystem
+#                          for many: they are in DIR/objects and stay)
 #   gcs_bucket NAME, gcs_url BUCKET[/PREFIX], gcs_stop [DIR], gcs_kill [DIR],
 #   gcs_install
 #
@@ -301,6 +303,7 @@ s3_kill()
 
 GCS_SERVER=${GCS_SERVER:-fake-gcs-server}
 GCS_FLAGS=${GCS_FLAGS:-}
+GCS_BACKEND=${GCS_BACKEND:-memory}	# of fake-gcs-server; or filesystem
 
 gcs_install()
 {
@@ -325,7 +328,7 @@ gcs_start()
 	GCS_PORT=$2
 	[ "$GCS_PORT" != 0 ] || GCS_PORT=$(free_port) || return 1
 	GCS_ENDPOINT=http://127.0.0.1:$GCS_PORT
-	mkdir -p "$GCS_DIR" || return 1
+	mkdir -p "$GCS_DIR/objects" || return 1
 	if S3_SCHEME=http port_answers "$GCS_PORT"; then
 		servers_say "port $GCS_PORT is in use"
 		return 1
@@ -333,7 +336,9 @@ gcs_start()
 	case $GCS_SERVER in
 	fake-gcs-server)
 		nohup "$(servers_dir)/bin/fake-gcs-server" -scheme http \
-		    -host 127.0.0.1 -port "$GCS_PORT" -backend memory \
+		    -host 127.0.0.1 -port "$GCS_PORT" \
+		    -backend "$GCS_BACKEND" \
+		    -filesystem-root "$GCS_DIR/objects" \
 		    -public-host "127.0.0.1:$GCS_PORT" -log-level error \
 		    >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	strict)

@@ -7,8 +7,9 @@ sample, the medians, and the ratios that are promised, these once more in a
 table at the end.  Nothing here passes or fails: it measures.
 
 work.py says what is timed, mounts.py who is asked, link.py is the link of
-the cases that have one; the cases are in cases_main.py (the main job) and
-cases_large.py and cases_small.py (native speed).
+the cases that have one; the cases are in cases_main.py (the main job),
+cases_large.py and cases_small.py (native speed), and cases_clouds.py (the
+clouds' own SDKs).
 """
 import argparse
 import os
@@ -162,7 +163,8 @@ def main():
     p.add_argument("--work", default="")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--only", default="", metavar="NAME[,NAME...]",
-                   help="cases, or a group of them: main, speed")
+                   help="cases, or a group of them: main, speed, "
+                   "sdk")
     p.add_argument("--scale", type=float, default=1.0)
     p.add_argument("--list", action="store_true")
     o = p.parse_args()
@@ -183,4 +185,5 @@ if __name__ == "__main__":
     import cases_main   # noqa: F401
     import cases_large  # noqa: F401
     import cases_small  # noqa: F401
+    import cases_clouds  # noqa: F401
     sys.exit(1 if main() else 0)

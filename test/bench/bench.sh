@@ -1,15 +1,16 @@
 #!/bin/sh
 # The benchmarks of `make bench`: gnsfs beside the disk below, curl, s3fs,
-# rclone, and what else of its kind is on PATH (mounts.py), on the same server,
-# interleaved in one run (bench.py says how).
+# rclone, what else of its kind is on PATH (mounts.py), and the clouds' own
+# SDKs, on the same server, interleaved in one run (bench.py says how).
 #
 #   sh test/bench/bench.sh [--rounds N] [--only NAME[,NAME...]] [--scale F]
 #   sh test/bench/bench.sh --list           the cases, and what they promise
 #
 # Root is needed (mounts, dropping the page cache).  Installs s3fs and fio by
 # apt, versitygw and rclone as Go modules, into the tests' tools folder.  At
-# full scale it needs 40 GiB of disk, in $BENCH_DIR or $TMPDIR, and an hour and
-# more; quiet, for it takes all the machine has.
+# full scale it needs 40 GiB of disk, in $BENCH_DIR or $TMPDIR, and two hours;
+# quiet, for it takes all the machine has.  For the SDKs also Azurite (npm),
+# fake-gcs-server, and a virtual environment with what PyPI has of them.
 
 cd "$(dirname "$0")/../.." || exit 1
 . test/servers.sh
@@ -49,13 +50,29 @@ go_tool rclone github.com/rclone/rclone "${RCLONE_VERSION:-latest}"
 [ -x "$GNSFS_BIN" ] || make >/dev/null || exit 1
 s3_start "$work/s3" 0 || exit 1
 
+# The clouds' own SDKs are asked where those cases are.
+sdk=
+case " $* " in
+*sdk*)		sdk=1 ;;
+*--only*)	;;
+*)		sdk=1 ;;
+esac
+if [ -n "$sdk" ]; then
+	SDK_PYTHON=$(sdk_python) || exit 1
+	CLOUDSDK_CONFIG=$work/gcloud
+	export SDK_PYTHON CLOUDSDK_CONFIG
+	unset GOOGLE_APPLICATION_CREDENTIALS STORAGE_EMULATOR_HOST
+	unset AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET
+fi
+
 # Peers that speak to a cloud of their own get its stand-in.
-if command -v gcsfuse >/dev/null; then
+if [ -n "$sdk" ] || command -v gcsfuse >/dev/null; then
 	gcs_start "$work/gcs" 0 && gcs_bucket bench || exit 1
 	export GCS_ENDPOINT
 fi
-if command -v blobfuse2 >/dev/null; then
+if [ -n "$sdk" ] || command -v blobfuse2 >/dev/null; then
 	azurite_start "$work/azure" 0 && azurite_container bench || exit 1
+	export AZURITE_ENDPOINT
 	export AZURE_STORAGE_ACCESS_KEY="$AZURE_STORAGE_KEY"
 	export AZURE_STORAGE_BLOB_ENDPOINT="$AZURITE_ENDPOINT"
 	export AZURE_STORAGE_AUTH_TYPE=key

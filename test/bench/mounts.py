@@ -110,6 +110,7 @@ class Mounts:
         self.disk = f"{work}/disk"
         self.peak = {}                  # of daemons, KiB
         self.links = []
+        self.made = set()               # namespaces
         os.makedirs(self.disk)
         for b in BUCKETS:
             os.makedirs(f"{self.objects}/{b}")
@@ -123,16 +124,18 @@ class Mounts:
         return (f"s3://{bucket}{prefix}?endpoint={endpoint or self.endpoint}"
                 f"&region=us-east-1")
 
-    def gnsfs(self, name, endpoint=None, fresh=False):
+    def gnsfs(self, name, endpoint=None, fresh=False, home=None):
         """The namespace of that name, made where it is missing, mounted.
-        fresh: as on a host that has nothing."""
+        fresh: as on a host that has nothing.  home: its URL, on a server of
+        another kind."""
         d, cache = f"{self.work}/mnt-{name}", f"{self.work}/cache-{name}"
-        home = self.url("gns", f"/{name}", endpoint)
+        home = home or self.url("gns", f"/{name}", endpoint)
         os.makedirs(d, exist_ok=True)
         if fresh:
             shutil.rmtree(cache, ignore_errors=True)
-        if not os.path.isdir(f"{self.objects}/gns/{name}"):
+        if name not in self.made:
             sh(GNSFS, "format", home, "--name", name)
+            self.made.add(name)
         sh(GNSFS, "mount", home, d, "-o", f"cache={cache}")
         return d
 
@@ -150,9 +153,17 @@ class Mounts:
         raise RuntimeError(f"no daemon of {d}")
 
     def gnsfs_umount(self, d, drop=False):
-        """drop: and what the host keeps of it."""
-        self.seen(os.path.basename(d), self.gnsfs_pid(d))
-        sh(GNSFS, "umount", d)
+        """drop: and what the host keeps of it.  On a machine that others
+        work on, too, the daemon gets longer to end than umount waits."""
+        pid = self.gnsfs_pid(d)
+        self.seen(os.path.basename(d), pid)
+        if subprocess.run([GNSFS, "umount", d]).returncode != 0:
+            for _ in range(1000):
+                if not os.path.exists(f"/proc/{pid}"):
+                    break
+                time.sleep(0.1)
+            else:
+                raise RuntimeError(f"the daemon of {d} does not end")
         if drop:
             shutil.rmtree(d.replace("/mnt-", "/cache-"))
 

@@ -1,4 +1,5 @@
-"""The clouds' own SDKs, for clouds.sh and tags.sh: what they put and see.
+"""The clouds' own SDKs, for clouds.sh, tags.sh and the benchmarks: what they
+put, what they see, how fast they are.
 
     clouds.py put CLOUD BUCKET N SEED   N objects with random bytes, many at a
                                         time
@@ -7,13 +8,20 @@
     clouds.py tag CLOUD BUCKET KEY... K=V...
                                         each KEY, put where it is not there,
                                         has the tags that follow it, no others
+    clouds.py upload CLOUD BUCKET KEY FILE, download CLOUD BUCKET KEY FILE
+                                        by the SDK's call for files, all as it
+                                        is by default; prints the seconds that
+                                        the call took
+    clouds.py rm CLOUD BUCKET PREFIX    all objects whose keys begin so
 
-CLOUD is s3, az or gs; the endpoints and keys are those of test/servers.sh.
+CLOUD is s3, az, gs, or tm, which is gs by its transfer manager; the endpoints
+and keys are those of test/servers.sh.
 """
 import hashlib
 import os
 import random
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 THREADS = 16
@@ -44,6 +52,15 @@ class S3:
         return self.client.get_object(Bucket=self.bucket,
                                       Key=key)["Body"].read()
 
+    def rm(self, key):
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def upload(self, key, path):
+        self.client.upload_file(path, self.bucket, key)
+
+    def download(self, key, path):
+        self.client.download_file(self.bucket, key, path)
+
     def tag(self, key, tags):
         self.client.put_object_tagging(
             Bucket=self.bucket, Key=key, Tagging={"TagSet": [
@@ -64,6 +81,17 @@ class Az:
 
     def get(self, key):
         return self.client.download_blob(key).readall()
+
+    def rm(self, key):
+        self.client.delete_blob(key)
+
+    def upload(self, key, path):
+        with open(path, "rb") as f:
+            self.client.upload_blob(key, f, overwrite=True)
+
+    def download(self, key, path):
+        with open(path, "wb") as f:
+            self.client.download_blob(key).readinto(f)
 
     def tag(self, key, tags):
         self.client.get_blob_client(key).set_blob_tags(tags)
@@ -88,6 +116,27 @@ class Gs:
 
     def get(self, key):
         return self.bucket.blob(key).download_as_bytes()
+
+    def rm(self, key):
+        self.bucket.blob(key).delete()
+
+    def upload(self, key, path):
+        self.bucket.blob(key).upload_from_filename(path)
+
+    def download(self, key, path):
+        self.bucket.blob(key).download_to_filename(path)
+
+
+class Tm(Gs):
+    def upload(self, key, path):
+        from google.cloud.storage import transfer_manager
+        transfer_manager.upload_chunks_concurrently(path,
+                                                    self.bucket.blob(key))
+
+    def download(self, key, path):
+        from google.cloud.storage import transfer_manager
+        transfer_manager.download_chunks_concurrently(self.bucket.blob(key),
+                                                      path)
 
 
 def put(cloud, n, seed):
@@ -124,12 +173,29 @@ def sums(cloud):
             print(f"{hashlib.sha256(data).hexdigest()}  ./{key}")
 
 
+def rm(cloud, prefix):
+    for key in list(cloud.keys()):
+        if key.startswith(prefix):
+            cloud.rm(key)
+
+
+def seconds(call, key, path):
+    start = time.monotonic()
+    call(key, path)
+    print(time.monotonic() - start)
+
+
 if __name__ == "__main__":
     what, name, bucket = sys.argv[1:4]
-    one_cloud = {"s3": S3, "az": Az, "gs": Gs}[name](bucket)
+    args = sys.argv[4:]
+    one_cloud = {"s3": S3, "az": Az, "gs": Gs, "tm": Tm}[name](bucket)
     if what == "put":
-        put(one_cloud, int(sys.argv[4]), sys.argv[5])
+        put(one_cloud, int(args[0]), args[1])
+    elif what == "rm":
+        rm(one_cloud, args[0])
     elif what == "tag":
-        tag(one_cloud, sys.argv[4:])
-    else:
+        tag(one_cloud, args)
+    elif what == "sums":
         sums(one_cloud)
+    else:
+        seconds(getattr(one_cloud, what), *args)

@@ -142,7 +142,10 @@ check_eq "through this host" "True 0" "$(json "$T/azure.json" \
     '"%s %d" % (j["relayed"] > 70000000, j["copied"])')"
 staged gcs && ok "to Google Cloud" || fail "to Google Cloud"
 objects=$(json "$T/gcs.json" 'j["objects"]')
-check_eq "packs once" True "$(json "$T/gcs.json" '4 < j["objects"] < 100')"
+check_eq "every object once, packs as well" \
+    "$(find "$T/s3/objects/home" -type f -path '*/data/*' | wc -l)" "$objects"
+check_eq "of which each has many files" True "$(json "$T/gcs.json" \
+    "4 < j['objects'] < $N / 2 + 4")"
 
 # --- killed in the middle ---
 
