@@ -23,9 +23,8 @@ secret_read(const char *path, size_t max, struct buf *b)
 		return fd;
 	/* room in one piece: growing would leave the old one behind */
 	if (sys.fstat(fd, &st) == 0 && st.st_size > 0 &&
-	    (size_t)st.st_size < max &&
-	    buf_grow(b, (size_t)st.st_size + 1) != NULL)
-		b->len -= (size_t)st.st_size + 1;
+	    (size_t)st.st_size < max)
+		(void)buf_grow(b, (size_t)st.st_size);
 	while ((n = sys.pread(fd, part, sizeof part, off)) > 0) {
 		buf_put(b, part, (size_t)n);
 		off += n;
