@@ -286,7 +286,8 @@ s3_put(struct store *st, struct store_call *c, const char *key,
 	rc = s3_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
-	if (kept == S3_TRIED && atomic_load(&s->refuses[parts]))
+	if (kept == S3_TRIED && (atomic_load(&s->refuses[0]) ||
+	    atomic_load(&s->refuses[parts])))
 		kept = S3_REFUSED;
 	rc = put_kept(s, c, key, kept, cond, match, src, ret);
 	if (rc != STORE_UNSUPPORTED || cond == STORE_ALWAYS ||
