@@ -1,6 +1,7 @@
 /*
- * upload_impl: what upload.c (large files) and upload_pack.c (small ones that
- * another store than the home gets) share.  Each store has a pause and slots
+ * upload_impl: what upload.c (the manager), upload_file.c (large files),
+ * upload_pack.c (small ones that another store than the home gets) and
+ * upload_target.c share.  Each store has a pause and slots
  * of its own, so that one that does not answer keeps no other waiting.
  */
 #ifndef FS_UPLOAD_IMPL_H
@@ -102,6 +103,7 @@ int	upload_put(struct job *j, const struct store_src *s,
 /* An object that no record will name: it goes. */
 void	upload_remove(struct job *j, const struct op_object *o);
 
+int	upload_file(struct job *j);	/* upload_file.c */
 /* upload_pack.c: begins the packs that are due; u->pack_at: when the next one
  * is.  q: a reader; choices: upload_choices. */
 void	upload_pack_look(struct fs *f, struct sqc *q,
