@@ -861,7 +861,7 @@ main(void)
 	tcase_add_test(t, test_failed_assign);
 	tcase_add_test(t, test_many_small);
 	tcase_add_test(t, test_lease);
-	tcase_add_loop_test(t, test_thaw, 0, 12);
+	tcase_add_loop_test(t, test_thaw, 0, 16);
 	tcase_add_test(t, test_damage);
 	tcase_add_test(t, test_unclean);
 	tcase_add_test(t, test_kill);
