@@ -119,12 +119,18 @@ upload_some(unsigned of)
 /* --- freezing and landing --- */
 
 static bool
-freeze(void)
+freeze_until(uint64_t until)
 {
-	int rc = batch_freeze_held(A, 1, INT64_MAX, &down);
+	int rc = batch_freeze_held(A, 1, until, &down);
 
 	ck_assert_int_ge(rc, 0);
 	return (rc == 1);
+}
+
+static bool
+freeze(void)
+{
+	return (freeze_until(INT64_MAX));
 }
 
 static void
@@ -222,7 +228,9 @@ run_seed(unsigned seed, unsigned steps)
 		else if (what < 37)
 			set_down(rnd(16));
 		else if (what < 41) {
-			frozen = freeze();
+			frozen = freeze_until(rnd(3) ? INT64_MAX :
+			    (uint64_t)mu_int(A, "SELECT ifnull(max(seq), 0) "
+			    "FROM op") - rnd(2) * rnd(9));
 			same("prefix after freeze", seed);
 			packs_check();
 		} else if (what < 46 && frozen) {
@@ -669,7 +677,7 @@ START_TEST(test_gone_near)
 	}
 	ck_assert_int_eq(mu_journal(A, &rm), 0);
 	create(E, "after", K + 1);
-	while (batch_freeze_held(A, 1, until, &down) == 1)
+	while (freeze_until(until))
 		mu_land(A, B, ++lsn);
 	ck_assert_int_eq(mu_int(A, "SELECT max(seq) FROM op") -
 	    (int64_t)until, 42);
