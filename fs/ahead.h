@@ -9,7 +9,7 @@
  *
  * It is a guess, so it is cheap to be wrong: how many misses it takes bounds
  * what is fetched in vain (of a pack, where it costs bytes but no request, two
- * of 64; else eight), nothing is evicted for it, no row is replaced by it, and a
+ * of 64; else eight), nothing is evicted for it, no row replaced by it, and a
  * reader that misses meanwhile fetches its file itself.  What did not come, for
  * an outage or want of room, is tried again after as many misses.
  */

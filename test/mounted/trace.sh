@@ -121,20 +121,19 @@ for i in $(seq 40); do
 	cp "$T/cut/$i" "$m/cut/$i"
 done
 check "40 files are stored" "$GNSFS" sync "$m"
-truncate -s 50000 "$m"/cut/* "$T"/cut/*
-check "their beginnings too" "$GNSFS" sync "$m"
 check "and evicted" "$GNSFS" evict "$m/cut"
+truncate -s 50000 "$m"/cut/* "$T"/cut/*
+check "cut, they are stored" "$GNSFS" sync "$m"
+check "and evicted again" "$GNSFS" evict "$m/cut"
 find "$S3_DIR/objects/home/data" -type f -size 100000c >"$T/objects"
 check_eq "they are in an object each" 40 "$(wc -l <"$T/objects")"
 while read -r f; do
 	printf wrong | dd of="$f" bs=1 seek=1000 conv=notrunc status=none
 done <"$T/objects"
-wrong=0
-for i in $(seq 40) $(seq 40); do
-	cat "$m/cut/$i" >"$T/got" 2>/dev/null || continue
-	cmp -s "$T/got" "$T/cut/$i" || wrong=$((wrong + 1))
-done
-check_eq "a store that damages them: no wrong byte is read" 0 $wrong
+n=$(for i in $(seq 40) $(seq 40); do
+	cat "$m/cut/$i" 2>/dev/null
+done | wc -c)
+check_eq "a store that damages them: none of them can be read" 0 "$n"
 check "each line has op, key, inflight and tag" sh -c \
     "! grep -vE ' op=[a-z]+ key=.* inflight=[0-9]+ tag=' '$T/trace'"
 stop_mount "$m"

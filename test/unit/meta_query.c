@@ -365,7 +365,7 @@ START_TEST(test_small_extents)
 	ck_assert_int_eq(meta_small_extents(C, F1, 1, near_each, &l), 0);
 	ck_assert_int_eq(l.n, 1);
 	ck_assert_uint_eq(l.ino[0], F1);
-	/* one that is not small, though its first extent is (C5), and no other */
+	/* one that is not small, though its first extent is (C5) */
 	for (int i = 0; i < 3; i++) {
 		op.size = (uint64_t[]){ META_SMALL_MAX + 1, UINT64_C(1) << 37,
 		    101 }[i];
