@@ -19,6 +19,7 @@
 
 #include "backends/fetch.h"
 #include "base/buf.h"
+#include "base/url.h"
 
 enum { POOL = 16 };		/* threads, for all large puts of a store */
 
@@ -304,19 +305,6 @@ check_names(const struct url *u, struct why *why)
 	return 0;
 }
 
-/* host without its port is this one? */
-bool
-azure_host_is_loopback(const char *host)
-{
-	size_t n = host[0] == '[' ? strcspn(host, "]") + 1 :
-	    strcspn(host, ":/");
-
-	return strncmp(host, "127.", 4) == 0 ||
-	    (n == 9 && strncmp(host, "localhost", 9) == 0) ||
-	    (n > 10 && strncmp(host + n - 10, ".localhost", 10) == 0) ||
-	    (n == 5 && strncmp(host, "[::1]", 5) == 0);
-}
-
 /* Fills https, base and path from http[s]://host[:port][/path]. */
 static int
 find_server(struct azure *s, const char *e, struct why *why)
@@ -336,7 +324,7 @@ find_server(struct azure *s, const char *e, struct why *why)
 		    "http://HOST[:PORT][/ACCOUNT] or https://HOST[:PORT]"
 		    "[/ACCOUNT]", e);
 	s->https = host == e + 8;
-	s->loopback = azure_host_is_loopback(host);
+	s->loopback = url_is_loopback(host);
 	s->base = strndup(e, (size_t)(host - e) + n);
 	path = host + n;
 	for (m = strlen(path); m > 0 && path[m - 1] == '/'; m--)
@@ -356,8 +344,7 @@ find_both(struct azure *s, const struct url *u, struct why *why)
 	bool loopback;
 	int err;
 
-	loopback = endpoint != NULL && strstr(endpoint, "://") != NULL &&
-	    azure_host_is_loopback(strstr(endpoint, "://") + 3);
+	loopback = endpoint != NULL && url_is_loopback(endpoint);
 	err = creds_azure_open(s->account, loopback, &s->creds, why);
 	if (err != 0)
 		return why_prefix(why, err, "%s", s->where);

@@ -169,8 +169,6 @@ enum store_rc azure_pull(struct store *st, struct store_call *c,
 enum store_rc azure_offer(struct store *st, struct store_call *c,
 	    const char *key, const struct store_version *version,
 	    int64_t until, struct buf *ret);
-/* host[:port][/...] is this machine? */
-bool	azure_host_is_loopback(const char *host);
 
 /* In blocks (azure_blocks.c): of src, or else of from. */
 enum store_rc azure_put_blocks(struct azure *s, struct store_call *c,

@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/url.h"
 
 enum { LONG_STALL = 300, SAS_SECS = 24 * 3600, URL_LIMIT = 2048 };
 
@@ -308,10 +309,8 @@ azure_offer(struct store *st, struct store_call *c, const char *key,
 static bool
 may_fetch(const struct azure *s, const char *url)
 {
-	const char *host = strstr(url, "://");
-
 	return s->loopback || (s->https && strncmp(url, "https://", 8) == 0 &&
-	    host != NULL && !azure_host_is_loopback(host + 3));
+	    !url_is_loopback(url));
 }
 
 /* The object that was copied from is still that version: what was made of it

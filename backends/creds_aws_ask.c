@@ -18,6 +18,7 @@
 #include "backends/creds_aws_impl.h"
 #include "base/clock.h"
 #include "base/env.h"
+#include "base/url.h"
 
 #define CONTAINER	"http://169.254.170.2"
 #define MACHINE		"http://169.254.169.254"
@@ -133,14 +134,6 @@ host_is(const char *host, size_t n, const char *want)
 	return n == strlen(want) && strncasecmp(host, want, n) == 0;
 }
 
-static bool
-is_loopback(const char *host, size_t n)
-{
-	return host_is(host, n, "localhost") || host_is(host, n, "[::1]") ||
-	    (n > 4 && strncmp(host, "127.", 4) == 0 &&
-	    strspn(host, "0123456789.") == n);
-}
-
 bool
 aws_url_is_safe(const char *url)
 {
@@ -150,7 +143,7 @@ aws_url_is_safe(const char *url)
 	if (n == 0)
 		return false;
 	return strncmp(url, "https://", 8) == 0 ||
-	    (strncmp(url, "http://", 7) == 0 && is_loopback(host, n));
+	    (strncmp(url, "http://", 7) == 0 && url_is_loopback(url));
 }
 
 int
@@ -234,7 +227,7 @@ take_json(const char *who, const struct http_resp *resp,
 static bool
 is_containers(const char *host, size_t n)
 {
-	return is_loopback(host, n) || host_is(host, n, "169.254.170.2") ||
+	return url_is_loopback(host) || host_is(host, n, "169.254.170.2") ||
 	    host_is(host, n, "169.254.170.23") ||
 	    host_is(host, n, "[fd00:ec2::23]");
 }

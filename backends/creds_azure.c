@@ -362,29 +362,19 @@ fetch_managed(void *arg, const struct token_call *call, struct token *ret,
 	return err;
 }
 
-static bool
-is_loopback_url(const char *url)
-{
-	const char *host = strstr(url, "://");
-
-	return host != NULL && (strncmp(host, "://127.", 7) == 0 ||
-	    strncmp(host, "://localhost", 12) == 0 ||
-	    strncmp(host, "://[::1]", 8) == 0);
-}
-
 /* Fills url and who from an issuer's base and the rest; opens the cache.
  * Secrets go over plain http to this machine only. */
 static int
 take_issuer(struct creds_azure *c, const char *base, const char *rest,
     const char *source, token_fetch *fetch, bool secret, struct why *why)
 {
-	struct http_opts o = { .no_proxy = !secret || is_loopback_url(base) };
+	struct http_opts o = { .no_proxy = !secret || url_is_loopback(base) };
 	const char *host = strstr(base, "://");
 	size_t n = strlen(base);
 	int err;
 
 	if (host == NULL || (secret && strncmp(base, "https://", 8) != 0 &&
-	    !is_loopback_url(base)))
+	    !url_is_loopback(base)))
 		return why_set(why, -EINVAL, "'%.200s' is no address to ask "
 		    "for a token: it begins with https://", base);
 	while (n > 0 && base[n - 1] == '/')

@@ -12,6 +12,7 @@
 #include "backends/creds_gcs_impl.h"
 #include "base/env.h"
 #include "base/sys.h"
+#include "base/url.h"
 
 #define TOKEN_URI	"https://oauth2.googleapis.com/token"
 #define METADATA_HOST	"metadata.google.internal"
@@ -106,20 +107,8 @@ take(const json_t *o, const char *name, char **ret)
 static bool
 url_is_safe(const char *url)
 {
-	const char *host = url + 7;
-	size_t n;
-
-	if (strncmp(url, "https://", 8) == 0)
-		return true;
-	if (strncmp(url, "http://", 7) != 0)
-		return false;
-	n = strcspn(host, ":/?#");
-	if (memchr(host, '@', strcspn(host, "/?#")) != NULL)
-		return false;
-	return (n == 9 && strncmp(host, "localhost", 9) == 0) ||
-	    (strncmp(host, "127.", 4) == 0 &&
-	    strspn(host, "0123456789.") == n) ||
-	    strncmp(host, "[::1]", 5) == 0;
+	return strncmp(url, "https://", 8) == 0 ||
+	    (strncmp(url, "http://", 7) == 0 && url_is_loopback(url));
 }
 
 static int

@@ -25,6 +25,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/url.h"
 
 enum { POOL = 16 };		/* threads, for all large puts of a store */
 
@@ -463,19 +464,6 @@ check_bucket(const char *b, struct why *why)
 	return 0;
 }
 
-/* host without its port is this one? */
-static bool
-host_is_loopback(const char *host)
-{
-	size_t n = host[0] == '[' ? strcspn(host, "]") + 1 :
-	    strcspn(host, ":");
-
-	return strncmp(host, "127.", 4) == 0 ||
-	    (n == 9 && strncmp(host, "localhost", 9) == 0) ||
-	    (n > 10 && strncmp(host + n - 10, ".localhost", 10) == 0) ||
-	    (n == 5 && strncmp(host, "[::1]", 5) == 0);
-}
-
 static bool
 host_is_google(const char *host)
 {
@@ -513,7 +501,7 @@ find_server(struct gcs *s, const struct url *u, bool *retemulator,
 		return why_set(why, -EINVAL, "%s%.200s: it is "
 		    "http://HOST[:PORT] or https://HOST[:PORT]", from, e);
 	s->https = host == e + 8 && strncmp(e, "https://", 8) == 0;
-	s->loopback = host_is_loopback(host);
+	s->loopback = url_is_loopback(host);
 	s->google = host_is_google(host);
 	if (asprintf(&s->base, "http%s://%.*s", s->https ? "s" : "", (int)n,
 	    host) < 0) {

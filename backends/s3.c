@@ -279,24 +279,27 @@ s3_put(struct store *st, struct store_call *c, const char *key,
 {
 	struct s3 *s = (struct s3 *)st;
 	const struct s3_dialect *d = s3_dialect(s);
-	enum s3_kept kept = src->size > s->sizes.single ? d->parts : d->put;
+	bool parts = src->size > s->sizes.single;
+	enum s3_kept kept = parts ? d->parts : d->put;
 	enum store_rc rc;
 
 	rc = s3_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
-	if (atomic_load(&s->refuses))
+	if (kept == S3_TRIED && (atomic_load(&s->refuses[0]) ||
+	    atomic_load(&s->refuses[parts])))
 		kept = S3_REFUSED;
 	rc = put_kept(s, c, key, kept, cond, match, src, ret);
 	if (rc != STORE_UNSUPPORTED || cond == STORE_ALWAYS ||
-	    kept == S3_REFUSED || c == NULL || !c->sole || c->probe ||
+	    kept != S3_TRIED || c == NULL || !c->sole || c->probe ||
 	    (cond == STORE_IF_MATCH && strncmp(match->text, "e:", 2) != 0))
 		return rc;
 	/* The condition may be what it cannot do: does it without? */
 	rc = put_kept(s, c, key, S3_REFUSED, cond, match, src, ret);
-	if (rc == STORE_OK && !atomic_exchange(&s->refuses, true))
+	if (rc == STORE_OK && !atomic_exchange(&s->refuses[parts], true))
 		log_info("the store refuses conditions: objects are looked "
-		    "for before they are put", "bucket=%s", s->bucket);
+		    "for before they are put", "bucket=%s parts=%d",
+		    s->bucket, parts);
 	return rc;
 }
 
@@ -307,8 +310,8 @@ s3_caps(struct store *st)
 	const struct s3_dialect *d = s3_dialect(s);
 	unsigned caps = STORE_CAN_COPY;
 
-	if ((d->put == S3_KEPT || d->put == S3_TRIED) &&
-	    !atomic_load(&s->refuses))
+	if (d->put == S3_KEPT || (d->put == S3_TRIED &&
+	    !atomic_load(&s->refuses[0])))
 		caps |= STORE_CAN_ABSENT | STORE_CAN_MATCH;
 	if (!d->dirs)
 		caps |= STORE_LIST_SORTED | STORE_LIST_START_AFTER;

@@ -66,7 +66,8 @@ struct s3 {
 	_Atomic bool	 proven;	/* a request has succeeded */
 	_Atomic(const struct s3_dialect *) dialect;
 	bool		 dialect_is_sure;	/* no answer changes it */
-	_Atomic bool	 refuses;	/* conditions of puts: seen to */
+	/* conditions, seen to: of puts [0]; of what goes in parts alone [1] */
+	_Atomic bool	 refuses[2];
 };
 
 #define s3_dialect(s)	(atomic_load(&(s)->dialect))

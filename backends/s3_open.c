@@ -8,6 +8,7 @@
 
 #include "backends/s3.h"
 #include "base/buf.h"
+#include "base/url.h"
 
 enum { POOL = 16 };		/* threads, for all large puts of a store */
 
@@ -53,19 +54,6 @@ check_bucket(const char *b, struct why *why)
 		return why_set(why, -EINVAL, "'%.80s' is no name of a bucket: "
 		    "3 to 63 letters, digits, '-', '.'", b);
 	return 0;
-}
-
-/* host without its port is this one? */
-static bool
-host_is_loopback(const char *host)
-{
-	size_t n = host[0] == '[' ? strcspn(host, "]") + 1 :
-	    strcspn(host, ":");
-
-	return strncmp(host, "127.", 4) == 0 ||
-	    (n == 9 && strncmp(host, "localhost", 9) == 0) ||
-	    (n > 10 && strncmp(host + n - 10, ".localhost", 10) == 0) ||
-	    (n == 5 && strncmp(host, "[::1]", 5) == 0);
 }
 
 /* Splits an endpoint into https and host[:port], default ports left out. */
@@ -160,7 +148,7 @@ find_server(struct s3 *s, const struct url *u, struct why *why)
 	err = s->server == NULL ? aws_server(s, &s->server, why) : 0;
 	if (err != 0)
 		return err;
-	s->loopback = host_is_loopback(s->server);
+	s->loopback = url_is_loopback(s->server);
 	n = asprintf(&s->host, "%s%s%s", virtual ? s->bucket : "",
 	    virtual ? "." : "", s->server);
 	if (n < 0) {

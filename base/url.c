@@ -432,6 +432,26 @@ put_encoded(struct buf *b, const char *s, const char *keep)
 	}
 }
 
+bool
+url_is_loopback(const char *url)
+{
+	const char *host = url + strcspn(url, ":/?#");
+	size_t n, whole;
+
+	host = strncmp(host, "://", 3) == 0 ? host + 3 : url;
+	whole = strcspn(host, "/?#");
+	n = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#");
+	if (n > whole || memchr(host, '@', whole) != NULL ||
+	    strchr(":/?#", host[n]) == NULL)	/* or its NUL */
+		return false;
+	if (n >= 9 && strncasecmp(host + n - 9, "localhost", 9) == 0)
+		return n == 9 || host[n - 10] == '.';
+	if (n == 5 && strncmp(host, "[::1]", 5) == 0)
+		return true;
+	return n > 4 && strncmp(host, "127.", 4) == 0 &&
+	    strspn(host, "0123456789.") >= n;
+}
+
 char *
 url_encode(const char *s, int keep_slash)
 {

@@ -13,6 +13,8 @@
 #ifndef BASE_URL_H
 #define BASE_URL_H
 
+#include <stdbool.h>
+
 #include "base/why.h"
 
 #define URL_MAX		2048
@@ -42,6 +44,10 @@ char	*url_canonical(const struct url *u);
  * endpoint equal); *retrest then is inner's prefix below outer's, borrowed. */
 int	url_covers(const struct url *outer, const struct url *inner,
 	    const char **retrest);
+/* Is the host of [scheme://]host[:port][/...] this machine, whatever a name
+ * server says: 127.0.0.0/8 in digits, [::1], localhost and names below it?
+ * Only there may a secret go in the clear (DESIGN.md section 9). */
+bool	url_is_loopback(const char *url);
 /* Percent-encode all but unreserved (and '/' when keep_slash). New. */
 char	*url_encode(const char *s, int keep_slash);
 

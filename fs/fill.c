@@ -63,6 +63,7 @@ struct fill {
 
 struct run {
 	struct run	*next;		/* in its lane */
+	struct lane	*lane;		/* where it has a place already */
 	enum work_prio	 prio;
 	struct fs	*f;
 	struct vnode	*v;		/* a reference */
@@ -401,11 +402,10 @@ lane_of(struct fill *fl, uint32_t store)
 	return &fl->lanes[store % LANES];
 }
 
-/* False: it waits in the lane, and whoever leaves that starts it. */
+/* False: it waits in the lane, and whoever leaves that hands it his place. */
 static bool
-lane_enter(struct fill *fl, uint32_t store, struct run *r)
+lane_enter(struct fill *fl, struct lane *l, struct run *r)
 {
-	struct lane *l = lane_of(fl, store);
 	struct run **at = &l->head;
 	bool in;
 
@@ -423,23 +423,27 @@ lane_enter(struct fill *fl, uint32_t store, struct run *r)
 	return in;
 }
 
+/* The place goes to the next who waits: it stays taken until he leaves, too,
+ * wherever he finds his bytes to be by then. */
 static void
-lane_leave(struct fs *f, uint32_t store)
+lane_leave(struct fs *f, struct lane *l)
 {
 	struct fill *fl = f->fill;
-	struct lane *l = lane_of(fl, store);
 	struct run *r;
 
+	if (l == NULL)
+		return;
 	lock_take(&fl->lock);
-	l->active--;
 	while ((r = l->head) != NULL) {
 		l->head = r->next;
+		r->lane = l;
 		lock_drop(&fl->lock);
 		if (workers_submit(f->io, r->prio, run_job, r) == 0)
 			return;
 		run_end(r, -ENOMEM);
 		lock_take(&fl->lock);
 	}
+	l->active--;
 	lock_drop(&fl->lock);
 }
 
@@ -450,8 +454,8 @@ run_job(void *arg)
 	struct fs *f = r->f;
 	struct extents *x = NULL;
 	struct sums *sums = NULL;
+	struct lane *held = r->lane, *l;
 	uint64_t from = r->chunk * CACHE_CHUNK, to = from;
-	uint32_t store = 0;
 	unsigned i;
 	int err;
 
@@ -459,12 +463,15 @@ run_job(void *arg)
 		to += r->x[i]->len;
 	err = atomic_load(&f->stopping) ? -ESHUTDOWN :
 	    content_extents(f, r->v, from, to - from, &x);
-	if (err == 0 && x->n > 0) {
-		store = x->v[0].store;
-		if (!lane_enter(f->fill, store, r)) {
+	if (err == 0 && x->n > 0 &&
+	    (l = lane_of(f->fill, x->v[0].store)) != held) {
+		lane_leave(f, held);
+		r->lane = NULL;
+		if (!lane_enter(f->fill, l, r)) {
 			free(x);
 			return;
 		}
+		held = l;
 	}
 	if (err == 0)
 		err = sums_get(f, x, from, to - from, &sums);
@@ -479,8 +486,7 @@ run_job(void *arg)
 	if (err == 0 && r->wrong != 0)
 		run_mend(r);
 	run_end(r, err != 0 ? err : -EIO);
-	if (store != 0)
-		lane_leave(f, store);
+	lane_leave(f, held);
 	free(sums);
 	free(x);
 }

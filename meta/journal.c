@@ -224,22 +224,35 @@ out:
 	return (err);
 }
 
-int
-unstored_get(struct sqc *c, uint64_t ino, struct buf *out)
+static int
+unstored_read(struct sqc *c, const char *sql, uint64_t which, struct buf *out)
 {
-	struct sqs *s = sq_prep(c, "SELECT bytes FROM unstored "
-	    "WHERE ino = ? ORDER BY seq DESC LIMIT 1");
+	struct sqs *s = sq_prep(c, sql);
 	const void *p;
 	size_t n;
 	int rc;
 
-	sqs_int(s, 1, ino);
+	sqs_int(s, 1, which);
 	if ((rc = sqs_step(s)) != 1)
 		return (rc ? rc : -ENOENT);
 	p = sqs_col_blob(s, 0, &n);
 	buf_put(out, p, n);
 	sqs_reset(s);
 	return (buf_err(out));
+}
+
+int
+unstored_get(struct sqc *c, uint64_t ino, struct buf *out)
+{
+	return (unstored_read(c, "SELECT bytes FROM unstored "
+	    "WHERE ino = ? ORDER BY seq DESC LIMIT 1", ino, out));
+}
+
+int
+unstored_at(struct sqc *c, uint64_t seq, struct buf *out)
+{
+	return (unstored_read(c, "SELECT bytes FROM unstored WHERE seq = ?",
+	    seq, out));
 }
 
 bool
@@ -446,24 +459,6 @@ journal_has_packable(struct meta *m)
 {
 	return (atomic_load(&m->packable) &&
 	    atomic_exchange(&m->packable, false));
-}
-
-int
-unstored_at(struct sqc *c, uint64_t seq, struct buf *out)
-{
-	struct sqs *s = sq_prep(c, "SELECT bytes FROM unstored "
-	    "WHERE seq = ?");
-	const void *p;
-	size_t n;
-	int rc;
-
-	sqs_int(s, 1, seq);
-	if ((rc = sqs_step(s)) != 1)
-		return (rc ? rc : -ENOENT);
-	p = sqs_col_blob(s, 0, &n);
-	buf_put(out, p, n);
-	sqs_reset(s);
-	return (buf_err(out));
 }
 
 /* Where ino's content ends when what waits is gone: by the last complete op,

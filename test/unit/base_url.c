@@ -188,6 +188,38 @@ START_TEST(encode)
 }
 END_TEST
 
+static const struct { const char *url; bool is; } hosts[] = {
+	{ "http://127.0.0.1:9000", true },
+	{ "127.0.0.1", true },
+	{ "127.8.9.10:80/x", true },
+	{ "https://localhost/", true },
+	{ "LocalHost:7", true },
+	{ "a.localhost:90", true },
+	{ "http://[::1]:9000/a", true },
+	{ "[::1]", true },
+	{ "http://127.evil.example", false },
+	{ "127.0.0.1.evil.example", false },
+	{ "http://localhost.evil.example", false },
+	{ "notlocalhost:90", false },
+	{ "http://localhost@evil.example", false },
+	{ "http://127.0.0.1:80@evil.example/", false },
+	{ "http://evil.example/http://localhost", false },
+	{ "http://evil.example?x=localhost", false },
+	{ "http://[::1].evil.example", false },
+	{ "http://[::2]", false },
+	{ "http://[::1", false },
+	{ "http://", false },
+	{ "", false },
+	{ "169.254.169.254", false },
+};
+
+START_TEST(loopback)
+{
+	ck_assert_msg(url_is_loopback(hosts[_i].url) == hosts[_i].is, "%s",
+	    hosts[_i].url);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -202,6 +234,7 @@ main(void)
 	tcase_add_test(t, settings);
 	tcase_add_test(t, covers);
 	tcase_add_test(t, encode);
+	tcase_add_loop_test(t, loopback, 0, sizeof(hosts) / sizeof(hosts[0]));
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
