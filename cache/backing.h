@@ -183,9 +183,14 @@ int	upload_sums(struct upload_view *v, uint32_t **ret, unsigned *retn);
  * (B8).  Frees the view.  After 0, seq is frozen: later closes leave its
  * intervals to it. */
 int	upload_end(struct upload_view *v);
-/* seq is not frozen after all: the daemon died before the op was noted as
- * uploaded.  Before any bfile_get. */
+/* seq is not frozen after all, as its upload was not noted; and it has the
+ * intervals of ops before it that are not frozen either.  So, of all ops of
+ * ino that wait, in their order, the newest has all.  Before any bfile_get, or
+ * between two bfile_thaw. */
 int	bfile_unfreeze(struct sqc *q, uint64_t ino, uint64_t seq);
+/* The same of an open file: before its transaction, with to == seq, and after
+ * it, with the newest op that bfile_unfreeze was called for. */
+void	bfile_thaw(struct bfile *b, uint64_t seq, uint64_t to);
 /* Frees a view that is not used, without the check. */
 void	upload_drop(struct upload_view *v);
 

@@ -127,13 +127,13 @@ dset_relabel(struct dset *d, uint64_t seq, const uint64_t *frozen,
 }
 
 void
-dset_reopen(struct dset *d, uint64_t seq)
+dset_rename(struct dset *d, uint64_t seq, uint64_t to)
 {
 	unsigned i;
 
 	for (i = 0; i < d->n; i++)
 		if (d->v[i].seq == seq)
-			d->v[i].seq = 0;
+			d->v[i].seq = to;
 	merge(d);
 }
 

@@ -58,8 +58,8 @@ void	dset_add(struct dset *d, uint64_t off, uint64_t end, uint64_t seq);
 void	dset_relabel(struct dset *d, uint64_t seq, const uint64_t *frozen,
 	    unsigned nfrozen);
 void	dset_drop_seq(struct dset *d, uint64_t seq);
-/* What is seq's is nobody's again. */
-void	dset_reopen(struct dset *d, uint64_t seq);
+/* What is seq's becomes to's; 0: nobody's again. */
+void	dset_rename(struct dset *d, uint64_t seq, uint64_t to);
 bool	dset_covers(const struct dset *d, uint64_t off, uint64_t end);
 bool	dset_covers_seq(const struct dset *d, uint64_t off, uint64_t end,
 	    uint64_t seq);

@@ -342,14 +342,53 @@ freeze(struct bfile *b, uint64_t seq)
 int
 bfile_unfreeze(struct sqc *q, uint64_t ino, uint64_t seq)
 {
-	struct sqs *s = sq_prep(q,
-	    "DELETE FROM c_frozen WHERE ino=?1 AND seq=?2");
+	static const char *const sql[] = {
+		"DELETE FROM c_frozen WHERE ino=?1 AND seq=?2",
+		"UPDATE c_dirty SET seq=?2 WHERE ino=?1 AND seq>0 AND seq<?2"
+		" AND seq NOT IN (SELECT seq FROM c_frozen WHERE ino=?1)",
+		"UPDATE c_file SET allseq=?2 WHERE ino=?1 AND allseq>0 AND"
+		" allseq<?2 AND allseq NOT IN"
+		" (SELECT seq FROM c_frozen WHERE ino=?1)",
+	};
+	struct sqs *s;
+	unsigned i;
+	int err = 0;
 
-	if (s == NULL)
-		return sq_err(q);
-	sqs_int(s, 1, ino);
-	sqs_int(s, 2, seq);
-	return sqs_run(s);
+	for (i = 0; !err && i < sizeof(sql) / sizeof(*sql); i++) {
+		s = sq_prep(q, sql[i]);
+		if (s == NULL)
+			return sq_err(q);
+		sqs_int(s, 1, ino);
+		sqs_int(s, 2, seq);
+		err = sqs_run(s);
+	}
+	return err;
+}
+
+static void
+frozen_drop(struct bfile *b, uint64_t seq)
+{
+	unsigned i;
+
+	for (i = 0; i < b->nfrozen && b->frozen[i] != seq; i++)
+		;
+	if (i < b->nfrozen)
+		b->frozen[i] = b->frozen[--b->nfrozen];
+}
+
+/* Twice, so that a close on either side of the transaction, settled here or
+ * not yet, has the intervals in memory as in the index: unfrozen before it, no
+ * later close leaves them; after it, what an earlier one left is to's. */
+void
+bfile_thaw(struct bfile *b, uint64_t seq, uint64_t to)
+{
+	lock_take(&b->lock);
+	map_settle(b);
+	frozen_drop(b, seq);
+	if (to != seq)
+		dset_rename(&b->dirty, seq, to);
+	map_update(b);
+	lock_drop(&b->lock);
 }
 
 /* Chunk k, all of it here, gets its checksum and its bit: 1, 0 when written
@@ -584,7 +623,6 @@ static void
 apply_landed(struct cache *c, const struct landed *l)
 {
 	struct bfile *b;
-	unsigned i;
 
 	lock_take(&c->tab_lock);
 	while ((b = table_find(c, l->ino)) != NULL && b->closed_off)
@@ -600,14 +638,11 @@ apply_landed(struct cache *c, const struct landed *l)
 	/* what is fetched by now may be older than what is clean then */
 	atomic_store(&b->clean_gen, atomic_fetch_add(&c->next_clean, 1));
 	if (atomic_load(&b->unseen))
-		dset_reopen(&b->dirty, l->seq);
+		dset_rename(&b->dirty, l->seq, 0);
 	else
 		dset_drop_seq(&b->dirty, l->seq);
 	b->base = true;
-	for (i = 0; i < b->nfrozen && b->frozen[i] != l->seq; i++)
-		;
-	if (i < b->nfrozen)
-		b->frozen[i] = b->frozen[--b->nfrozen];
+	frozen_drop(b, l->seq);
 	map_update(b);
 	lock_drop(&b->lock);
 	map_account(b);

@@ -129,8 +129,9 @@ check_dir(struct ctl *c, const struct attr *a)
 
 /* It is ours to write to (B2), and takes an object. */
 static int
-check_store(struct ctl *c, struct sqc *q, const char *name, uint32_t id)
+check_store(struct ctl *c, const char *name, uint32_t id)
 {
+	struct sqc *q = NULL;
 	struct why own = { "" };
 	struct store_call call = { .deadline = clock_mono() + PROBE_TIME,
 	    .why = &own, .tag = "check", .sole = true };
@@ -140,7 +141,11 @@ check_store(struct ctl *c, struct sqc *q, const char *name, uint32_t id)
 	uint64_t object;
 	int err;
 
+	err = sq_read(meta_sq(c->f->meta), &q);
+	if (err != 0)
+		return err;
 	err = meta_store_is_imported(q, id);
+	sq_read_end(q);		/* before the network is asked */
 	if (err > 0)
 		return why_set(&c->why, -EROFS, "store '%s' is an import's, "
 		    "where only others write; `gnsfs store add` makes one of "
@@ -189,16 +194,12 @@ place(struct ctl *c, bool remove)
 		    "own; `gnsfs explain` says whose holds there",
 		    arg_str(c, "path"));
 	sq_read_end(q);
-	q = NULL;
 	if (rc == 0 && !remove) {
 		rc = arg_need(c, "store", &store);
 		if (rc == 0)
 			rc = ctl_need_store(c, store, &r.store);
 		if (rc == 0)
-			rc = sq_read(meta_sq(c->f->meta), &q);
-		if (rc == 0)
-			rc = check_store(c, q, store, r.store);
-		sq_read_end(q);
+			rc = check_store(c, store, r.store);
 	}
 	if (rc == 0) {
 		r.dir = a.ino;

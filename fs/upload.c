@@ -85,6 +85,7 @@ struct done {
 	unsigned		 n; /* the view ends before they are noted */
 	bool			 whole;
 	struct buf		 sums;
+	bool			 doubt; /* noted, after a crash? */
 };
 
 static int
@@ -100,21 +101,77 @@ done_tx(struct sqc *c, void *arg)
 	    d->extents, some ? d->n : 0, &d->object, some ? 1 : 0);
 }
 
-/* After upload_end the intervals are this op's alone, whatever is closed
- * later: so it must become known, and a full disk is waited out. */
+/* A full disk is waited out; only our own end ends that. */
 static int
-note_done(struct job *j, struct done *d)
+must_write(struct job *j, sq_fn *fn, void *arg, bool *retfailed)
 {
+	struct upload *u = j->f->upload;
+	bool stop;
 	int err;
 
 	for (;;) {
-		err = sq_write(meta_sq(j->f->meta), done_tx, d);
-		if (err == 0 || err == -ENOENT || atomic_load(&j->cancel))
+		err = sq_write(meta_sq(j->f->meta), fn, arg);
+		if (err == 0 || err == -ENOENT)
+			return err;
+		*retfailed = true;
+		lock_take(&u->lock);
+		stop = u->stop;
+		lock_drop(&u->lock);
+		if (stop)
 			return err;
 		log_error("a finished upload could not be noted; tried again",
 		    "ino=%llu err=%d", (unsigned long long)j->ino, err);
 		(void)clock_sleep(UPLOAD_PAUSE);
 	}
+}
+
+struct thaw { struct job *j; struct sqc *c; uint64_t newest; int err; };
+
+static int
+thaw_later(void *arg, uint64_t seq, uint64_t ino, int64_t time)
+{
+	struct thaw *t = arg;
+
+	if (ino != t->j->ino)
+		return 0;
+	t->newest = seq;
+	t->err = bfile_unfreeze(t->c, ino, seq);
+	return t->err != 0;
+}
+
+/* The newest op of the file has all its bytes (journal_to_upload), as if the
+ * upload had never been. */
+static int
+thaw_tx(struct sqc *c, void *arg)
+{
+	struct thaw *t = arg;
+	int err;
+
+	t->c = c;
+	t->newest = t->j->seq;
+	t->err = bfile_unfreeze(c, t->j->ino, t->j->seq);
+	if (t->err != 0)
+		return t->err;
+	err = journal_waiting(c, t->j->seq, thaw_later, t);
+	return err != 0 ? err : t->err;
+}
+
+/* After upload_end the intervals are this op's alone, whatever is closed
+ * later: so it must become known, or they are given back.  Where even that
+ * cannot be written before our end, the next start does it (io_recover). */
+static int
+note_done(struct job *j, struct bfile *b, struct done *d)
+{
+	struct thaw t = { .j = j };
+	bool failed = false;
+	int err = must_write(j, done_tx, d, &d->doubt);
+
+	if (err != -ENOENT)
+		return err;
+	bfile_thaw(b, j->seq, j->seq);
+	if (must_write(j, thaw_tx, &t, &failed) == 0)
+		bfile_thaw(b, j->seq, t.newest);
+	return err;
 }
 
 static int
@@ -218,13 +275,15 @@ upload_remove(struct job *j, const struct op_object *o)
 }
 
 static void
-throw_away(struct job *j, const struct op_object *o)
+throw_away(struct job *j, const struct done *d)
 {
 	counter_add(uploads_thrown, 1);
 	log_info("upload thrown away: the file changed meanwhile",
 	    "ino=%llu seq=%llu", (unsigned long long)j->ino,
 	    (unsigned long long)j->seq);
-	upload_remove(j, o);
+	/* a failed commit may come back with the WAL, and names it (B9) */
+	if (!d->doubt)
+		upload_remove(j, &d->object);
 }
 
 static int
@@ -284,12 +343,12 @@ upload_one(struct job *j)
 	}
 	err = upload_end(&v);						/* B8 */
 	if (err == 0)
-		err = note_done(j, &d);
+		err = note_done(j, b, &d);
 	if (err == 0) {
 		counter_add(uploads_done, 1);
 		ship_kick(j->f);
 	} else if (err == -ESTALE || err == -ENOENT) {
-		throw_away(j, &d.object);
+		throw_away(j, &d);
 		err = 0;
 	}
 out:
@@ -317,8 +376,11 @@ job_run(void *arg)
 	t->active--;
 	if (j->ino == 0)
 		t->packing = false;
-	if (err == 0) {
+	if (err == 0 && j->nothing) {
+		/* says nothing of the store */
+	} else if (err == 0) {
 		u->epoch++;
+		u->reasons++;
 		t->why[0] = '\0';
 		t->pause = UPLOAD_PAUSE / 2;
 	} else if (err == -EBUSY) {
@@ -351,46 +413,62 @@ struct look {
 	struct fs	*f;
 	struct sqc	*q;
 	struct place_memo memo;
+	struct buf	 choices;
+	unsigned	 open;		/* choices with room */
+	uint64_t	 hurry;		/* as it was, and busy */
+	struct open_ino	 busy[BUSY_MAX];
 	struct job	 pick[PICK_MAX];
 	unsigned	 n, seen;
 };
 
-/* u->lock held. */
 static bool
-wants_copy(const struct upload *u, uint64_t first, int64_t time)
+wants_copy(const struct look *l, uint64_t first, int64_t time)
 {
-	return first <= u->hurry || clock_real() - time > 30 * NSEC_PER_SEC;
+	return first <= l->hurry || clock_real() - time > 30 * NSEC_PER_SEC;
 }
 
-/* u->lock held. */
 static int
 look_each(void *arg, uint64_t seq, uint64_t ino, uint64_t first, int64_t time)
 {
 	struct look *l = arg;
-	struct upload *u = l->f->upload;
-	bool copy = wants_copy(u, first, time);
-	struct target *t;
+	struct choice *c = (void *)l->choices.p;
+	const struct choice *end = c + l->choices.len / sizeof *c;
+	bool copy = wants_copy(l, first, time);
 	uint32_t store;
 	unsigned i;
 
 	/* Open files do not hold up those behind them. */
 	if (!copy)
 		for (i = 0; i < BUSY_MAX; i++)
-			if (u->busy[i].ino == ino &&
-			    u->busy[i].until > clock_mono())
+			if (l->busy[i].ino == ino &&
+			    l->busy[i].until > clock_mono())
 				return 0;
 	/* Nor do those of another store. */
 	if (place_store(l->q, &l->memo, ino, &store) != 0)
 		return 1;
-	t = upload_target(u, store);
-	if (t != NULL && t->picked < 2 * ACTIVE_OF_ONE && upload_may(l->f, t)) {
-		t->picked++;
-		l->pick[l->n++] = (struct job){ .f = l->f, .to = t,
+	while (c < end && c->store != store)
+		c++;
+	if (c < end && c->room > 0) {
+		l->open -= --c->room == 0;
+		l->pick[l->n++] = (struct job){ .f = l->f, .to = c->to,
 		    .seq = seq, .ino = ino, .copy = copy };
-	} else if (l->memo.none) {
-		return 1;
 	}
-	return l->n == PICK_MAX || (l->n > 0 && ++l->seen > SEEN_MAX);
+	return l->open == 0 || l->n == PICK_MAX ||
+	    (l->n > 0 && ++l->seen > SEEN_MAX);
+}
+
+/* u->lock held.  Stores that do not answer leave their slots to those that do;
+ * what was under way begins again when they are back. */
+static void
+make_room(struct fs *f)
+{
+	struct upload *u = f->upload;
+	unsigned i;
+
+	for (i = 0; i < ACTIVE_MAX; i++)
+		if (u->jobs[i] != NULL &&
+		    stores_is_down(f, u->jobs[i]->to->store))
+			atomic_store(&u->jobs[i]->cancel, true);
 }
 
 void
@@ -414,7 +492,9 @@ upload_submit(struct fs *f, const struct job *what)
 			atomic_store(&u->jobs[i]->cancel, true);
 		goto out;
 	}
-	if (slot < ACTIVE_MAX && what->to->active < ACTIVE_OF_ONE)
+	if (slot == ACTIVE_MAX)
+		make_room(f);
+	else if (what->to->active < ACTIVE_OF_ONE && !u->stop)
 		j = malloc(sizeof *j);
 	if (j == NULL)
 		goto out;
@@ -434,13 +514,40 @@ out:
 }
 
 static void
+look_large(struct look *l)
+{
+	const struct choice *c = (const void *)l->choices.p;
+	struct upload *u = l->f->upload;
+	int64_t began = clock_mono();
+	unsigned i;
+	bool may;
+
+	for (i = 0; i < l->choices.len / sizeof *c; i++)
+		l->open += c[i].room > 0;
+	if (l->open == 0)
+		return;
+	lock_take(&u->lock);
+	may = upload_walk_begin(l->f, WALK_LARGE);
+	l->hurry = u->hurry;
+	memcpy(l->busy, u->busy, sizeof l->busy);
+	lock_drop(&u->lock);
+	if (!may)
+		return;
+	(void)journal_to_upload(l->q, look_each, l);
+	lock_take(&u->lock);
+	for (i = 0; i < l->n; i++)
+		upload_submit(l->f, &l->pick[i]);
+	upload_walk_end(u, WALK_LARGE, began, l->n > 0);
+	lock_drop(&u->lock);
+}
+
+static void
 look(struct fs *f)
 {
 	struct upload *u = f->upload;
 	struct journal_stat st = { 0 };
 	struct target *t;
 	struct look *l;
-	unsigned i;
 
 	if (fs_may_write(f) != 0)
 		return;
@@ -452,22 +559,22 @@ look(struct fs *f)
 	l->f = f;
 	(void)journal_stat(l->q, &st);
 	lock_take(&u->lock);
-	for (t = u->targets; t != NULL; t = t->next)
-		t->picked = 0;
-	if (st.waiting_uploads > 0)
-		(void)journal_to_upload(l->q, look_each, l);
 	u->waiting = st.waiting_uploads;
 	u->small = st.waiting_small;
 	for (t = u->targets; t != NULL && u->waiting + u->small == 0;
 	    t = t->next)
 		t->why[0] = '\0';	/* nobody is concerned any more */
 	u->pack_at = INT64_MAX;
-	for (i = 0; i < l->n && !u->stop; i++)
-		upload_submit(f, &l->pick[i]);
 	lock_drop(&u->lock);
-	if (st.waiting_small > 0)
-		upload_pack_look(f, l->q);
+	if (st.waiting_uploads + st.waiting_small > 0 &&
+	    upload_choices(f, l->q, &l->choices) == 0) {
+		if (st.waiting_uploads > 0)
+			look_large(l);
+		if (st.waiting_small > 0)
+			upload_pack_look(f, l->q, &l->choices);
+	}
 	sq_read_end(l->q);
+	buf_done(&l->choices);
 	free(l);
 }
 

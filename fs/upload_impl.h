@@ -23,12 +23,23 @@
 struct target {
 	struct target	*next;
 	uint32_t	 store;
-	unsigned	 active, picked; /* picked: in this look */
+	unsigned	 active;
 	bool		 packing;	/* one of them is a pack */
 	int64_t		 not_before;	/* clock_mono: after a failure */
 	int64_t		 pause;		/* the next one, of a full store */
 	char		 why[256];
 };
+
+/* A store that new bytes may be for: the home, or a placement's. */
+struct choice {
+	struct target	*to;
+	uint32_t	 store;
+	unsigned	 room;		/* what may be begun there */
+};
+
+struct open_ino { uint64_t ino; int64_t until; };
+
+enum { WALK_LARGE, WALK_SMALL, WALKS };	/* through the queue of what waits */
 
 struct upload {
 	struct lock	 lock;
@@ -41,9 +52,13 @@ struct upload {
 	uint64_t	 waiting, small;	/* at the last look */
 	int64_t		 pack_at;	/* clock_mono: a pack is due */
 	uint64_t	 epoch;		/* uploads done */
-	struct { uint64_t ino; int64_t until; } busy[BUSY_MAX];
+	struct open_ino	 busy[BUSY_MAX];
 	unsigned	 nbusy;		/* open for writing: a ring */
 	struct target	*targets;
+	/* A walk that found nothing and took long is not made again at once,
+	 * but for a reason: an upload ended well, a pause was forgotten. */
+	uint64_t	 reasons;
+	struct { int64_t until; uint64_t reasons; } walks[WALKS];
 };
 
 /* A large file, or a pack. */
@@ -53,6 +68,7 @@ struct job {
 	uint64_t	 seq, ino;	/* 0: a pack */
 	uint64_t	 size;
 	bool		 copy;
+	bool		 nothing;	/* was done, nor is wrong */
 	struct buf	 items;		/* of struct packable: the pack's */
 	_Atomic bool	 cancel;
 };
@@ -64,6 +80,13 @@ bool	upload_may(struct fs *f, const struct target *t);
 /* Those with something under way are asked now and then whether they are
  * there: an upload that is tried again and again says so only in the end. */
 void	upload_watch(struct fs *f);
+/* All stores that what waits can be for now, of struct choice; q: a reader. */
+int	upload_choices(struct fs *f, struct sqc *q, struct buf *ret);
+/* u->lock held.  A walk is due; it ends with what it found, without u->lock
+ * between. */
+bool	upload_walk_begin(struct fs *f, unsigned kind);
+void	upload_walk_end(struct upload *u, unsigned kind, int64_t began,
+	    bool found);
 /* u->lock held.  What failed may be tried again now; shorten: and a next pause
  * is the first one again. */
 void	upload_forget_pauses(struct upload *u, bool shorten);
@@ -80,8 +103,9 @@ int	upload_put(struct job *j, const struct store_src *s,
 void	upload_remove(struct job *j, const struct op_object *o);
 
 /* upload_pack.c: begins the packs that are due; u->pack_at: when the next one
- * is.  q: a reader. */
-void	upload_pack_look(struct fs *f, struct sqc *q);
+ * is.  q: a reader; choices: upload_choices. */
+void	upload_pack_look(struct fs *f, struct sqc *q,
+	    const struct buf *choices);
 int	upload_pack(struct job *j);
 
 #endif

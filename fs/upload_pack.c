@@ -21,14 +21,13 @@
 #include "meta/batch.h"
 #include "meta/query.h"
 
-#define STORES_MAX	16	/* that packs are begun for in one look */
+#define SEEN_MAX	4096	/* looked at, with a pack full */
 
 /* --- which --- */
 
-/* What one store is to get next. */
+/* What one store, that may get a pack, is to get next. */
 struct plan {
-	struct target	*to;		/* NULL: it may not be begun now */
-	uint32_t	 store;
+	struct target	*to;
 	struct buf	 items;
 	uint64_t	 bytes, first;	/* first: seq */
 	int64_t		 oldest;	/* clock_real */
@@ -39,51 +38,47 @@ struct pack_look {
 	struct fs	*f;
 	struct sqc	*q;
 	struct place_memo memo;
-	struct plan	 v[STORES_MAX];
-	unsigned	 n;
+	struct plan	*v;
+	unsigned	 n, nfull, seen;
 };
 
 /* u->lock held. */
-static struct plan *
-plan_of(struct pack_look *l, uint32_t store)
+static int
+plans_make(struct pack_look *l, const struct buf *choices)
 {
-	struct upload *u = l->f->upload;
-	struct plan *p;
-	unsigned i;
+	const struct choice *c = (const void *)choices->p;
+	size_t n = choices->len / sizeof(*c), i;
 
-	for (i = 0; i < l->n; i++)
-		if (l->v[i].store == store)
-			return &l->v[i];
-	if (l->n == STORES_MAX)
-		return NULL;
-	p = &l->v[l->n++];
-	p->store = store;
-	p->to = upload_target(u, store);
-	if (p->to != NULL && (p->to->packing || !upload_may(l->f, p->to)))
-		p->to = NULL;
-	return p;
+	l->v = calloc(n + 1, sizeof(*l->v));
+	if (l->v == NULL)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
+		if (c[i].room > 0 && !c[i].to->packing &&
+		    upload_may(l->f, c[i].to))
+			l->v[l->n++].to = c[i].to;
+	return 0;
 }
 
-/* u->lock held. */
 static int
 look_small(void *arg, const struct packable *k)
 {
 	struct pack_look *l = arg;
-	struct plan *p;
+	struct plan *p = l->v;
 	uint32_t store;
 
 	if (place_store(l->q, &l->memo, k->ino, &store) != 0)
 		return 1;
-	p = plan_of(l, store);
-	if (p == NULL || p->to == NULL || p->full)
-		return 0;
+	while (p < l->v + l->n && p->to->store != store)
+		p++;
+	if (p == l->v + l->n || p->full)
+		return l->nfull > 0 && ++l->seen > SEEN_MAX;
 	if (p->items.len == 0) {
 		p->oldest = k->time;
 		p->first = k->seq;
 	} else if (p->bytes + k->len > PACK_MAX_BYTES ||
 	    p->items.len >= BATCH_MAX_OPS * sizeof(*k)) {
 		p->full = true;
-		return 0;
+		return ++l->nfull == l->n;
 	}
 	p->bytes += k->len;
 	buf_put(&p->items, k, sizeof(*k));
@@ -103,40 +98,53 @@ is_due(struct fs *f, const struct plan *p, int64_t *retat)
 	return false;
 }
 
-void
-upload_pack_look(struct fs *f, struct sqc *q)
+/* u->lock held.  One was due. */
+static bool
+plans_submit(struct pack_look *l)
 {
-	struct upload *u = f->upload;
-	struct pack_look *l = calloc(1, sizeof(*l));
-	struct job j = { .f = f };
+	struct upload *u = l->f->upload;
+	struct job j = { .f = l->f };
+	bool found = false;
 	unsigned i;
 	int64_t at;
 
-	if (l == NULL)
-		return;
-	l->f = f;
-	l->q = q;
-	lock_take(&u->lock);
-	(void)journal_packable(q, look_small, l);
-	u->pack_at = INT64_MAX;
 	for (i = 0; i < l->n; i++) {
 		struct plan *p = &l->v[i];
 
 		if (p->items.len > 0 && buf_err(&p->items) == 0) {
-			if (is_due(f, p, &at)) {
+			if (is_due(l->f, p, &at)) {
 				j.to = p->to;
 				j.size = p->bytes;
 				j.items = p->items;
 				p->items = (struct buf)BUF_INIT;
-				upload_submit(f, &j);
+				upload_submit(l->f, &j);
+				found = true;
 			} else if (at < u->pack_at) {
 				u->pack_at = at;
 			}
 		}
 		buf_done(&p->items);
 	}
+	return found;
+}
+
+void
+upload_pack_look(struct fs *f, struct sqc *q, const struct buf *choices)
+{
+	struct pack_look l = { .f = f, .q = q };
+	struct upload *u = f->upload;
+	int64_t began = clock_mono();
+
+	lock_take(&u->lock);
+	if (plans_make(&l, choices) == 0 && l.n > 0 &&
+	    upload_walk_begin(f, WALK_SMALL)) {
+		lock_drop(&u->lock);
+		(void)journal_packable(q, look_small, &l);
+		lock_take(&u->lock);
+		upload_walk_end(u, WALK_SMALL, began, plans_submit(&l));
+	}
 	lock_drop(&u->lock);
-	free(l);
+	free(l.v);
 }
 
 /* --- one pack --- */
@@ -215,8 +223,12 @@ pack_load(struct pack *p)
 	if (rc == 0)
 		rc = pack_read(p, q);
 	sq_read_end(q);
-	/* landed meanwhile, void: the next look knows */
-	return rc == -ENOENT ? -EAGAIN : rc;
+	if (rc == -ENOENT) {
+		/* landed meanwhile, void: the next look knows */
+		p->n = 0;
+		rc = 0;
+	}
+	return rc;
 }
 
 /* Each brings the object: which of them is frozen first is not known yet. */
@@ -255,8 +267,10 @@ upload_pack(struct job *j)
 	int rc;
 
 	rc = pack_load(&p);
-	if (rc != 0 || p.n == 0)
+	if (rc != 0 || p.n == 0) {
+		j->nothing = rc == 0;
 		goto out;
+	}
 	p.object = (struct op_object){ .id = meta_new_id(j->f->meta),
 	    .size = p.bytes.len, .kind = OBJ_PACK, .store = j->to->store };
 	if (p.object.id == 0) {
@@ -269,14 +283,18 @@ upload_pack(struct job *j)
 	if (rc != 0)
 		goto out;
 	rc = sq_write(meta_sq(j->f->meta), pack_tx, &p);
-	if (rc < 0 || p.taken == 0) {
+	if (rc >= 0 && p.taken == 0) {
 		upload_remove(j, &p.object);
-		goto out;
+		j->nothing = true;
 	}
+	/* a failed commit may come back with the WAL, and names it (B9) */
+	if (rc < 0)
+		goto out;
+	rc = 0;
 	counter_add(packs_written, 1);
 	ship_kick(j->f);
 out:
 	buf_done(&p.bytes);
 	free(p.v);
-	return rc < 0 && rc != -EAGAIN ? rc : 0;
+	return rc;
 }

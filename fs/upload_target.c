@@ -12,6 +12,9 @@
 #include "fs/upload_impl.h"
 #include "meta/batch.h"
 
+#define WALK_LONG	(50 * NSEC_PER_MSEC)
+#define WALK_REST	4	/* times what it took */
+
 struct target *
 upload_target(struct upload *u, uint32_t store)
 {
@@ -29,6 +32,71 @@ upload_target(struct upload *u, uint32_t store)
 	t->next = u->targets;
 	u->targets = t;
 	return t;
+}
+
+static int
+choice_add(void *arg, const struct place_row *r)
+{
+	struct choice c = { .store = r->store };
+	struct buf *b = arg;
+	const struct choice *v = (const void *)b->p;
+	size_t i;
+
+	for (i = 0; i < b->len / sizeof c; i++)
+		if (v[i].store == c.store)
+			return 0;
+	buf_put(b, &c, sizeof c);
+	return 0;
+}
+
+int
+upload_choices(struct fs *f, struct sqc *q, struct buf *ret)
+{
+	struct upload *u = f->upload;
+	struct choice *v;
+	size_t i;
+	int err;
+
+	(void)choice_add(ret, &(struct place_row){ .store = PLACE_HOME });
+	err = place_rows(q, choice_add, ret);
+	if (err == 0)
+		err = buf_err(ret);
+	if (err != 0)
+		return err;
+	v = (void *)ret->p;
+	lock_take(&u->lock);
+	for (i = 0; i < ret->len / sizeof *v; i++) {
+		v[i].to = upload_target(u, v[i].store);
+		if (v[i].to != NULL && upload_may(f, v[i].to))
+			v[i].room = 2 * ACTIVE_OF_ONE;
+	}
+	lock_drop(&u->lock);
+	return 0;
+}
+
+bool
+upload_walk_begin(struct fs *f, unsigned kind)
+{
+	struct upload *u = f->upload;
+	uint64_t reasons = u->reasons + stores_returns(f);
+
+	lock_assert_held(&u->lock);
+	if (u->walks[kind].reasons == reasons &&
+	    clock_mono() < u->walks[kind].until)
+		return false;
+	u->walks[kind].reasons = reasons;
+	u->walks[kind].until = 0;
+	return true;
+}
+
+void
+upload_walk_end(struct upload *u, unsigned kind, int64_t began, bool found)
+{
+	int64_t now = clock_mono();
+
+	lock_assert_held(&u->lock);
+	if (!found && now - began > WALK_LONG)
+		u->walks[kind].until = now + WALK_REST * (now - began);
 }
 
 bool
@@ -61,6 +129,7 @@ upload_forget_pauses(struct upload *u, bool shorten)
 {
 	struct target *t;
 
+	u->reasons++;
 	for (t = u->targets; t != NULL; t = t->next) {
 		t->not_before = 0;
 		if (shorten)

@@ -414,6 +414,75 @@ START_TEST(test_model)
 }
 END_TEST
 
+struct thaw { uint64_t ino, first, last; };
+
+static int
+thaw_fn(struct sqc *q, void *arg)
+{
+	const struct thaw *t = arg;
+	uint64_t seq;
+	int err = 0;
+
+	for (seq = t->first; !err && seq <= t->last; seq++)
+		err = bfile_unfreeze(q, t->ino, seq);
+	return err;
+}
+
+/* An upload that ended and is not noted: the newest op has all bytes, however
+ * closes, the abandoning and a restart fall (bit 0: a close before it, 1: after
+ * it, 2: a restart instead). */
+START_TEST(test_thaw)
+{
+	struct thaw t = { INO, 1, 1 };
+	struct upload_view v;
+	bool before = _i & 1, after = _i & 2, restart = _i & 4;
+	bool all = _i < 8;	/* what the object has was all of the file */
+	struct env e;
+	struct bfile *b;
+	char page[4096];
+
+	memset(page, 'x', sizeof(page));
+	env_open(&e, 0);
+	if (all) {
+		ck_assert_int_eq(bfile_new(e.c, &b), 0);
+		assign(&e, b, INO);
+	} else {
+		ck_assert_int_eq(bfile_make(e.c, INO, 3 * MB, &b), 0);
+	}
+	ck_assert_int_eq(bfile_write(b, page, sizeof(page), MB), sizeof(page));
+	do_closed(&e, b, 1);
+	ck_assert_int_eq(upload_begin(b, 1, false, &v), 0);
+	ck_assert_int_eq(upload_end(&v), 0);
+	ck_assert_int_eq(bfile_write(b, page, sizeof(page), 2 * MB),
+	    sizeof(page));
+	if (before)
+		do_closed(&e, b, t.last = 2);
+	if (restart) {
+		bfile_put(b);
+		env_close(&e);
+		env_open(&e, 0);
+		ck_assert_int_eq(sq_write(e.q, thaw_fn, &t), 0);
+		ck_assert_int_eq(bfile_get(e.c, INO, &b), 0);
+	} else {
+		bfile_thaw(b, 1, 1);
+		ck_assert_int_eq(sq_write(e.q, thaw_fn, &t), 0);
+	}
+	if (after)
+		do_closed(&e, b, ++t.last);
+	if (!restart)
+		bfile_thaw(b, 1, before ? 2 : 1);
+	if (!before && !after)
+		do_closed(&e, b, ++t.last);
+	ck_assert_int_eq(upload_begin(b, t.last, false, &v), 0);
+	ck_assert_uint_eq(v.n, all ? 1 : 2);
+	ck_assert_uint_eq(v.v[0].off, all ? 0 : MB);
+	ck_assert_uint_eq(v.v[v.n - 1].end, 2 * MB + sizeof(page));
+	upload_drop(&v);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
 /* A child does it and dies; the model is shared memory. */
 struct shared { struct model m; uint8_t bytes[3][SPAN]; _Atomic int steps; };
 
@@ -792,6 +861,7 @@ main(void)
 	tcase_add_test(t, test_failed_assign);
 	tcase_add_test(t, test_many_small);
 	tcase_add_test(t, test_lease);
+	tcase_add_loop_test(t, test_thaw, 0, 12);
 	tcase_add_test(t, test_damage);
 	tcase_add_test(t, test_unclean);
 	tcase_add_test(t, test_kill);
