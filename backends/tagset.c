@@ -13,6 +13,7 @@ static int
 each(void *arg, const char *const *path, unsigned depth, const char *text)
 {
 	struct reading *r = arg;
+	const char *key, *value;
 
 	if (strcmp(path[0], "Tagging") != 0 && strcmp(path[0], "Tags") != 0)
 		return -EBADMSG;
@@ -27,9 +28,15 @@ each(void *arg, const char *const *path, unsigned depth, const char *text)
 			buf_puts(&r->key, text);
 		else if (strcmp(path[3], "Value") == 0)
 			buf_puts(&r->value, text);
-	} else if (depth == 3 && r->key.len > 0) {
-		buf_put(r->ret, buf_cstr(&r->key), r->key.len + 1);
-		buf_put(r->ret, buf_cstr(&r->value), r->value.len + 1);
+	} else if (depth == 3) {
+		key = buf_cstr(&r->key);
+		value = buf_cstr(&r->value);
+		if (buf_err(&r->key) != 0 || buf_err(&r->value) != 0)
+			return -ENOMEM;
+		if (r->key.len > 0) {
+			buf_put(r->ret, key, r->key.len + 1);
+			buf_put(r->ret, value, r->value.len + 1);
+		}
 	}
 	return 0;
 }

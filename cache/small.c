@@ -264,6 +264,19 @@ small_has(struct cache *c, const struct small_id *id)
 	return r == 1;
 }
 
+bool
+small_has_any(struct cache *c, uint64_t ino)
+{
+	struct sqc *q;
+	bool any;
+
+	if (sq_read(c->small, &q))
+		return false;
+	any = small_bytes_of(q, ino) != UINT64_MAX;
+	sq_read_end(q);
+	return any;
+}
+
 int
 small_verify(struct cache *c, const struct small_id *id)
 {
@@ -278,6 +291,8 @@ struct puts {
 	const struct small_put	*v;
 	unsigned		 n;
 	int64_t			 grew;
+	uint64_t		*added;	/* small_add: these inodes */
+	unsigned		 nadded;
 };
 
 static int64_t
@@ -300,17 +315,20 @@ put_tx(struct sqc *q, void *arg)
 {
 	struct puts *a = arg;
 	const struct small_id *id;
-	int64_t now = clock_real();
+	int64_t now = clock_real(), old;
 	struct sqs *s;
 	unsigned i;
 	int err = 0;
 
 	a->grew = 0;
+	a->nadded = 0;
 	for (i = 0; !err && i < a->n; i++) {
 		id = &a->v[i].id;
-		a->grew += (int64_t)small_row_cost(id->len) -
-		    old_len(q, id->ino);
-		s = sq_prep(q, "INSERT OR REPLACE INTO s_small VALUES"
+		old = old_len(q, id->ino);
+		s = sq_prep(q, a->added != NULL ?
+		    "INSERT OR IGNORE INTO s_small VALUES"
+		    "(?1,?2,?3,?4,?5,?6,?7)" :
+		    "INSERT OR REPLACE INTO s_small VALUES"
 		    "(?1,?2,?3,?4,?5,?6,?7)");
 		if (s == NULL)
 			return sq_err(q);
@@ -322,23 +340,40 @@ put_tx(struct sqc *q, void *arg)
 		sqs_int(s, 6, now);
 		sqs_blob(s, 7, a->v[i].p, id->len);
 		err = sqs_run(s);
+		if (err || (a->added != NULL && sq_changes(q) == 0))
+			continue;
+		a->grew += (int64_t)small_row_cost(id->len) - old;
+		if (a->added != NULL)
+			a->added[a->nadded++] = id->ino;
 	}
 	return err;
+}
+
+static int
+puts_cost(const struct small_put *puts, unsigned n, uint64_t *ret)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (puts[i].id.len > CACHE_SMALL_MAX)
+			return -EFBIG;
+		total += small_row_cost(puts[i].id.len);
+	}
+	*ret = total;
+	return 0;
 }
 
 int
 small_put(struct cache *c, const struct small_put *puts, unsigned n)
 {
-	struct puts a = { puts, n, 0 };
-	uint64_t total = 0, *inos;
+	struct puts a = { .v = puts, .n = n };
+	uint64_t total, *inos;
 	unsigned i;
 	int err;
 
-	for (i = 0; i < n; i++) {
-		if (puts[i].id.len > CACHE_SMALL_MAX)
-			return -EFBIG;
-		total += small_row_cost(puts[i].id.len);
-	}
+	err = puts_cost(puts, n, &total);
+	if (err)
+		return err;
 	/* pinned ones have their room already */
 	if (atomic_load(&c->pins) > 0) {
 		inos = malloc(n * sizeof(*inos));
@@ -354,6 +389,34 @@ small_put(struct cache *c, const struct small_put *puts, unsigned n)
 		err = sq_write(c->small, put_tx, &a);
 	if (!err)
 		atomic_fetch_add(&c->small_bytes, a.grew);
+	return err;
+}
+
+int
+small_add(struct cache *c, const struct small_put *puts, unsigned n)
+{
+	struct puts a = { .v = puts, .n = n };
+	struct cache_stat st;
+	uint64_t total;
+	int err;
+
+	err = puts_cost(puts, n, &total);
+	if (err)
+		return err;
+	cache_stat(c, &st);
+	if (st.used + st.reserved + total > st.limit || total > st.disk_free)
+		return -ENOSPC;
+	a.added = malloc(n * sizeof(*a.added));
+	if (a.added == NULL)
+		return -ENOMEM;
+	err = sq_write(c->small, put_tx, &a);
+	if (!err) {
+		atomic_fetch_add(&c->small_bytes, a.grew);
+		/* only what came gives its reservation back (C5) */
+		if (atomic_load(&c->pins) > 0 && a.nadded > 0)
+			pinned_small(c, a.added, a.nadded);
+	}
+	free(a.added);
 	return err;
 }
 
@@ -375,7 +438,7 @@ int
 small_drop(struct cache *c, uint64_t ino)
 {
 	struct small_put p = { .id = { .ino = ino } };
-	struct puts a = { &p, 1, 0 };
+	struct puts a = { .v = &p, .n = 1 };
 	int err;
 
 	err = sq_write(c->small, drop_tx, &a);

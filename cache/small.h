@@ -17,9 +17,13 @@ struct small_id { uint64_t ino, object, ooff, len; };
 /* Appends exactly id->len bytes; -ENOENT. Marks it used (lazily). */
 int	small_get(struct cache *c, const struct small_id *id, struct buf *out);
 bool	small_has(struct cache *c, const struct small_id *id);
+bool	small_has_any(struct cache *c, uint64_t ino);	/* of any content */
 /* Many in one commit.  -ENOSPC: not kept (the cache is full), no harm. */
 struct small_put { struct small_id id; const void *p; };
 int	small_put(struct cache *c, const struct small_put *puts, unsigned n);
+/* Of those, the files that have no row, which may be of a newer content; only
+ * where there is room: nothing is evicted.  -ENOSPC: none is kept. */
+int	small_add(struct cache *c, const struct small_put *puts, unsigned n);
 int	small_drop(struct cache *c, uint64_t ino);
 /* Reads back and checks (pin --wait): 0, -ENOENT, -EUCLEAN (dropped). */
 int	small_verify(struct cache *c, const struct small_id *id);

@@ -15,7 +15,7 @@
 #define ENOUGH		8	/* misses of a block */
 #define ENOUGH_PACKED	2
 #define SEEN		1024	/* blocks that are remembered */
-#define RUNS		16	/* requests at once */
+#define RUNS		6	/* requests at once; fs->io has as many */
 #define QUEUED_MAX	1024	/* requests that wait */
 #define RUN_BYTES	(1u << 20)	/* of one request, about */
 #define GAP		(32u << 10)	/* fetched rather than asked around */
@@ -23,7 +23,8 @@
 struct seen {
 	uint64_t	 block;
 	int		 misses;	/* below 0: after it was fetched */
-	bool		 fetched;
+	unsigned	 left;		/* jobs of it that are under way */
+	bool		 fetched, failed;
 };
 
 struct piece { struct small_id id; int64_t crc; };
@@ -32,7 +33,7 @@ struct piece { struct small_id id; int64_t crc; };
 struct run {
 	struct run	*next;
 	struct fs	*f;
-	uint64_t	 object;
+	uint64_t	 block, object;
 	uint32_t	 store, copies;
 	char		*key, *version;
 	unsigned	 n;
@@ -113,17 +114,54 @@ run_sink(void *arg, const void *p, size_t n)
 	return buf_err(&r->bytes);
 }
 
+struct whole { const struct run *r; bool is[BLOCK]; };
+
+static int
+whole_each(void *arg, uint64_t ino, const struct meta_extent *e)
+{
+	struct small_id id = { ino, e->object, e->ooff, e->len };
+	struct whole *w = arg;
+	unsigned i;
+
+	for (i = 0; i < w->r->n; i++)
+		if (memcmp(&id, &w->r->v[i].id, sizeof id) == 0)
+			w->is[i] = true;
+	return 0;
+}
+
+/* Which files are still what they were when they were asked for? */
+static void
+run_whole(const struct run *r, struct whole *ret)
+{
+	uint64_t lo = UINT64_MAX, hi = 0;
+	struct sqc *c = NULL;
+	unsigned i;
+
+	*ret = (struct whole){ .r = r };
+	for (i = 0; i < r->n; i++) {
+		lo = r->v[i].id.ino < lo ? r->v[i].id.ino : lo;
+		hi = r->v[i].id.ino > hi ? r->v[i].id.ino : hi;
+	}
+	if (sq_read(meta_sq(r->f->meta), &c) == 0)
+		(void)meta_small_extents(c, lo, hi - lo + 1, whole_each, ret);
+	sq_read_end(c);
+}
+
 /* A wrong one is left for its reader, who asks elsewhere, or says so. */
 static void
 run_keep(struct run *r)
 {
 	struct small_put puts[BLOCK];
+	struct whole whole;
 	const uint8_t *p;
 	unsigned i, n = 0;
 
+	run_whole(r, &whole);
 	for (i = 0; i < r->n; i++) {
 		const struct piece *x = &r->v[i];
 
+		if (!whole.is[i])
+			continue;
 		p = r->bytes.p + (x->id.ooff - run_from(r));
 		if (x->crc >= 0 &&
 		    crc32c(0, p, x->id.len) != (uint32_t)x->crc)
@@ -132,27 +170,58 @@ run_keep(struct run *r)
 		puts[n++] = (struct small_put){ x->id, p };
 	}
 	if (n > 0)
-		(void)small_put(r->f->cache, puts, n);
+		(void)small_add(r->f->cache, puts, n);
 }
 
-static void
+static bool
+has_room(struct fs *f)
+{
+	struct cache_stat st;
+
+	cache_stat(f->cache, &st);
+	return st.used + st.reserved < st.limit / 5 * 4;
+}
+
+/* False: it did not come, or there is no room. */
+static bool
 run_fetch(struct run *r)
 {
 	uint64_t len = run_to(r) - run_from(r);
 	struct locations *l = NULL;
 	struct extent e = { .object = r->object, .store = r->store,
 	    .copies = r->copies, .key = r->key, .version = r->version };
+	bool came;
 
+	if (!has_room(r->f))
+		return false;
 	if (r->copies > 1 && content_locations(r->f, r->object, &l) == 0 &&
 	    l->n > 0) {
 		e.store = l->v[0].store;
 		e.key = l->v[0].key;
 		e.version = l->v[0].version;
 	}
-	if (content_fetch(r->f, &e, run_from(r), len, "ahead", run_sink,
-	    r) == 0 && r->bytes.len == len)
+	came = content_fetch(r->f, &e, run_from(r), len, "ahead", run_sink,
+	    r) == 0 && r->bytes.len == len && has_room(r->f);
+	if (came)
 		run_keep(r);
 	free(l);
+	return came;
+}
+
+/* A job of the block ended; after the last, what did not come may be asked for
+ * again. */
+static void
+block_ended(struct ahead *a, uint64_t block, bool came)
+{
+	struct seen *s = &a->seen[block % SEEN];
+
+	lock_take(&a->lock);
+	if (s->block == block && s->left > 0) {
+		s->failed |= !came;
+		if (--s->left == 0 && s->failed)
+			*s = (struct seen){ .block = block };
+	}
+	lock_drop(&a->lock);
 }
 
 static void	run_job(void *arg);
@@ -173,6 +242,7 @@ pump(struct fs *f)
 		a->active++;
 		lock_drop(&a->lock);
 		if (workers_submit(f->io, WORK_NORMAL, run_job, r) != 0) {
+			block_ended(a, r->block, false);
 			run_free(r);
 			lock_take(&a->lock);
 			a->active--;
@@ -189,8 +259,8 @@ run_job(void *arg)
 	struct run *r = arg;
 	struct fs *f = r->f;
 
-	if (!atomic_load(&f->stopping))
-		run_fetch(r);
+	block_ended(f->ahead, r->block, !atomic_load(&f->stopping) &&
+	    run_fetch(r));
 	run_free(r);
 	lock_take(&f->ahead->lock);
 	f->ahead->active--;
@@ -208,6 +278,7 @@ run_new(struct block *b, const struct meta_extent *e)
 	if (r == NULL)
 		return NULL;
 	r->f = b->f;
+	r->block = b->first / BLOCK;
 	r->object = e->object;
 	r->store = e->store;
 	r->copies = e->copies;
@@ -231,6 +302,9 @@ block_add(void *arg, uint64_t ino, const struct meta_extent *e)
 	struct block *b = arg;
 	struct run *r = b->last;
 
+	/* what has sums of its own (sums.h) is left for its reader */
+	if (e->crc < 0 && e->kind != OBJ_IMPORTED)
+		return 0;
 	if (r == NULL || r->object != e->object || r->n == BLOCK ||
 	    e->ooff < run_to(r) || e->ooff > run_to(r) + GAP ||
 	    e->ooff + e->len > run_from(r) + RUN_BYTES)
@@ -242,26 +316,18 @@ block_add(void *arg, uint64_t ino, const struct meta_extent *e)
 	return 0;
 }
 
-/* What is here already is not fetched; false: all is. */
+/* What is here already is not fetched, nor what has another row: it would not
+ * be replaced.  False: nothing is. */
 static bool
 run_wants(struct run *r)
 {
 	unsigned i, n = 0;
 
 	for (i = 0; i < r->n; i++)
-		if (!small_has(r->f->cache, &r->v[i].id))
+		if (!small_has_any(r->f->cache, r->v[i].id.ino))
 			r->v[n++] = r->v[i];
 	r->n = n;
 	return n > 0;
-}
-
-static bool
-has_room(struct fs *f)
-{
-	struct cache_stat st;
-
-	cache_stat(f->cache, &st);
-	return st.used + st.reserved < st.limit / 5 * 4;
 }
 
 static void
@@ -272,10 +338,11 @@ block_job(void *arg)
 	struct ahead *a = f->ahead;
 	struct sqc *c = NULL;
 	struct run *r;
+	bool told;
 
-	if (!atomic_load(&f->stopping) && has_room(f) &&
-	    sq_read(meta_sq(f->meta), &c) == 0)
-		(void)meta_small_extents(c, b->first, BLOCK, block_add, b);
+	told = !atomic_load(&f->stopping) && has_room(f) &&
+	    sq_read(meta_sq(f->meta), &c) == 0 &&
+	    meta_small_extents(c, b->first, BLOCK, block_add, b) == 0;
 	sq_read_end(c);
 	while ((r = b->head) != NULL) {
 		b->head = r->next;
@@ -288,8 +355,11 @@ block_job(void *arg)
 		*a->tail = r;
 		a->tail = &r->next;
 		a->queued++;
+		if (a->seen[r->block % SEEN].block == r->block)
+			a->seen[r->block % SEEN].left++;
 		lock_drop(&a->lock);
 	}
+	block_ended(a, b->first / BLOCK, told);
 	free(b);
 	pump(f);
 }
@@ -311,6 +381,7 @@ is_enough(struct ahead *a, uint64_t block, bool packed)
 		return false;
 	s->misses = -BLOCK;		/* evicted again, it counts anew */
 	s->fetched = true;
+	s->left++;
 	return true;
 }
 
@@ -327,9 +398,10 @@ ahead_missed(struct fs *f, uint64_t ino, bool packed)
 	if (!enough)
 		return;
 	b = calloc(1, sizeof *b);
-	if (b == NULL)
+	if (b != NULL)
+		*b = (struct block){ .f = f, .first = ino / BLOCK * BLOCK };
+	if (b != NULL && workers_submit(f->io, WORK_NORMAL, block_job, b) == 0)
 		return;
-	*b = (struct block){ .f = f, .first = ino / BLOCK * BLOCK };
-	if (workers_submit(f->io, WORK_NORMAL, block_job, b) != 0)
-		free(b);
+	free(b);
+	block_ended(a, ino / BLOCK, false);
 }

@@ -5,12 +5,13 @@
  * size.  Files whose inodes are numbered alike were made together: siblings in
  * an import, neighbours in a pack.  So when several of a block of inodes were
  * missed, the rest of the block is fetched: what lies close in one object by
- * one request, many requests at once, the rows of each in one commit.
+ * one request, a few requests at once, the rows of each in one commit.
  *
  * It is a guess, so it is cheap to be wrong: how many misses it takes bounds
  * what is fetched in vain (of a pack, where it costs bytes but no request, two
- * of 64; else eight), nothing is evicted for it, and a reader that misses
- * meanwhile fetches its file itself.
+ * of 64; else eight), nothing is evicted for it, no row replaced by it, and a
+ * reader that misses meanwhile fetches its file itself.  What did not come, for
+ * an outage or want of room, is tried again after as many misses.
  */
 #ifndef FS_AHEAD_H
 #define FS_AHEAD_H

@@ -719,26 +719,17 @@ tags_progress(void *arg, uint64_t files)
 static int
 add_tags(struct importing *im, struct why *why)
 {
-	struct import_row row;
-	struct import_tags t = { .f = im->f, .row = &row,
+	struct import_tags t = { .f = im->f, .root = im->st.lo,
 	    .cancel = &im->cancel, .progress = tags_progress, .arg = im };
-	struct sqc *c = NULL;
-	char *prefix = NULL;
 	int err;
 
-	err = sq_read(meta_sq(im->f->meta), &c);
-	if (err == 0)
-		err = import_row_get(c, im->st.lo, &row, &prefix);
-	sq_read_end(c);
-	if (err == 0)
-		err = import_tags(&t, why);
+	err = import_tags(&t, why);
 	if (err == 0 && t.seq != 0) {
 		ship_kick(im->f);
 		err = ship_wait(im->f, t.seq, SHIP_ONE, 0, clock_mono() +
 		    LAND_TIMEOUT, why);
 	}
 	im->tags = t.set;
-	free(prefix);
 	if (err != 0)
 		why_prefix(why, err, "'%s' is imported, but not all of its"
 		    " tags; `gnsfs refresh` asks for them again",

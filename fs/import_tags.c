@@ -16,7 +16,10 @@
 #define STEP		256u		/* changes of a transaction */
 #define CHUNK		32u		/* files that one takes at a time */
 #define KEY_BYTES	1024		/* of an object: store.h */
+#define KEYS_MAX	1024u		/* of an import, of META_NAME_MAX */
 #define CHECK_TIMEOUT	(10 * NSEC_PER_SEC)
+#define ASK_TIMEOUT	(15 * NSEC_PER_SEC)	/* of an object */
+#define LOOK		(NSEC_PER_SEC / 10)	/* whether it is cancelled */
 
 /* One change: a tag that is set, or one that may have to go. */
 struct tag_change {
@@ -31,16 +34,28 @@ struct changes {
 
 struct tagging {
 	struct import_tags *t;
+	struct import_row row;		/* as it was at the beginning */
+	char		*prefix;	/* its own */
 	struct store	*store;
 	struct buf	 inos;		/* u64: the files */
-	struct lock	 lock;		/* what follows */
+	_Atomic bool	 cancel;	/* of what is asked: err is set */
+	struct lock	 lock;		/* what follows, and t's result */
+	struct cond	 ended;
+	unsigned	 running;	/* threads that ask */
 	size_t		 next;		/* of inos */
 	struct changes	 sets, extras;
 	struct buf	 keys;		/* as the row has them */
+	unsigned	 nkeys;
+	size_t		 noted;		/* bytes of keys that it has */
 	int		 err;
 	struct why	 why;
-	struct latch	 latch;
 };
+
+static bool
+is_stopped(struct tagging *g)
+{
+	return atomic_load(&g->cancel) || atomic_load(g->t->cancel);
+}
 
 /* --- lists of strings, each with its NUL --- */
 
@@ -71,6 +86,27 @@ value_of(const struct buf *tags, const char *key)
 	return NULL;
 }
 
+/* Where it is not there yet. */
+static void
+add_key(struct tagging *g, const char *key)
+{
+	if (has_key(&g->keys, key))
+		return;
+	buf_put(&g->keys, key, strlen(key) + 1);
+	g->nkeys++;
+}
+
+/* Those of a row. */
+static int
+add_keys(struct tagging *g, const struct import_row *row)
+{
+	const char *p = row->tags, *end = p + row->ntags;
+
+	for (; p != NULL && p < end; p += strlen(p) + 1)
+		add_key(g, p);
+	return buf_err(&g->keys);
+}
+
 static int
 changes_add(struct changes *c, uint64_t ino, const char *key,
     const char *value)
@@ -95,6 +131,45 @@ changes_done(struct changes *c)
 
 /* --- into the journal --- */
 
+/* The keys, into the row as it is now. */
+static int
+keys_tx(struct sqc *q, void *arg)
+{
+	struct tagging *g = arg;
+	struct buf body = BUF_INIT;
+	struct import_row row;
+	char *prefix = NULL;
+	struct op op;
+	int err;
+
+	err = import_row_get(q, g->t->root, &row, &prefix);
+	if (err == 0)
+		err = add_keys(g, &row);
+	if (err == 0) {
+		row.tags = (const char *)g->keys.p;
+		row.ntags = g->keys.len;
+		err = import_row_op(&row, &body, &op);
+	}
+	if (err == 0)
+		err = journal(g->t->f->meta, q, &op, NEEDS_NOTHING, NULL, 0,
+		    &g->t->seq);
+	buf_done(&body);
+	free(prefix);
+	return err;
+}
+
+static int
+store_keys(struct tagging *g)
+{
+	int err = 0;
+
+	if (g->keys.len > g->noted)
+		err = sq_write(meta_sq(g->t->f->meta), keys_tx, g);
+	if (err == 0)
+		g->noted = g->keys.len;
+	return err;
+}
+
 struct storing {
 	struct tagging	*g;
 	const struct changes *c;
@@ -103,7 +178,8 @@ struct storing {
 	uint64_t	 done;
 };
 
-/* A file that has gone meanwhile has no tags. */
+/* A file that has gone meanwhile has no tags.  A key that the row does not
+ * have yet comes with its first tags: what is the bucket's is known. */
 static int
 store_tx(struct sqc *q, void *arg)
 {
@@ -113,6 +189,8 @@ store_tx(struct sqc *q, void *arg)
 	uint64_t done = 0;
 	int err = 0;
 
+	if (s->g->keys.len > s->g->noted)
+		err = keys_tx(q, s->g);
 	for (size_t i = s->from; err == 0 && i < s->to; i++) {
 		struct op op = { .kind = OP_TAG, .ino = r[i].ino,
 		    .name = text + r[i].key, .value = text + r[i].value,
@@ -140,10 +218,17 @@ store_changes(struct tagging *g, struct changes *c, bool remove)
 
 	for (; err == 0 && s.from < n; s.from = s.to) {
 		s.to = s.from + STEP < n ? s.from + STEP : n;
+		if (is_stopped(g)) {
+			err = -ECANCELED;
+			break;
+		}
 		err = sq_write(meta_sq(g->t->f->meta), store_tx, &s);
-		if (err == 0 && remove)
+		if (err != 0)
+			break;
+		g->noted = g->keys.len;
+		if (remove)
 			g->t->removed += s.done;
-		else if (err == 0)
+		else
 			g->t->set += s.done;
 	}
 	buf_reset(&c->rows);
@@ -209,7 +294,7 @@ read_tags(struct sqc *q, uint64_t ino, struct buf *ret)
 /* Under the lock. */
 static int
 note_differences(struct tagging *g, uint64_t ino, const struct buf *had,
-    const struct buf *has)
+    const struct buf *has, struct why *why)
 {
 	const char *p = (const char *)has->p, *end = p + has->len;
 	const char *value, *old;
@@ -219,8 +304,13 @@ note_differences(struct tagging *g, uint64_t ino, const struct buf *had,
 		value = p + strlen(p) + 1;
 		if (!is_tag(p, value))
 			continue;
-		if (!has_key(&g->keys, p))
-			buf_put(&g->keys, p, strlen(p) + 1);
+		if (g->nkeys >= KEYS_MAX && !has_key(&g->keys, p))
+			return why_set(why, -E2BIG, "its objects' tags have"
+			    " more than %u different keys (as '%.80s'), which"
+			    " is the most that an import keeps; remove it and"
+			    " import it again with fewer, or without --tags",
+			    KEYS_MAX, p);
+		add_key(g, p);
 		old = value_of(had, p);
 		if (old == NULL || strcmp(old, value) != 0)
 			err = changes_add(&g->sets, ino, p, value);
@@ -241,11 +331,11 @@ ask(struct tagging *g, const char *key, struct buf *ret, struct why *why)
 {
 	struct why said = { "" };
 	struct store_call c = { .why = &said, .tag = "tags",
-	    .cancel = g->t->cancel };
+	    .cancel = &g->cancel, .deadline = clock_mono() + ASK_TIMEOUT };
 	enum store_rc rc;
 
 	rc = store_tags(g->store, &c, key, ret);
-	stores_result(g->t->f, g->t->row->store, rc, &said);
+	stores_result(g->t->f, g->row.store, rc, &said);
 	if (rc == STORE_OK)
 		return 1;
 	if (rc == STORE_ABSENT && said.text[0] == '\0')
@@ -264,7 +354,7 @@ tag_file(struct tagging *g, uint64_t ino, struct why *why)
 
 	rc = sq_read(meta_sq(g->t->f->meta), &q);
 	if (rc == 0)
-		rc = read_key(q, ino, g->t->row->store, key);
+		rc = read_key(q, ino, g->row.store, key);
 	if (rc == 1 && (rc = read_tags(q, ino, &had)) == 0)
 		rc = 1;
 	sq_read_end(q);
@@ -272,7 +362,7 @@ tag_file(struct tagging *g, uint64_t ino, struct why *why)
 		rc = ask(g, key, &has, why);
 	if (rc == 1) {
 		lock_take(&g->lock);
-		rc = note_differences(g, ino, &had, &has);
+		rc = note_differences(g, ino, &had, &has, why);
 		if (rc == 0 && g->sets.rows.len >=
 		    STEP * sizeof(struct tag_change))
 			rc = store_changes(g, &g->sets, false);
@@ -285,6 +375,17 @@ tag_file(struct tagging *g, uint64_t ino, struct why *why)
 
 /* --- all of them --- */
 
+/* Under the lock.  The first one is told; all threads end. */
+static void
+note_error(struct tagging *g, int err, const struct why *why)
+{
+	if (g->err == 0) {
+		g->err = err;
+		g->why = *why;
+	}
+	atomic_store(&g->cancel, true);
+}
+
 static void
 tagging_run(void *arg)
 {
@@ -295,39 +396,62 @@ tagging_run(void *arg)
 	lock_take(&g->lock);
 	while (g->err == 0 && g->next < n) {
 		struct why why = { "" };
-		size_t i = g->next, end = i + CHUNK < n ? i + CHUNK : n;
+		size_t from = g->next, i = from;
+		size_t end = i + CHUNK < n ? i + CHUNK : n;
 		int err = 0;
 
 		g->next = end;
 		lock_drop(&g->lock);
 		for (; err == 0 && i < end; i++)
-			err = atomic_load(g->t->cancel) ? -ECANCELED :
+			err = is_stopped(g) ? -ECANCELED :
 			    tag_file(g, inos[i], &why);
 		lock_take(&g->lock);
 		if (err == 0)
-			g->t->files = g->next;
-		if (err == 0 && g->t->progress != NULL &&
-		    g->t->progress(g->t->arg, g->next) != 0)
-			err = -ECANCELED;
-		if (err != 0 && g->err == 0) {
-			g->err = err;
-			g->why = why;
-		}
+			g->t->files += end - from;
+		else
+			note_error(g, err, &why);
+	}
+	if (--g->running == 0)
+		cond_signal(&g->ended);
+	lock_drop(&g->lock);
+}
+
+/* Until all have ended: tells how far they are, and ends them when it is
+ * cancelled, without a lock: who is told may take its time. */
+static void
+follow(struct tagging *g)
+{
+	const struct why none = { "" };
+	struct import_tags *t = g->t;
+	uint64_t files;
+	bool stop;
+
+	lock_take(&g->lock);
+	while (g->running > 0) {
+		(void)cond_wait_until(&g->ended, &g->lock, clock_mono() +
+		    LOOK);
+		files = t->files;
+		lock_drop(&g->lock);
+		stop = atomic_load(t->cancel) || (t->progress != NULL &&
+		    t->progress(t->arg, files) != 0);
+		lock_take(&g->lock);
+		if (stop)
+			note_error(g, -ECANCELED, &none);
 	}
 	lock_drop(&g->lock);
-	latch_down(&g->latch);
 }
 
 static int
 note_ino(void *arg, uint64_t parent, const char *name, const struct attr *a)
 {
-	struct buf *b = arg;
+	struct tagging *g = arg;
 
 	if (S_ISREG(a->mode) && (a->flags & INODE_IMPORTED) != 0)
-		buf_put(b, &a->ino, sizeof(a->ino));
-	return buf_err(b) != 0;
+		buf_put(&g->inos, &a->ino, sizeof(a->ino));
+	return buf_err(&g->inos) != 0 || is_stopped(g);
 }
 
+/* The row, and the files of it. */
 static int
 find_files(struct tagging *g)
 {
@@ -336,15 +460,23 @@ find_files(struct tagging *g)
 
 	err = sq_read(meta_sq(g->t->f->meta), &q);
 	if (err == 0)
-		err = meta_walk(q, g->t->row->root, note_ino, &g->inos);
+		err = import_row_get(q, g->t->root, &g->row, &g->prefix);
+	if (err == 0)
+		err = add_keys(g, &g->row);
+	g->noted = g->keys.len;
+	if (err == 0)
+		err = meta_walk(q, g->t->root, note_ino, g);
 	sq_read_end(q);
-	return err < 0 ? err : buf_err(&g->inos);
+	if (err >= 0)
+		err = is_stopped(g) ? -ECANCELED : buf_err(&g->inos);
+	return err;
 }
 
 /* Threads of their own: they wait for a store. */
 static int
 ask_all(struct tagging *g)
 {
+	const struct why none = { "" };
 	struct workers *w = NULL;
 	unsigned k;
 	int err;
@@ -352,16 +484,18 @@ ask_all(struct tagging *g)
 	err = workers_new("gnsfs-tags", ASKED_AT_ONCE, &w);
 	if (err != 0)
 		return err;
-	latch_init(&g->latch, ASKED_AT_ONCE);
+	g->running = ASKED_AT_ONCE;
 	for (k = 0; err == 0 && k < ASKED_AT_ONCE; k++)
 		err = workers_submit(w, WORK_NORMAL, tagging_run, g);
-	if (err != 0)		/* the last was not taken */
-		for (k--; k < ASKED_AT_ONCE; k++)
-			latch_down(&g->latch);
-	latch_wait(&g->latch);
+	if (err != 0) {		/* the last was not taken */
+		lock_take(&g->lock);
+		g->running -= ASKED_AT_ONCE - (k - 1);
+		note_error(g, err, &none);
+		lock_drop(&g->lock);
+	}
+	follow(g);
 	workers_free(w);
-	latch_done(&g->latch);
-	return err != 0 ? err : g->err;
+	return g->err;
 }
 
 /* What is the bucket's, and not its object's any more, goes. */
@@ -384,25 +518,6 @@ remove_extras(struct tagging *g)
 	return err;
 }
 
-static int
-keys_tx(struct sqc *q, void *arg)
-{
-	struct tagging *g = arg;
-	struct import_row row = *g->t->row;
-	struct buf body = BUF_INIT;
-	struct op op;
-	int err;
-
-	row.tags = (const char *)g->keys.p;
-	row.ntags = g->keys.len;
-	err = import_row_op(&row, &body, &op);
-	if (err == 0)
-		err = journal(g->t->f->meta, q, &op, NEEDS_NOTHING, NULL, 0,
-		    &g->t->seq);
-	buf_done(&body);
-	return err;
-}
-
 int
 import_tags(struct import_tags *t, struct why *why)
 {
@@ -410,32 +525,34 @@ import_tags(struct import_tags *t, struct why *why)
 	int err;
 
 	lock_init(&g.lock, RANK_IMPORT, "tags");
-	buf_put(&g.keys, t->row->tags, t->row->ntags);
-	err = buf_err(&g.keys);
+	cond_init(&g.ended);
+	err = find_files(&g);
 	if (err == 0)
-		err = stores_get(t->f, t->row->store, &g.store, &g.why);
-	if (err == 0)
-		err = find_files(&g);
+		err = stores_get(t->f, g.row.store, &g.store, &g.why);
 	if (err == 0)
 		err = ask_all(&g);
 	if (err == 0)
 		err = store_changes(&g, &g.sets, false);
 	if (err == 0)
+		err = store_keys(&g);
+	if (err == 0)
 		err = remove_extras(&g);
-	if (err == 0 && g.keys.len > t->row->ntags)
-		err = sq_write(meta_sq(t->f->meta), keys_tx, &g);
 	if (err != 0)
 		why_set(why, err, "%s", err == -ECANCELED ?
-		    "it was cancelled" : why_text(&g.why, err));
+		    "it was cancelled" : err == -ENOENT &&
+		    g.why.text[0] == '\0' ? "the import is there no more" :
+		    why_text(&g.why, err));
 	else
 		log_info("tags imported", "root=%llu files=%llu set=%llu "
-		    "removed=%llu", (unsigned long long)t->row->root,
+		    "removed=%llu", (unsigned long long)t->root,
 		    (unsigned long long)t->files, (unsigned long long)t->set,
 		    (unsigned long long)t->removed);
 	changes_done(&g.sets);
 	changes_done(&g.extras);
 	buf_done(&g.inos);
 	buf_done(&g.keys);
+	free(g.prefix);
+	cond_done(&g.ended);
 	lock_done(&g.lock);
 	return err;
 }

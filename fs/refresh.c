@@ -215,7 +215,7 @@ static int
 ask_tags(struct fs *f, const struct import_row *row,
     struct refresh_result *ret, uint64_t *seq, struct why *why)
 {
-	struct import_tags t = { .f = f, .row = row,
+	struct import_tags t = { .f = f, .root = row->root,
 	    .cancel = &f->refresher->stopping };
 	int err = import_tags(&t, why);
 
@@ -334,21 +334,52 @@ out:
 	return err;
 }
 
-struct noting { struct fs *f; const struct import_row *row; uint64_t seq; };
+/* Whose turn came may have waited long: the row as it is now. */
+static int
+read_again(struct fs *f, struct import_row *row, char **prefix,
+    struct why *why)
+{
+	struct import_row now;
+	struct sqc *c = NULL;
+	char *p = NULL;
+	int err;
 
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = import_row_get(c, row->root, &now, &p);
+	sq_read_end(c);
+	if (err != 0)
+		return why_set(why, err, "%s", err == -ENOENT ?
+		    "the import is there no more" : strerror(-err));
+	free(*prefix);
+	*prefix = p;
+	*row = now;
+	return 0;
+}
+
+struct noting { struct fs *f; uint64_t root; int64_t every; uint64_t seq; };
+
+/* Nothing else of the row, which others write, too. */
 static int
 note_fn(struct sqc *c, void *arg)
 {
 	struct noting *n = arg;
 	struct buf body = BUF_INIT;
+	struct import_row row;
+	char *prefix = NULL;
 	struct op op;
 	int err;
 
-	err = import_row_op(n->row, &body, &op);
+	err = import_row_get(c, n->root, &row, &prefix);
+	if (err == 0) {
+		row.every = n->every;
+		err = import_row_op(&row, &body, &op);
+	}
 	if (err == 0)
 		err = journal(n->f->meta, c, &op, NEEDS_NOTHING, NULL, 0,
 		    &n->seq);
 	buf_done(&body);
+	free(prefix);
 	return err;
 }
 
@@ -356,16 +387,16 @@ static int
 set_every(struct fs *f, struct import_row *row, int64_t every,
     struct why *why)
 {
-	struct noting n = { f, row, 0 };
+	struct noting n = { f, row->root, every, 0 };
 	int err;
 
 	if (every < 0 || every == row->every)
 		return 0;
-	row->every = every;
 	err = sq_write(meta_sq(f->meta), note_fn, &n);
 	if (err != 0)
 		return why_set(why, err, "how often it is to be refreshed"
 		    " could not be noted: %s", strerror(-err));
+	row->every = every;
 	refresh_kick(f->refresher);
 	ship_kick(f);
 	err = ship_wait(f, n.seq, SHIP_ONE, 0, clock_mono() + LAND_TIMEOUT,
@@ -394,7 +425,9 @@ fs_refresh(struct fs *f, const struct refresh_request *r,
 		return err;
 	err = refresh_enter(f->refresher, row.root);
 	if (err == 0) {
-		err = set_every(f, &row, r->every, why);
+		err = read_again(f, &row, &prefix, why);
+		if (err == 0)
+			err = set_every(f, &row, r->every, why);
 		if (err == 0 && r->every != 0)
 			err = refresh_one(f, &row, true, r, ret, why);
 		refresh_leave(f->refresher, row.root, row.every, err, why);

@@ -71,7 +71,8 @@ int	batch_freeze_held(struct meta *m, uint32_t store, uint64_t until,
  * at: what of them is pending is held, or frozen. */
 uint64_t batch_held(struct meta *m, uint64_t *retupto);
 /* Is any op up to seq pending that is not held, or (top not 0) that is and
- * acts at or below the directory top?  1, 0, -errno.  c: a reader. */
+ * acts at or below the directory top, or makes or moves one that top is in?
+ * 1, 0, -errno.  c: a reader. */
 int	batch_waits(struct meta *m, struct sqc *c, uint64_t seq,
 	    uint64_t top);
 /* The frozen one.  -ENOENT: none. */

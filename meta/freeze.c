@@ -64,7 +64,7 @@ cands_load(struct freeze *f, uint64_t after)
 	int rc, err = 0;
 
 	sqs_int(s, 1, after);
-	sqs_int(s, 2, f->until);
+	sqs_int(s, 2, f->down != NULL ? INT64_MAX : f->until);
 	sqs_int(s, 3, BATCH_MAX_OPS);
 	while ((rc = sqs_step(s)) == 1) {
 		struct cand d = { .seq = sqs_col_int(s, 0),
@@ -94,6 +94,14 @@ cands_load(struct freeze *f, uint64_t after)
 	return (rc < 0 ? rc : err);
 }
 
+/* Whether the removal of this one is held is not known; it is where a window
+ * begins half a window later, or such an op goes without it (hold.h). */
+static bool
+ends_prefix(const struct freeze *f, size_t i)
+{
+	return (cand_at(f, i)->late && !cand_at(f, i)->held && i > f->n / 2);
+}
+
 /* The longest prefix in which nothing waits that no later op replaces; what is
  * held is as if it were not there. */
 static int
@@ -109,6 +117,8 @@ prefix_find(struct freeze *f, size_t *retn)
 		const struct cand *d = cand_at(f, i);
 		uint32_t was, now;
 
+		if (d->seq > f->until || (*retn > 0 && ends_prefix(f, i)))
+			break;
 		if (d->kind == OP_EXTENTS && !d->held) {
 			now = was = imap_get(&waits, d->ino);
 			if (cand_waits(d))
@@ -168,7 +178,7 @@ stuck_free(struct freeze *f)
 		struct sqs *s;
 		int rc;
 
-		if (!cand_waits(d))
+		if (!cand_waits(d) || d->held)
 			continue;
 		/* what replaces small bytes is small */
 		s = sq_prep(f->c, d->needs == NEEDS_UPLOAD ?
@@ -182,9 +192,7 @@ stuck_free(struct freeze *f)
 		sqs_int(s, 2, cand_at(f, f->n - 1)->seq);
 		if ((rc = sqs_has_row(s)) < 0)
 			return (rc);
-		/* what replaced them may have to be held */
-		d->seed = rc && f->down != NULL;
-		d->gone = rc && f->down == NULL;
+		d->gone = rc;
 	}
 	return (0);
 }
@@ -199,7 +207,7 @@ ops_choose(struct freeze *f)
 	if ((err = cands_load(f, hold_begin(h, f))) != 0 ||
 	    (err = hold_mark(h, f)) != 0 || (err = prefix_find(f, &n)) != 0)
 		return (err);
-	if (n == 0 && f->n > 0) {
+	if (n == 0 && f->n > 0 && cand_at(f, 0)->seq <= f->until) {
 		if ((err = stuck_free(f)) != 0 ||
 		    (err = hold_mark(h, f)) != 0 ||
 		    (err = prefix_find(f, &n)) != 0)

@@ -28,9 +28,11 @@ struct cand {
 	uint64_t	 parents[2];	/* those of them that are directories */
 	uint64_t	 hi;		/* of an attach: its last inode */
 	uint64_t	 last;		/* loses its last name by it */
+	uint64_t	 stores[2];	/* that its objects are in (hold.c) */
 	uint8_t		 keys;		/* KEY_* */
 	bool		 down;		/* its bytes' store is */
 	bool		 seed, held;
+	bool		 late;		/* gone, by an op beyond the window */
 };
 
 struct freeze {
@@ -38,7 +40,8 @@ struct freeze {
 	struct sqc	*c;
 	uint32_t	 store;
 	const struct freeze_down *down;	/* NULL: all stores are up */
-	uint64_t	 until;		/* the last seq that may be frozen */
+	uint64_t	 until;		/* the last seq that may be frozen;
+					   what is held asks those after it */
 	bool		 looked;	/* what was found out holds */
 	bool		 again;		/* there is more to look at */
 	struct meta_session session;

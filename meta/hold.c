@@ -12,9 +12,12 @@
 #define HOLD_SHARE	50	/* of the time goes to finding out anew */
 #define TRIES		8		/* until what goes agrees with H1 */
 
+/* A store's id among inodes. */
+#define STORE_BIT	(UINT64_C(1) << 63)
+
 /* The keys of ops that are held. */
 struct keys {
-	struct imap	 inos;
+	struct imap	 inos;		/* and stores */
 	struct buf	 ranges;	/* lo, hi: of attaches */
 	uint8_t		 keys;		/* KEY_* */
 };
@@ -23,12 +26,14 @@ struct hold {
 	struct lock	 lock;		/* the last two */
 	struct keys	 old;		/* of windows before */
 	uint64_t	 after;		/* the last seq of those */
+	uint64_t	 before;	/* the highest it was */
 	uint32_t	 down[FREEZE_DOWN];
 	unsigned	 ndown;
 	uint64_t	 epoch;		/* of freeze_down */
 	int64_t		 since;		/* clock_mono: found out anew */
-	int64_t		 begun, spent;	/* clock_mono; time taken since */
+	int64_t		 begun, spent;	/* clock_mono; time that it took */
 	bool		 busy;		/* a transaction is under way */
+	bool		 anew;		/* up to before, in it */
 	uint64_t	 nheld;		/* ops, in those windows */
 	uint64_t	 count, upto;	/* the same, committed */
 };
@@ -72,6 +77,9 @@ keys_has(const struct keys *k, const struct cand *d)
 		return (true);
 	for (unsigned i = 0; i < 4; i++)
 		if (d->inos[i] != 0 && keys_has_ino(k, d->inos[i]))
+			return (true);
+	for (unsigned i = 0; i < 2; i++)
+		if (d->stores[i] != 0 && imap_get(&k->inos, d->stores[i]) != 0)
 			return (true);
 	return (false);
 }
@@ -128,44 +136,61 @@ add_seed(struct keys *k, const struct freeze *f, const struct cand *d)
 	return (err);
 }
 
+static int
+keys_hold(struct keys *k, const struct freeze *f, const struct cand *d)
+{
+	int err = keys_add(k, d);
+
+	if (err == 0 && (d->seed ||
+	    (d->kind == OP_EXTENTS && d->stores[0] != 0)))
+		err = add_seed(k, f, d);
+	return (err);
+}
+
 /* --- H1 --- */
 
-enum { COMPLETE = 1, WHOLE = 2, LAST = 4, HELD = 8 };
+enum { COMPLETE = 1, WHOLE = 2, LAST = 4, HELD = 8, LASTHELD = 16 };
+
+/* Does it wait, by what later ops of its inode are?  all: those that go may be
+ * held yet. */
+static bool
+waits(const struct cand *d, uint32_t later, bool all)
+{
+	uint32_t held = d->gone ? LASTHELD : HELD;
+	uint32_t stands = !is_waiting(d) ? 0 :
+	    d->needs == NEEDS_UPLOAD ? COMPLETE : WHOLE;
+
+	if (!d->gone && !is_waiting(d))
+		return (false);
+	if (all)
+		return (d->down || later != 0);
+	return ((d->down || later & held) && !(later & stands));
+}
 
 /* Those whose bytes nobody stands for become seeds.  *retnew: some did. */
 static int
 seeds_find(struct freeze *f, bool all, bool *retnew)
 {
 	struct imap later = IMAP_INIT;
-	bool waits;
 	int err = 0;
 
 	*retnew = false;
 	for (size_t i = f->n; err == 0 && i-- > 0;) {
 		struct cand *d = cand_at(f, i);
-		uint32_t v = imap_get(&later, d->ino), want;
+		uint32_t v = imap_get(&later, d->ino);
 
-		if (d->held) {
-			if (d->kind == OP_EXTENTS)
-				err = imap_set(&later, d->ino, v | HELD);
-			continue;
-		}
 		if (d->last != 0)
 			err = imap_set(&later, d->last,
-			    imap_get(&later, d->last) | LAST);
+			    imap_get(&later, d->last) |
+			    (d->held ? LASTHELD : LAST));
 		if (d->kind != OP_EXTENTS || err != 0)
 			continue;
-		want = d->gone ? LAST : 0;
-		if (is_waiting(d))
-			want |= d->needs == NEEDS_UPLOAD ? COMPLETE : WHOLE;
-		/* they are to come, of a file that was written again: only by
-		 * the op that is held */
-		waits = d->gone || d->down || (is_waiting(d) && v & HELD);
-		if (waits && (all || !(v & want))) {
+		d->late = d->gone && !(v & (LAST | LASTHELD));
+		if (d->held)
+			err = imap_set(&later, d->ino, v | HELD);
+		else if (waits(d, v, all))
 			d->seed = *retnew = true;
-			continue;
-		}
-		if (cand_complete(d) && !d->gone)
+		else if (cand_complete(d) && !d->gone)
 			err = imap_set(&later, d->ino, v | COMPLETE |
 			    (cand_whole(d) ? WHOLE : 0));
 	}
@@ -185,11 +210,8 @@ walk(struct hold *h, struct freeze *f)
 
 		d->held = d->seed || keys_has(&h->old, d) ||
 		    keys_has(&new, d);
-		if (!d->held)
-			continue;
-		err = keys_add(&new, d);
-		if (err == 0 && d->seed)
-			err = add_seed(&new, f, d);
+		if (d->held)
+			err = keys_hold(&new, f, d);
 	}
 	keys_clear(&new);
 	return (err);
@@ -278,6 +300,29 @@ inos_of(const struct op *op, struct cand *d)
 	d->inos[3] = d->parents[1] = op->parent2;
 }
 
+/* The stores whose rows it needs: the one that an op is about; of an op with
+ * objects, where they are.  The home stays (store_is_free), and so does a store
+ * that a pending op names (journal()): held, those keep none waiting. */
+static void
+stores_of(const struct op *op, struct cand *d)
+{
+	if (op->kind == OP_STORE)
+		d->inos[0] = STORE_BIT | op->ino;
+	for (unsigned i = 0; i < op->nobjects; i++) {
+		uint64_t store = STORE_BIT | op->objects[i].store;
+		unsigned at = 0;
+
+		if (op->objects[i].store == PLACE_HOME)
+			continue;
+		while (at < 2 && d->stores[at] != 0 && d->stores[at] != store)
+			at++;
+		if (at < 2)
+			d->stores[at] = store;
+		else
+			d->keys |= KEY_SPACE;
+	}
+}
+
 int
 hold_examine(const struct freeze *f, struct place_memo *memo, struct cand *d,
     const struct op *op)
@@ -287,6 +332,7 @@ hold_examine(const struct freeze *f, struct place_memo *memo, struct cand *d,
 
 	inos_of(op, d);
 	d->keys = keys_of_kind(op);
+	stores_of(op, d);
 	if (op->kind == OP_ATTACH)
 		d->hi = op->ino2;
 	if (op->kind == OP_RENAME && op->parent != op->parent2) {
@@ -311,7 +357,23 @@ hold_examine(const struct freeze *f, struct place_memo *memo, struct cand *d,
 
 /* --- what is waited for --- */
 
-/* Does it act there? */
+/* Does it say where a directory is that top is in? */
+static int
+acts_above(struct sqc *c, const struct op *op, const struct cand *d,
+    uint64_t top)
+{
+	int rc = 0;
+
+	if (op->kind != OP_MKDIR && op->kind != OP_RENAME &&
+	    op->kind != OP_ATTACH && op->kind != OP_REFRESH)
+		return (0);
+	for (unsigned i = 0; i < 2 && rc == 0; i++)
+		if (d->inos[i] != 0)
+			rc = meta_is_below(c, top, d->inos[i]);
+	return (rc);
+}
+
+/* Does it act there, or is its result to be seen there? */
 static int
 acts_below(struct sqc *c, const struct op *op, uint64_t top)
 {
@@ -322,6 +384,8 @@ acts_below(struct sqc *c, const struct op *op, uint64_t top)
 	for (unsigned i = 0; i < 4 && rc == 0; i++)
 		if (d.inos[i] != 0)
 			rc = meta_is_below(c, d.inos[i], top);
+	if (rc == 0)
+		rc = acts_above(c, op, &d, top);
 	return (rc == -ENOENT ? 0 : rc);
 }
 
@@ -391,6 +455,8 @@ hold_begin(struct hold *h, const struct freeze *f)
 {
 	if (is_stale(h, f->down)) {
 		keys_clear(&h->old);
+		if (h->before < h->after)
+			h->before = h->after;
 		h->after = h->nheld = 0;
 		h->ndown = 0;
 		if (f->down != NULL) {
@@ -403,6 +469,7 @@ hold_begin(struct hold *h, const struct freeze *f)
 		h->spent = 0;
 	}
 	h->busy = true;
+	h->anew = false;
 	h->begun = clock_mono();
 	return (h->after);
 }
@@ -421,13 +488,13 @@ hold_keep(struct hold *h, struct freeze *f, size_t n, size_t *retheld)
 		if (!d->held)
 			continue;
 		++*retheld;
-		err = keys_add(&h->old, d);
-		if (err == 0 && d->seed)
-			err = add_seed(&h->old, f, d);
+		err = keys_hold(&h->old, f, d);
 	}
 	h->nheld += *retheld;
-	if (n > 0)
+	if (n > 0) {
+		h->anew = cand_at(f, 0)->seq <= h->before;
 		h->after = cand_at(f, n - 1)->seq;
+	}
 	return (err);
 }
 
@@ -435,7 +502,8 @@ void
 hold_committed(struct hold *h)
 {
 	h->busy = false;
-	h->spent += clock_mono() - h->begun;
+	if (h->anew)
+		h->spent += clock_mono() - h->begun;
 	lock_take(&h->lock);
 	h->count = h->nheld;
 	h->upto = h->after;

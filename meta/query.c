@@ -470,6 +470,7 @@ meta_small_extents(struct sqc *c, uint64_t ino, uint64_t n,
 	struct tell t = { .each_ino = each, .arg = arg };
 	struct sqs *s = sq_prep(c, "SELECT " EXTENT_COLUMNS
 	    "WHERE e.ino >= ?1 AND e.ino < ?2 AND e.off = 0 AND e.len <= ?3 "
+	    "AND e.len = (SELECT size FROM inode WHERE ino = e.ino) "
 	    "ORDER BY e.object, e.ooff");
 
 	sqs_int(s, 1, ino);

@@ -57,9 +57,9 @@ struct meta_extent {
 };
 int	meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
 	    int (*each)(void *arg, const struct meta_extent *e), void *arg);
-/* The first extents, where small, of the inodes [ino, ino+n), by object and
- * offset in it: whatever the files are, a row that is bound to an extent does
- * no harm where it is not the whole (cache/small.h). */
+/* Of the inodes [ino, ino+n), those small files that are one extent each, by
+ * object and offset in it.  An extent that is not all of its file is not told:
+ * a row of small.db stands for a whole file, its reservation too (C5). */
 int	meta_small_extents(struct sqc *c, uint64_t ino, uint64_t n,
 	    int (*each)(void *arg, uint64_t ino, const struct meta_extent *e),
 	    void *arg);

@@ -1,6 +1,7 @@
 # trace.sh: what a trace of the requests shows of how they overlap: one cold
 # file read by several GETs at once, one import listed by several LISTs, small
-# files fetched before they are asked for.
+# files fetched before they are asked for, after an outage too, and none of
+# them wrong.
 # timeout: 300
 
 . "$(dirname "$0")/../lib.sh"
@@ -64,7 +65,7 @@ home=$(s3_url home)
 make_source "$S3_DIR/objects/lake" || bail "no source"
 format_home "$home"
 export GNSFS_TRACE="$T/trace"
-start_mount "$home" "$m"
+start_mount "$home" "$m" io_timeout=5s
 
 : >"$T/trace"
 check "import of $((20 * EACH)) objects" \
@@ -98,12 +99,41 @@ for i in $(seq $FILES); do
 done
 check "$FILES files are stored" "$GNSFS" sync "$m"
 check "and evicted" "$GNSFS" evict "$m/packed"
+# an outage that some of each block meet does not end it for the others
+s3_stop
+n=$(for i in $(seq 1 12 $FILES); do
+	cat "$m/packed/$i" 2>/dev/null
+done | wc -c)
+check_eq "without the store there is none of them" 0 "$n"
+s3_start "$T/s3" "$S3_PORT" || bail "the store does not come back"
+wait_for 30 cat "$m/packed/1" || bail "no file can be read again"
 : >"$T/trace"
 check "they are read again" sh -c \
     "find '$m/packed' -type f | xargs cat | sort -u | grep -c ^file | \
     grep -qx $FILES"
 n=$(grep -c ' op=get key=data/' "$T/trace")
 check "by fewer than a GET for two: $n" [ "$n" -lt $((FILES / 2)) ]
+
+# What is left of large files, whose sums are not of what is left (fs/sums.h).
+mkdir "$m/cut" "$T/cut"
+for i in $(seq 40); do
+	head -c 100000 /dev/urandom >"$T/cut/$i"
+	cp "$T/cut/$i" "$m/cut/$i"
+done
+check "40 files are stored" "$GNSFS" sync "$m"
+check "and evicted" "$GNSFS" evict "$m/cut"
+truncate -s 50000 "$m"/cut/* "$T"/cut/*
+check "cut, they are stored" "$GNSFS" sync "$m"
+check "and evicted again" "$GNSFS" evict "$m/cut"
+find "$S3_DIR/objects/home/data" -type f -size 100000c >"$T/objects"
+check_eq "they are in an object each" 40 "$(wc -l <"$T/objects")"
+while read -r f; do
+	printf wrong | dd of="$f" bs=1 seek=1000 conv=notrunc status=none
+done <"$T/objects"
+n=$(for i in $(seq 40) $(seq 40); do
+	cat "$m/cut/$i" 2>/dev/null
+done | wc -c)
+check_eq "a store that damages them: none of them can be read" 0 "$n"
 check "each line has op, key, inflight and tag" sh -c \
     "! grep -vE ' op=[a-z]+ key=.* inflight=[0-9]+ tag=' '$T/trace'"
 stop_mount "$m"

@@ -126,6 +126,50 @@ START_TEST(test_small)
 }
 END_TEST
 
+/* Added, not put: no row is replaced, nothing evicted, no reservation lost. */
+START_TEST(test_small_add)
+{
+	struct pin_want w[2] = { { 7, 500 }, { 8, 300 } };
+	struct small_id newer = { 7, 101, 0, 300 };
+	struct small_put p = { newer, chunk };
+	struct small_put v[2] = { { { 7, 100, 4096, 500 }, chunk },
+	    { { 8, 100, 0, 300 }, chunk } };
+	struct cache_stat st;
+	uint64_t small;
+
+	memset(chunk, 5, MB);
+	open_in(dir, 100 * MB);
+	ck_assert(!small_has_any(c, 7));
+	ck_assert_int_eq(small_put(c, &p, 1), 0);
+	ck_assert(small_has_any(c, 7) && !small_has(c, &v[0].id));
+	ck_assert_int_eq(cache_pin(c, 5, w, 2, NULL), 0);
+	cache_stat(c, &st);
+	ck_assert_uint_eq(st.reserved, 800);
+	small = st.small;
+	ck_assert_int_eq(small_add(c, v, 2), 0);
+	ck_assert(small_has(c, &newer) && small_has(c, &v[1].id));
+	cache_stat(c, &st);
+	ck_assert_uint_eq(st.reserved, 500);		/* C5: of 7 */
+	ck_assert_uint_eq(st.small, small + small_row_cost(300));
+	/* full of what could go */
+	for (unsigned n = 0; n < 25; n++)
+		ck_assert_int_eq(make(20 + n, 4), 0);
+	cache_stat(c, &st);
+	cache_set_limit(c, st.used + st.reserved);
+	v[1].id.ino = 9;
+	cache_stat(c, &st);
+	small = st.used;
+	ck_assert_int_eq(small_add(c, v + 1, 1), -ENOSPC);
+	cache_stat(c, &st);
+	ck_assert_uint_eq(st.used, small);
+	ck_assert(!small_has_any(c, 9));
+	ck_assert_int_eq(small_put(c, v + 1, 1), 0);	/* that evicts */
+	cache_stat(c, &st);
+	ck_assert_uint_lt(st.used, small);
+	close_all();
+}
+END_TEST
+
 static int
 flip_tx(struct sqc *s, void *arg)
 {
@@ -540,6 +584,7 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, cleanup);
 	tcase_add_test(t, test_small);
+	tcase_add_test(t, test_small_add);
 	tcase_add_test(t, test_small_damaged);
 	tcase_add_test(t, test_evict);
 	tcase_add_test(t, test_pin);

@@ -119,12 +119,18 @@ upload_some(unsigned of)
 /* --- freezing and landing --- */
 
 static bool
-freeze(void)
+freeze_until(uint64_t until)
 {
-	int rc = batch_freeze_held(A, 1, INT64_MAX, &down);
+	int rc = batch_freeze_held(A, 1, until, &down);
 
 	ck_assert_int_ge(rc, 0);
 	return (rc == 1);
+}
+
+static bool
+freeze(void)
+{
+	return (freeze_until(INT64_MAX));
 }
 
 static void
@@ -222,7 +228,9 @@ run_seed(unsigned seed, unsigned steps)
 		else if (what < 37)
 			set_down(rnd(16));
 		else if (what < 41) {
-			frozen = freeze();
+			frozen = freeze_until(rnd(3) ? INT64_MAX :
+			    (uint64_t)mu_int(A, "SELECT ifnull(max(seq), 0) "
+			    "FROM op") - rnd(2) * rnd(9));
 			same("prefix after freeze", seed);
 			packs_check();
 		} else if (what < 46 && frozen) {
@@ -547,6 +555,171 @@ START_TEST(test_frozen)
 }
 END_TEST
 
+static void
+upload_to(uint64_t ino, uint32_t store)
+{
+	struct waiting w = { .ino = ino };
+	struct done d = { &w, store };
+
+	bytes(ino, NEEDS_UPLOAD, 9000);
+	w.seq = (uint64_t)mu_int(A, "SELECT max(seq) FROM op");
+	ck_assert_int_eq(sq_write(meta_sq(A), done_fn, &d), 0);
+}
+
+static void
+locate(uint32_t store)
+{
+	struct op_object o = { .size = 9000, .kind = OBJ_WHOLE,
+	    .store = store, .version = "copy" };
+	struct op op = { .kind = OP_LOCATE, .objects = &o, .nobjects = 1 };
+
+	o.id = (uint64_t)mu_int(A, "SELECT max(id) FROM object "
+	    "WHERE size = 9000");
+	ck_assert_int_eq(mu_journal(A, &op), 0);
+}
+
+/* A store that is made by an op that is held: what is stored there goes after
+ * it, or its number may be another host's store by then. */
+START_TEST(test_store_first)
+{
+	struct op mk = mu_mkdir(D, "x", K);
+	struct op pond = { .kind = OP_STORE, .ino = 3, .name = "pond",
+	    .value = "file:///y", .nvalue = 9 };
+
+	tree();
+	upload_to(G, 1);
+	ck_assert_uint_eq(land_all(0), 1);
+	bytes(F, NEEDS_UPLOAD, 100000);
+	ck_assert_int_eq(mu_journal(A, &mk), 0);
+	ck_assert_int_eq(place(K, 2), 0);	/* SPACE is held */
+	ck_assert_int_eq(mu_journal(A, &pond), 0);
+	locate(3);
+	locate(2);				/* that one is there */
+	create(META_ROOT, "free", K + 1);
+	ck_assert_uint_eq(land_all(0), 1);
+	ck_assert(other_has(META_ROOT, "free"));
+	ck_assert_int_eq(mu_int(B, "SELECT count(*) FROM location "
+	    "WHERE store = 2"), 1);
+	ck_assert_int_eq(mu_int(B, "SELECT count(*) FROM location "
+	    "WHERE store = 3"), 0);
+	ck_assert_int_eq(pending(), 5);
+	upload_to(G, 3);
+	create(E, "after", K + 2);		/* L3 */
+	create(META_ROOT, "free2", K + 3);
+	ck_assert_uint_eq(land_all(0), 1);
+	ck_assert(other_has(META_ROOT, "free2") && !other_has(E, "after"));
+	ck_assert_int_eq(mu_int(B, "SELECT count(*) FROM location "
+	    "WHERE store = 3"), 0);
+	ck_assert_int_eq(pending(), 7);
+	held_check(0);
+	released();
+	ck_assert(other_has(E, "after"));
+}
+END_TEST
+
+/* What is removed or written again further on than a window holds nothing
+ * (M3), and none of it is in a pack (B7). */
+START_TEST(test_far)
+{
+	enum { N = BATCH_MAX_OPS / 2 + 100 };
+	struct op rm;
+	char name[16];
+
+	tree();
+	bytes(F, NEEDS_UPLOAD, 100000);
+	bytes(G, NEEDS_UPLOAD, 100000);
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		create(E, name, 10000 + i);
+		bytes(10000 + i, NEEDS_PACK, 10);
+	}
+	bytes(G, NEEDS_PACK, 0);
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		rm = mu_unlink(E, name, 10000 + i, 9);
+		ck_assert_int_eq(mu_journal(A, &rm), 0);
+	}
+	create(E, "after", K);
+	while (freeze()) {
+		ck_assert_int_eq(mu_int(A,
+		    "SELECT count(*) FROM frozen_pack"), 0);
+		mu_land(A, B, ++lsn);
+		same("prefix", 0);
+	}
+	ck_assert(other_has(E, "after") && !other_has(E, "n0"));
+	ck_assert_int_eq(pending(), 1);
+	held_check(0);
+	released();
+}
+END_TEST
+
+/* A removal that is held, beyond what may be frozen, or beyond the window, but
+ * near: the file is not seen empty. */
+START_TEST(test_gone_near)
+{
+	struct op rm = mu_unlink(D, "k", K, 9);
+	uint64_t until;
+	char name[16];
+
+	tree();
+	create(D, "k", K);
+	ck_assert_uint_eq(land_all(0), 1);
+	bytes(F, NEEDS_UPLOAD, 100000);
+	for (unsigned i = 0; i < BATCH_MAX_OPS - 20; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		create(E, name, 10000 + i);
+	}
+	bytes(K, NEEDS_PACK, 10);
+	until = (uint64_t)mu_int(A, "SELECT max(seq) FROM op");
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "m%u", i);
+		create(E, name, 20000 + i);
+	}
+	ck_assert_int_eq(mu_journal(A, &rm), 0);
+	create(E, "after", K + 1);
+	while (freeze_until(until))
+		mu_land(A, B, ++lsn);
+	ck_assert_int_eq(mu_int(A, "SELECT max(seq) FROM op") -
+	    (int64_t)until, 42);
+	ck_assert_int_eq(pending(), 44);
+	ck_assert_uint_eq(mu_lookup(B, D, "k").size, 0);
+	ck_assert_uint_eq(land_all(0), 1);
+	ck_assert(other_has(E, "after"));
+	ck_assert_int_eq(pending(), 3);
+	ck_assert_uint_eq(mu_lookup(B, D, "k").size, 0);
+	held_check(0);
+	released();
+	ck_assert(!other_has(D, "k"));
+}
+END_TEST
+
+/* What `sync` of a directory waits for: also for those that it is in. */
+START_TEST(test_waits)
+{
+	struct op mk = mu_mkdir(D, "x", K), mk2 = mu_mkdir(K, "y", K + 1);
+	uint64_t seq;
+	struct sqc *c;
+
+	tree();
+	bytes(F, NEEDS_UPLOAD, 100000);
+	ck_assert_int_eq(mu_journal(A, &mk), 0);
+	ck_assert_uint_eq(land_all(0), 0);
+	seq = (uint64_t)mu_int(A, "SELECT max(seq) FROM op");
+	ck_assert_int_eq(mu_journal(A, &mk2), 0);
+	rename_to(D, "sub", SUB, E, "sub");	/* H is below it */
+	ck_assert_uint_eq(land_all(0), 0);
+	ck_assert_int_eq(sq_read(meta_sq(A), &c), 0);
+	ck_assert_int_eq(batch_waits(A, c, seq, D), 1);
+	ck_assert_int_eq(batch_waits(A, c, seq, K + 1), 1);
+	ck_assert_int_eq(batch_waits(A, c, seq, SUB), 0);
+	ck_assert_int_eq(batch_waits(A, c, seq + 2, SUB), 1);
+	ck_assert_int_eq(batch_waits(A, c, seq + 2, H), 1);
+	ck_assert_int_eq(batch_waits(A, c, seq, H), 0);
+	sq_read_end(c);
+	released();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -565,6 +738,10 @@ main(void)
 	tcase_add_test(t, test_many);
 	tcase_add_test(t, test_first_out);
 	tcase_add_test(t, test_frozen);
+	tcase_add_test(t, test_store_first);
+	tcase_add_test(t, test_far);
+	tcase_add_test(t, test_gone_near);
+	tcase_add_test(t, test_waits);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(r, setup, teardown);
 	tcase_set_timeout(r, 60);

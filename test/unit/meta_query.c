@@ -365,14 +365,18 @@ START_TEST(test_small_extents)
 	ck_assert_int_eq(meta_small_extents(C, F1, 1, near_each, &l), 0);
 	ck_assert_int_eq(l.n, 1);
 	ck_assert_uint_eq(l.ino[0], F1);
-	/* one that is not small */
-	op.size = e.len = META_SMALL_MAX + 1;
-	ck_assert_int_eq(mu_apply(M, &op), 0);
-	l.n = 0;
-	ck_assert_int_eq(meta_small_extents(C, lo, hi - lo + 1, near_each,
-	    &l), 0);
-	ck_assert_int_eq(l.n, 1);
-	ck_assert_uint_eq(l.ino[0], F1);
+	/* one that is not small, though its first extent is (C5) */
+	for (int i = 0; i < 3; i++) {
+		op.size = (uint64_t[]){ META_SMALL_MAX + 1, UINT64_C(1) << 37,
+		    101 }[i];
+		e.len = i == 0 ? op.size : 100;
+		ck_assert_int_eq(mu_apply(M, &op), 0);
+		l.n = 0;
+		ck_assert_int_eq(meta_small_extents(C, lo, hi - lo + 1,
+		    near_each, &l), 0);
+		ck_assert_int_eq(l.n, 1);
+		ck_assert_uint_eq(l.ino[0], F1);
+	}
 }
 END_TEST
 
