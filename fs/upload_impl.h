@@ -1,8 +1,8 @@
 /*
  * upload_impl: what upload.c (the manager), upload_file.c (large files),
  * upload_pack.c (small ones that another store than the home gets) and
- * upload_target.c share.  Each store has a pause and slots
- * of its own, so that one that does not answer keeps no other waiting.
+ * upload_target.c share.  Each store has a pause and slots of its own, and
+ * leaves these while it is down, so that it keeps no other waiting.
  */
 #ifndef FS_UPLOAD_IMPL_H
 #define FS_UPLOAD_IMPL_H
