@@ -111,7 +111,7 @@ for file in /etc/apt/apt.conf.d/*; do
 done
 chroot "$root" update-ca-certificates >/dev/null 2>&1
 
-mount --bind /proc "$root/proc" && mount --bind /dev "$root/dev" &&
+mount --bind /proc "$root/proc" && mount --rbind /dev "$root/dev" &&
     mount --bind /sys "$root/sys" || die "cannot bind /proc, /dev, /sys"
 mount -t tmpfs -o size=64m none "$root/run" || die "cannot mount /run"
 mkdir -p "$root/src/gnsfs" "$root/$HOME"
