@@ -297,10 +297,22 @@ static const size_t small_sizes[SMALLS] = { 1, 17, 300, 4096, 9000, 65536 };
 static uint64_t small_inos[SMALLS];
 static uint8_t small_bytes[SMALLS][META_SMALL_MAX];
 
-/* What the store answers to a get of bytes of a pack. */
+/* What the store answers to a get of bytes of a pack: to this input's alone,
+ * though others of it may be fetched ahead when it is done. */
 static struct { const uint8_t *p; size_t n; bool on; } evil;
+static pthread_mutex_t evil_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct evil_store { struct store store; struct store *below; };
+
+static void
+evil_is(const uint8_t *p, size_t n)
+{
+	pthread_mutex_lock(&evil_lock);
+	evil.on = p != NULL;
+	evil.p = p;
+	evil.n = n;
+	pthread_mutex_unlock(&evil_lock);
+}
 
 #define BELOW(s)	(((struct evil_store *)(s))->below)
 
@@ -347,13 +359,17 @@ evil_get(struct store *s, struct store_call *c, const char *key,
 	struct twist t = { sink, arg, BUF_INIT };
 	enum store_rc rc;
 
-	if (!evil.on || strncmp(key, "data/", 5) != 0)
+	pthread_mutex_lock(&evil_lock);
+	if (!evil.on || strncmp(key, "data/", 5) != 0) {
+		pthread_mutex_unlock(&evil_lock);
 		return store_get(BELOW(s), c, key, version, off, len, sink,
 		    arg, ret);
+	}
 	rc = store_get(BELOW(s), c, key, version, off, len, twist_sink, &t,
 	    ret);
 	if (rc == STORE_OK)
 		rc = twist_end(&t);
+	pthread_mutex_unlock(&evil_lock);
 	buf_done(&t.bytes);
 	return rc;
 }
@@ -442,9 +458,7 @@ read_run(const uint8_t *p, size_t n)
 
 	if (n < 3)
 		return;
-	evil.on = true;
-	evil.p = p + 1;
-	evil.n = n - 1;
+	evil_is(p + 1, n - 1);
 	for (unsigned i = 0; i < SMALLS; i++) {
 		if ((p[0] >> i & 1) == 0)
 			continue;
@@ -457,7 +471,7 @@ read_run(const uint8_t *p, size_t n)
 			    small_sizes[i]) == 0);
 		io_release(host.f, h);
 	}
-	evil.on = false;
+	evil_is(NULL, 0);
 }
 
 /* --- both --- */

@@ -363,6 +363,8 @@ fi
 # Many wait at once, for longer than io_timeout; nobody waits with them.
 stop_mount "$m"
 start_mount "$url" "$m" "$opts,offline=wait"
+mode=wait
+forget_cold
 sever hold
 # shellcheck disable=SC2046 # words
 $py many $(seq -f "$m/cold/many/%g" 1 60) >"$T/many" &
