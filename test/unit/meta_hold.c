@@ -5,7 +5,6 @@
  * fail, and in the end that is the live tree.  And single things.
  */
 #include "base/clock.h"
-#include "meta/place.h"
 #include "meta_random.h"
 
 #define STORES	3
@@ -29,20 +28,6 @@ set_down(unsigned mask)
 	for (uint32_t id = 2; id <= STORES; id++)
 		if (mask >> id & 1)
 			down.stores[down.n++] = id;
-}
-
-static int
-place(uint64_t dir, uint32_t store)
-{
-	struct place_row r = { dir, store };
-	struct buf body = BUF_INIT;
-	struct op op;
-	int err;
-
-	ck_assert_int_eq(place_row_op(&r, &body, &op), 0);
-	err = mu_journal(A, &op);
-	buf_done(&body);
-	return (err);
 }
 
 /* --- uploads --- */
@@ -204,7 +189,7 @@ place_some(void)
 	store.ino = 1 + rnd(STORES);
 	if (rnd(3) == 0)
 		(void)mu_journal(A, &store);
-	(void)place(pick_dir(), rnd(STORES + 1));
+	(void)mu_place(A, pick_dir(), rnd(STORES + 1));
 }
 
 static void
@@ -294,7 +279,7 @@ tree(void)
 	for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++)
 		ck_assert_int_eq(mu_journal(A, &ops[i]), 0);
 	ck_assert_int_eq(mu_journal(A, &store), 0);
-	ck_assert_int_eq(place(D, 2), 0);
+	ck_assert_int_eq(mu_place(A, D, 2), 0);
 	set_down(1 << 2);
 	ck_assert_uint_eq(land_all(0), 1);
 }
@@ -374,7 +359,7 @@ START_TEST(test_transitive)
 	struct op rm = mu_unlink(E, "g", G, 9);
 
 	tree();
-	ck_assert_int_eq(place(E, 2), 0);
+	ck_assert_int_eq(mu_place(A, E, 2), 0);
 	ck_assert_uint_eq(land_all(0), 1);
 	bytes(F, NEEDS_PACK, 10);
 	rename_to(D, "f", F, E, "f");	/* E has a key of it from here on */
@@ -430,7 +415,7 @@ START_TEST(test_policy_goes)
 
 	tree();
 	ck_assert_int_eq(mu_journal(A, &pond), 0);
-	ck_assert_int_eq(place(SUB, 3), 0);
+	ck_assert_int_eq(mu_place(A, SUB, 3), 0);
 	ck_assert_int_eq(mu_journal(A, &rm), 0);
 	ck_assert_uint_eq(land_all(0), 1);
 	bytes(F, NEEDS_UPLOAD, 100000);
@@ -591,7 +576,7 @@ START_TEST(test_store_first)
 	ck_assert_uint_eq(land_all(0), 1);
 	bytes(F, NEEDS_UPLOAD, 100000);
 	ck_assert_int_eq(mu_journal(A, &mk), 0);
-	ck_assert_int_eq(place(K, 2), 0);	/* SPACE is held */
+	ck_assert_int_eq(mu_place(A, K, 2), 0);	/* SPACE is held */
 	ck_assert_int_eq(mu_journal(A, &pond), 0);
 	locate(3);
 	locate(2);				/* that one is there */

@@ -3,7 +3,6 @@
  * for another store than the home are packed before they are frozen (M1, M3,
  * M4), the same on another database (M2).
  */
-#include "meta/place.h"
 #include "meta_util.h"
 
 enum { DIR = 100, SUB, OTHER, F, G, H };
@@ -44,20 +43,6 @@ teardown(void)
 	meta_close(A);
 	meta_close(B);
 	mu_teardown();
-}
-
-static int
-place(uint64_t dir, uint32_t store)
-{
-	struct place_row r = { dir, store };
-	struct buf body = BUF_INIT;
-	struct op op;
-	int err;
-
-	ck_assert_int_eq(place_row_op(&r, &body, &op), 0);
-	err = mu_journal(A, &op);
-	buf_done(&body);
-	return (err);
 }
 
 /* The store of ino, and in hundreds who decided. */
@@ -105,15 +90,15 @@ START_TEST(test_decides)
 	struct op rm = mu_unlink(DIR, "h", H, 9);
 
 	ck_assert_uint_eq(decides(F), 1);
-	ck_assert_int_eq(place(DIR, 2), 0);
+	ck_assert_int_eq(mu_place(A, DIR, 2), 0);
 	ck_assert_uint_eq(decides(F), DIR * 10 + 2);
 	ck_assert_uint_eq(decides(SUB), DIR * 10 + 2);
 	ck_assert_uint_eq(decides(G), 1);
-	ck_assert_int_eq(place(SUB, 1), 0);
+	ck_assert_int_eq(mu_place(A, SUB, 1), 0);
 	ck_assert_uint_eq(decides(F), SUB * 10 + 1);
 	ck_assert_uint_eq(decides(H), DIR * 10 + 2);
-	ck_assert_int_eq(place(SUB, 0), 0);
-	ck_assert_int_eq(place(META_ROOT, 3), 0);
+	ck_assert_int_eq(mu_place(A, SUB, 0), 0);
+	ck_assert_int_eq(mu_place(A, META_ROOT, 3), 0);
 	ck_assert_uint_eq(decides(G), META_ROOT * 10 + 3);
 	ck_assert_int_eq(rows(), 2);
 	/* where it is now, not where it was made */
@@ -131,16 +116,16 @@ START_TEST(test_refused)
 	struct op bad = { .kind = OP_POLICY, .ino = DIR, .mask = POLICY_PLACE,
 	    .value = "stare=2", .nvalue = 7 };
 
-	ck_assert_int_eq(place(F, 2), -ENOTDIR);
-	ck_assert_int_eq(place(DIR, 7), -ENOENT);
-	ck_assert_int_eq(place(77, 2), -ENOENT);
-	ck_assert_int_eq(place(DIR, 0), -ENOENT);
+	ck_assert_int_eq(mu_place(A, F, 2), -ENOTDIR);
+	ck_assert_int_eq(mu_place(A, DIR, 7), -ENOENT);
+	ck_assert_int_eq(mu_place(A, 77, 2), -ENOENT);
+	ck_assert_int_eq(mu_place(A, DIR, 0), -ENOENT);
 	ck_assert_int_eq(mu_journal(A, &bad), -EINVAL);
-	ck_assert_int_eq(place(DIR, 2), 0);
+	ck_assert_int_eq(mu_place(A, DIR, 2), 0);
 	/* a store that a directory names */
 	ck_assert_int_eq(named(A, OP_STORE, 2, "lake", true), -EBUSY);
 	ck_assert_int_eq(named(A, OP_STORE, 3, "pond", true), 0);
-	ck_assert_int_eq(place(DIR, 0), 0);
+	ck_assert_int_eq(mu_place(A, DIR, 0), 0);
 	ck_assert_int_eq(named(A, OP_STORE, 2, "lake", true), 0);
 }
 END_TEST
@@ -284,7 +269,7 @@ START_TEST(test_packed_before)
 	struct sqc *c;
 	unsigned n;
 
-	ck_assert_int_eq(place(DIR, 2), 0);
+	ck_assert_int_eq(mu_place(A, DIR, 2), 0);
 	ck_assert(!journal_has_packable(A));
 	small(G, "for the home");
 	ck_assert(!journal_has_packable(A));
@@ -312,7 +297,7 @@ START_TEST(test_packed_before)
 	ck_assert_int_eq(sq_write(meta_sq(A), pack_fn, &f), 0);
 	ck_assert_uint_eq(packable().n, 0);
 	/* a store with pending bytes in it is needed, whatever is placed */
-	ck_assert_int_eq(place(DIR, 0), 0);
+	ck_assert_int_eq(mu_place(A, DIR, 0), 0);
 	ck_assert_int_eq(named(A, OP_STORE, 2, "lake", true), -EBUSY);
 	/* two small files become clean, of a pack that is there already */
 	ck_assert_int_eq(land(2), 2);
@@ -330,7 +315,7 @@ START_TEST(test_void)
 	struct op empty = { .kind = OP_EXTENTS, .ino = H, .mtime = 6,
 	    .ctime = 6 };
 
-	ck_assert_int_eq(place(DIR, 2), 0);
+	ck_assert_int_eq(mu_place(A, DIR, 2), 0);
 	small(F, "first");
 	small(H, "third");
 	ck_assert_int_eq(mu_journal(A, &rm), 0);
@@ -349,7 +334,7 @@ START_TEST(test_grown)
 	    .mtime = 6, .ctime = 6 };
 	struct found f;
 
-	ck_assert_int_eq(place(DIR, 2), 0);
+	ck_assert_int_eq(mu_place(A, DIR, 2), 0);
 	small(H, "third");
 	ck_assert_int_eq(mu_journal_bytes(A, &op, NEEDS_UPLOAD, NULL, 0,
 	    NULL), 0);

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "meta/batch.h"
 #include "meta/internal.h"
+#include "meta/place.h"
 #include "meta/query.h"
 
 #define MU	__attribute__((unused)) static
@@ -99,6 +100,21 @@ MU int
 mu_journal(struct meta *m, const struct op *op)
 {
 	return (mu_journal_bytes(m, op, NEEDS_NOTHING, NULL, 0, NULL));
+}
+
+/* New bytes below dir go to store (0: to what those above say). */
+MU int
+mu_place(struct meta *m, uint64_t dir, uint32_t store)
+{
+	struct place_row r = { dir, store };
+	struct buf body = BUF_INIT;
+	struct op op;
+	int err;
+
+	ck_assert_int_eq(place_row_op(&r, &body, &op), 0);
+	err = mu_journal(m, &op);
+	buf_done(&body);
+	return (err);
 }
 
 MU int
