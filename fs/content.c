@@ -568,18 +568,41 @@ small_from_extents(struct fs *f, struct vnode *v, const struct extents *x,
 	return s->x != NULL ? -ENODATA : -ENOMEM;
 }
 
-/* content_small with what is here; -ENODATA as small_from_extents. */
+/* What most are: a row of small.db.  -ENOENT: look closer. */
 static int
-small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
+small_row(struct fs *f, struct vnode *v, uint64_t *retsize)
+{
+	struct meta_small m;
+	struct small_id id;
+	struct sqc *c = NULL;
+	int err;
+
+	if (v->held != NULL || v->unlinked)
+		return -ENOENT;
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_small(c, v->ino, &m);
+	sq_read_end(c);
+	if (err != 0)
+		return err;
+	id = (struct small_id){ v->ino, m.object, m.ooff, m.size };
+	err = small_get(f->cache, &id, &v->bytes);
+	if (err == 0) {
+		counter_add(cache_hits, 1);
+		*retsize = m.size;
+	}
+	return err;
+}
+
+static int
+small_look(struct fs *f, struct vnode *v, uint64_t *retsize,
+    struct small_fetch *s)
 {
 	struct extents *x = NULL;
 	struct sqc *c = NULL;
 	struct attr a = { .size = v->attr.size };
 	int err;
 
-	if (v->have_bytes)
-		return 0;
-	buf_reset(&v->bytes);
 	err = sq_read(meta_sq(f->meta), &c);
 	if (err == 0 && v->held == NULL) {
 		err = meta_getattr(c, v->ino, &a);
@@ -600,15 +623,33 @@ small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
 	if (err == 0 && (x != NULL || v->held != NULL) && v->bytes.len == 0 &&
 	    (x != NULL ? x : v->held)->n > 0)
 		err = small_from_extents(f, v, x != NULL ? x : v->held, s);
+	free(x);
 	if (err == 0)
-		err = fit(&v->bytes, a.size);
+		*retsize = a.size;
+	return err;
+}
+
+/* content_small with what is here; -ENODATA as small_from_extents. */
+static int
+small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
+{
+	uint64_t size = 0;
+	int err;
+
+	if (v->have_bytes)
+		return 0;
+	buf_reset(&v->bytes);
+	err = small_row(f, v, &size);
+	if (err == -ENOENT)
+		err = small_look(f, v, &size, s);
+	if (err == 0)
+		err = fit(&v->bytes, size);
 	if (err == 0) {
 		lock_take(&v->lock);
-		v->attr.size = a.size;
+		v->attr.size = size;
 		v->have_bytes = true;
 		lock_drop(&v->lock);
 	}
-	free(x);
 	return err;
 }
 
@@ -625,6 +666,16 @@ content_small(struct fs *f, struct vnode *v)
 		err = small_local(f, v, &s);
 	small_fetch_done(&s);
 	return err == -ENODATA ? -EIO : err;
+}
+
+int
+content_small_here(struct fs *f, struct vnode *v)
+{
+	struct small_fetch s = { .x = NULL };
+	int err = small_local(f, v, &s);
+
+	small_fetch_done(&s);
+	return err;
 }
 
 int

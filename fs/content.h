@@ -48,6 +48,8 @@ int	content_small(struct fs *f, struct vnode *v);
  * its neighbours, too (ahead.h).  -EFBIG also where there is a backing file
  * already. */
 int	content_small_enter(struct fs *f, struct vnode *v, bool read);
+/* content_small of what is on this host; -ENODATA: it is not. */
+int	content_small_here(struct fs *f, struct vnode *v);
 
 /* One read of [off, off+len) of an extent's object from its store, with the
  * version pinned (B5), the caller's deadline or io_timeout (anew while bytes

@@ -77,6 +77,8 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	counter_add(fuse_requests, 1);
 	err = tree_lookup(req_fs(req), node_ino(req_fs(req), parent), name,
 	    &a);
+	if (err == 0)
+		front_met(fuse_req_userdata(req), &a);
 	front_reply_entry(req, err, &a);
 }
 

@@ -23,6 +23,9 @@
 /* Threads of the session, at most. */
 #define FRONT_THREADS	64
 
+/* Files that the kernel has just met, by the low bits of their inodes. */
+#define FRONT_MET	65536
+
 struct fuse_front {
 	struct fs		*fs;
 	struct front_reads	*reads;
@@ -34,6 +37,8 @@ struct fuse_front {
 	struct cond		 cond;
 	struct notice		*head, **tail;
 	bool			 stop;
+	_Atomic uint64_t	 notices;	/* ever queued */
+	_Atomic uint32_t	 met[FRONT_MET];	/* the other bits */
 };
 
 static inline struct fs *
@@ -96,6 +101,12 @@ void	op_lseek(fuse_req_t, fuse_ino_t, off_t, int, struct fuse_file_info *);
 void	op_copy_file_range(fuse_req_t, fuse_ino_t, off_t,
 	    struct fuse_file_info *, fuse_ino_t, off_t,
 	    struct fuse_file_info *, size_t, int);
+
+/* fuse_feed.c: the bytes of small files, before they are asked for */
+/* The kernel is told of a file that it may not have known. */
+void	front_met(struct fuse_front *fr, const struct attr *a);
+/* Before OPEN is answered. */
+void	front_feed(struct fuse_front *fr, struct handle *h);
 
 /* fuse_read.c: what is not here, or not known to be.  Answers req. */
 void	front_read(fuse_req_t req, struct handle *h, size_t size, off_t off);

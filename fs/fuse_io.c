@@ -45,6 +45,7 @@ op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		fuse_reply_err(req, -err);
 		return;
 	}
+	front_feed(fuse_req_userdata(req), h);
 	opened(fi, h);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		io_release(f, h);	/* the opener was interrupted */

@@ -47,6 +47,7 @@ notice_add(struct fs *f, uint64_t ino, const char *name)
 	x->next = NULL;
 	x->ino = ino;
 	memcpy(x->name, name, n);
+	atomic_fetch_add(&fr->notices, 1);
 	lock_take(&fr->lock);
 	*fr->tail = x;
 	fr->tail = &x->next;

@@ -173,6 +173,7 @@ add_row(void *arg, uint64_t cookie, const char *name, const struct attr *a)
 		/* settled meanwhile: the kernel looks it up when it wants it */
 		whole = vnode_overlay(l->f, &shown, l->since);
 		tree_present(l->f, &shown);
+		front_met(fuse_req_userdata(l->req), &shown);
 	}
 	return add(l, name, &shown, cookie, whole);
 }

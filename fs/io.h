@@ -42,6 +42,11 @@ ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
  * -EAGAIN: use io_read. */
 int	io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	    struct bfile **ret, size_t *retn);
+/* Of a handle that nobody has yet, the only one of its file: hands take the
+ * whole content if that is small and on this host.  Nobody changes the file
+ * meanwhile, or reads it. */
+void	io_offer(struct fs *f, struct handle *h,
+	    void (*take)(void *arg, const void *p, size_t n), void *arg);
 /* Reads into buf, within io_until.  -EHOSTUNREACH: a store that it needs is
  * away, known at once or found out in that time (EIO to the caller, or, with
  * offline=wait, to be tried again when stores_returns has changed). */

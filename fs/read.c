@@ -71,6 +71,19 @@ io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	return 0;
 }
 
+void
+io_offer(struct fs *f, struct handle *h,
+    void (*take)(void *arg, const void *p, size_t n), void *arg)
+{
+	struct vnode *v = h->v;
+
+	vnode_enter(v);
+	if (v->opens == 1 && v->writers == 0 && v->b == NULL &&
+	    !v->unlinked && content_small_here(f, v) == 0 && v->bytes.len > 0)
+		take(arg, v->bytes.p, v->bytes.len);
+	vnode_leave(v);
+}
+
 /* Makes v->b or v->bytes be there. */
 static int
 prepare(struct fs *f, struct vnode *v)

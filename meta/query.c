@@ -463,6 +463,28 @@ meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
 }
 
 int
+meta_small(struct sqc *c, uint64_t ino, struct meta_small *ret)
+{
+	struct sqs *s = sq_prep(c, "SELECT e.len, e.object, e.ooff "
+	    "FROM inode i CROSS JOIN extent e ON e.ino = i.ino "
+	    "WHERE i.ino = ?1 AND e.off = 0 AND e.len = i.size AND "
+	    "e.len <= ?2 AND NOT EXISTS "
+	    "(SELECT 1 FROM unstored WHERE ino = ?1)");
+	int rc;
+
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, META_SMALL_MAX);
+	rc = sqs_step(s);
+	if (rc == 1) {
+		ret->size = sqs_col_int(s, 0);
+		ret->object = sqs_col_int(s, 1);
+		ret->ooff = sqs_col_int(s, 2);
+		sqs_reset(s);
+	}
+	return (rc == 1 ? 0 : rc == 0 ? -ENOENT : rc);
+}
+
+int
 meta_small_extents(struct sqc *c, uint64_t ino, uint64_t n,
     int (*each)(void *arg, uint64_t ino, const struct meta_extent *e),
     void *arg)

@@ -57,6 +57,11 @@ struct meta_extent {
 };
 int	meta_extents(struct sqc *c, uint64_t ino, uint64_t off, uint64_t len,
 	    int (*each)(void *arg, const struct meta_extent *e), void *arg);
+/* Which bytes of which object a small file is, all of it, in one query.
+ * -ENOENT: it has bytes that no store has, is more than one extent, or large,
+ * or gone, and the others say what it is. */
+struct meta_small { uint64_t size, object, ooff; };
+int	meta_small(struct sqc *c, uint64_t ino, struct meta_small *ret);
 /* Of the inodes [ino, ino+n), those small files that are one extent each, by
  * object and offset in it.  An extent that is not all of its file is not told:
  * a row of small.db stands for a whole file, its reservation too (C5). */

@@ -33,4 +33,13 @@ check_eq "and the same, from nothing" 0 $?
 kept=$(find "$(cache_of "$m")" -type f | wc -l)
 check "with fewer than 200 files again: $kept" [ "$kept" -lt 200 ]
 stop_mount "$m"
+start_mount "$url" "$m"
+sums "$m/3" | sed 's, \./, ./3/,' | LC_ALL=C sort >"$T/part"
+check_eq "what is here is read as it was" "" \
+    "$(LC_ALL=C sort "$T/sums" | LC_ALL=C comm -13 - "$T/part")"
+check_eq "all of a folder" 1000 "$(wc -l <"$T/part")"
+check_eq "each with its open" 1000 "$("$GNSFS" status --json "$m" |
+    python3 -c 'import json, sys
+print(json.load(sys.stdin)["counters"]["opens_fed"])')"
+stop_mount "$m"
 finish

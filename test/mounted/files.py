@@ -3,6 +3,7 @@ files: what an open file promises, one function a promise (files.sh).
 
 	files.py MOUNT every|small HOME
 """
+import json
 import os
 import subprocess
 import sys
@@ -100,9 +101,15 @@ def truncated_to_itself():
     return r.returncode == 0 and get(p) == b"z" * 2000000
 
 
-def drop():
+def drop(what=3):
     with open("/proc/sys/vm/drop_caches", "w") as f:
-        f.write("3")
+        f.write(str(what))
+
+
+def fed():
+    r = subprocess.run([os.environ["GNSFS"], "status", "--json", m],
+                       check=True, stdout=subprocess.PIPE)
+    return json.loads(r.stdout)["counters"]["opens_fed"]
 
 
 def sync():
@@ -116,6 +123,54 @@ def pread(path, n, off):
         return os.pread(fd, n, off)
     finally:
         os.close(fd)
+
+
+def met_again():
+    """Small files that the kernel forgets and meets again are never older
+    than when they were opened, and come with their bytes."""
+    d, n, size, rounds = m + "/met", 24, 20000, 40
+    os.mkdir(d)
+    names = [f"{d}/{i}" for i in range(n)]
+    done, old = [0] * n, []
+    for p in names:
+        put(p, b"\0" * size)
+    landed()
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            for i, p in enumerate(names):
+                least = done[i]
+                data = get(p)
+                if len(data) != size or min(data) < least:
+                    old.append((i, least, len(data), min(data, default=-1)))
+                time.sleep(0.0005)
+
+    def forget():
+        while not stop.wait(0.1):
+            drop(2)
+    threads = [threading.Thread(target=t) for t in (read, read, forget)]
+    for t in threads:
+        t.start()
+    for v in range(1, rounds + 1):
+        for i in range(v % 3, n, 3):
+            fd = os.open(names[i], os.O_WRONLY)
+            os.pwrite(fd, bytes([v]) * size, 0)
+            os.close(fd)
+            done[i] = v
+        time.sleep(0.1)
+    stop.set()
+    for t in threads:
+        t.join()
+    sync()
+    drop()
+    before = fed()
+    for i, p in enumerate(names):
+        if get(p) != bytes([done[i]]) * size:
+            old.append((i, done[i]))
+    if old or fed() != before + n:
+        print(old[:10], before, fed())
+    return not old and fed() == before + n
 
 
 def no_room():
@@ -172,7 +227,7 @@ def prepare():
 
 
 every = (truncated_to_itself, unlinked_small, truncated_by_reader,
-         closed_again_at_once, size_after_close, prepare)
+         closed_again_at_once, size_after_close, met_again, prepare)
 small_cache = (no_room, half_missing)
 bad = False
 for test in (small_cache if sys.argv[2] == "small" else every):

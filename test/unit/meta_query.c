@@ -348,6 +348,7 @@ START_TEST(test_small_extents)
 	    .nobjects = 1 };
 	uint64_t lo = F1 < F2 ? F1 : F2, hi = F1 < F2 ? F2 : F1;
 	struct near l = { 0 };
+	struct meta_small one;
 
 	ck_assert_int_eq(mu_apply(M, &op), 0);
 	op.ino = F2;
@@ -365,6 +366,10 @@ START_TEST(test_small_extents)
 	ck_assert_int_eq(meta_small_extents(C, F1, 1, near_each, &l), 0);
 	ck_assert_int_eq(l.n, 1);
 	ck_assert_uint_eq(l.ino[0], F1);
+	ck_assert_int_eq(meta_small(C, F1, &one), 0);
+	ck_assert_uint_eq(one.size, 100);
+	ck_assert_uint_eq(one.object, 710);
+	ck_assert_uint_eq(one.ooff, 200);
 	/* one that is not small, though its first extent is (C5) */
 	for (int i = 0; i < 3; i++) {
 		op.size = (uint64_t[]){ META_SMALL_MAX + 1, UINT64_C(1) << 37,
@@ -376,7 +381,9 @@ START_TEST(test_small_extents)
 		    near_each, &l), 0);
 		ck_assert_int_eq(l.n, 1);
 		ck_assert_uint_eq(l.ino[0], F1);
+		ck_assert_int_eq(meta_small(C, F2, &one), -ENOENT);
 	}
+	ck_assert_int_eq(meta_small(C, 99999, &one), -ENOENT);
 }
 END_TEST
 
