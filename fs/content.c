@@ -629,21 +629,11 @@ small_look(struct fs *f, struct vnode *v, uint64_t *retsize,
 	return err;
 }
 
-/* content_small with what is here; -ENODATA as small_from_extents. */
 static int
-small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
+small_done(struct vnode *v, uint64_t size)
 {
-	uint64_t size = 0;
-	int err;
+	int err = fit(&v->bytes, size);
 
-	if (v->have_bytes)
-		return 0;
-	buf_reset(&v->bytes);
-	err = small_row(f, v, &size);
-	if (err == -ENOENT)
-		err = small_look(f, v, &size, s);
-	if (err == 0)
-		err = fit(&v->bytes, size);
 	if (err == 0) {
 		lock_take(&v->lock);
 		v->attr.size = size;
@@ -651,6 +641,24 @@ small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
 		lock_drop(&v->lock);
 	}
 	return err;
+}
+
+/* content_small with what is here; -ENODATA as small_from_extents. */
+static int
+small_local(struct fs *f, struct vnode *v, struct small_fetch *s)
+{
+	uint64_t size = 0;
+	int err = -ENOENT;
+
+	if (v->have_bytes)
+		return 0;
+	buf_reset(&v->bytes);
+	if (!v->no_row)
+		err = small_row(f, v, &size);
+	if (err == -ENOENT)
+		err = small_look(f, v, &size, s);
+	v->no_row = false;
+	return err == 0 ? small_done(v, size) : err;
 }
 
 int
@@ -671,11 +679,15 @@ content_small(struct fs *f, struct vnode *v)
 int
 content_small_here(struct fs *f, struct vnode *v)
 {
-	struct small_fetch s = { .x = NULL };
-	int err = small_local(f, v, &s);
+	uint64_t size = 0;
+	int err;
 
-	small_fetch_done(&s);
-	return err;
+	if (v->have_bytes)
+		return 0;
+	buf_reset(&v->bytes);
+	err = small_row(f, v, &size);
+	v->no_row = err == -ENOENT;
+	return err == 0 ? small_done(v, size) : err;
 }
 
 int

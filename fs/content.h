@@ -48,7 +48,8 @@ int	content_small(struct fs *f, struct vnode *v);
  * its neighbours, too (ahead.h).  -EFBIG also where there is a backing file
  * already. */
 int	content_small_enter(struct fs *f, struct vnode *v, bool read);
-/* content_small of what is on this host; -ENODATA: it is not. */
+/* content_small of what is a row of small.db; -ENOENT: it is none, and the next
+ * to load it does not look there first. */
 int	content_small_here(struct fs *f, struct vnode *v);
 
 /* One read of [off, off+len) of an extent's object from its store, with the

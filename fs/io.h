@@ -43,7 +43,7 @@ ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
 int	io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	    struct bfile **ret, size_t *retn);
 /* Of a handle that nobody has yet, the only one of its file: hands take the
- * whole content if that is small and on this host.  Nobody changes the file
+ * whole content if that is a row of small.db.  Nobody changes the file
  * meanwhile, or reads it. */
 void	io_offer(struct fs *f, struct handle *h,
 	    void (*take)(void *arg, const void *p, size_t n), void *arg);

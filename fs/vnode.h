@@ -55,6 +55,7 @@ struct vnode {
 	struct bfile	*b;		/* one reference; NULL: none yet */
 	struct buf	 bytes;		/* small content, once read */
 	bool		 have_bytes;
+	bool		 no_row;	/* in the gate: none a moment ago */
 	uint64_t	 room;		/* bytes of cache_room not used up */
 	struct extents	*held;		/* of an unlinked open file; NULL */
 };
