@@ -18,8 +18,6 @@
 enum { REN_NOREPLACE = 1, REN_EXCHANGE = 2 };
 enum { XA_CREATE = 1, XA_REPLACE = 2 };
 
-#define DEPTH_MAX	100000		/* directories below each other */
-
 /* --- reading --- */
 
 int
@@ -107,14 +105,11 @@ dir_is_empty(struct sqc *c, int64_t ino)
 	int rc;
 
 	sqs_int(s, 1, ino);
-	rc = sqs_step(s);
-	if (rc == 1)
-		sqs_reset(s);
+	rc = sqs_has_row(s);
 	return (rc < 0 ? rc : rc == 0);
 }
 
-/* Is dir top, or below it?  1, 0, -errno. */
-static int
+int
 dir_is_below(struct sqc *c, int64_t dir, int64_t top)
 {
 	for (unsigned i = 0; i < DEPTH_MAX; i++) {

@@ -44,6 +44,7 @@
 
 /* A dentry is at its name's hash or one of the next slots (L14). */
 #define DENTRY_PROBES	16
+#define DEPTH_MAX	100000	/* directories below each other */
 
 struct meta {
 	struct sq		*sq;
@@ -112,6 +113,8 @@ int	link_drop(struct sqc *c, const struct change *ch,
 int	dir_touch(struct sqc *c, const struct change *ch,
 	    const struct row *old, int64_t time);
 int	dir_is_empty(struct sqc *c, int64_t ino);	/* 1, 0, -errno */
+/* Is dir top, or below it?  1, 0, -errno. */
+int	dir_is_below(struct sqc *c, int64_t dir, int64_t top);
 int	inode_touch(struct sqc *c, const struct change *ch,
 	    const struct row *old, int64_t ctime);
 /* apply_refresh.c.  retlast as apply_attr. */
