@@ -1,6 +1,7 @@
 /* fs_pins: who changes a pin does not wait for what the pins' thread does
  * meanwhile: its pass goes by turns, and leaves alone what was changed; its
- * filling gives way, and ends with the pin. */
+ * filling gives way, and ends with the pin.  And that passes, for all that,
+ * miss nothing. */
 #include "fs_util.h"
 
 #include "fs/pins_impl.h"
@@ -118,6 +119,51 @@ START_TEST(test_edit_between_turns)
 }
 END_TEST
 
+static int
+count_pin(void *arg, const struct pin_status *s)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Until so many files are in the pin and there are so many pins. */
+static void
+wait_for(uint64_t files, unsigned pins)
+{
+	int64_t deadline = clock_mono() + 60 * NSEC_PER_SEC;
+	unsigned n = 0;
+
+	while (clock_mono() < deadline && (pinned() != files || n != pins)) {
+		usleep(20000);
+		n = 0;
+		ck_assert_int_eq(pins_each(f, count_pin, &n), 0);
+	}
+	ck_assert_uint_eq(pinned(), files);
+	ck_assert_uint_eq(n, pins);
+}
+
+/* Passes find what came, keep out what was unpinned of a pin, and drop what
+ * has expired. */
+START_TEST(test_passes_follow)
+{
+	const char *one = "/f00001", *two = "/f00002";
+	struct pin_request part = { .selectors = &one, .nselectors = 1 },
+	    brief = { .selectors = &two, .nselectors = 1, .ttl = 1 };
+	uint64_t files, bytes;
+	struct why why = { "" };
+
+	wait_for(FILES, 1);
+	ck_assert_int_eq(pins_unpin(f, &part, &why), 0);
+	ck_assert_uint_eq(pinned(), FILES - 1);
+	ck_assert_int_eq(pins_pin(f, &brief, NULL, NULL, &files, &bytes,
+	    &why), 0);
+	ck_assert_uint_eq(files, 1);
+	fu_create(f, "new", NULL);
+	fu_create(f, "new too", NULL);
+	wait_for(FILES + 1, 1);
+}
+END_TEST
+
 struct filling {
 	struct pin_list		list;
 	_Atomic bool		stop, ended;
@@ -173,6 +219,7 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_pass_goes_by_turns);
 	tcase_add_test(t, test_edit_between_turns);
+	tcase_add_test(t, test_passes_follow);
 	tcase_add_test(t, test_filling_gives_way);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
