@@ -92,7 +92,8 @@ teardown(void)
 /* --- what is done at the same time --- */
 
 struct doing {
-	pthread_t	 thread;
+	pthread_t	 thread;	/* who began it knows */
+	pthread_t	 self;		/* the same, known to itself */
 	bool		 is_refresh;
 	_Atomic bool	 stop, elsewhere;
 	int		 err;
@@ -105,7 +106,7 @@ progress(void *arg, uint64_t keys, uint64_t bytes)
 	struct doing *d = arg;
 
 	if (atomic_load(&asked) > 0 && !pthread_equal(pthread_self(),
-	    d->thread))
+	    d->self))
 		atomic_store(&d->elsewhere, true);
 	return atomic_load(&d->stop);
 }
@@ -120,7 +121,7 @@ doing_run(void *arg)
 	struct import_result ires;
 	struct refresh_result rres;
 
-	d->thread = pthread_self();
+	d->self = pthread_self();
 	d->err = d->is_refresh ? fs_refresh(f, &r, &rres, &d->why) :
 	    fs_import(f, &i, &ires, &d->why);
 	return NULL;
