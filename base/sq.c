@@ -5,9 +5,16 @@
  * first to find nobody leading leads: it takes what is queued, runs it on the
  * writing connection without holding the lock, wakes those it ran, looks
  * after the WAL and hands the lead to the first that queued meanwhile.  Only
- * the leader touches the writing connection.  Requests that want a sync go
- * into a second transaction of their own, so that the others do not wait for
- * the disk.
+ * the leader touches the writing connection.  Requests that want a commit at
+ * synchronous=FULL go into a second transaction of their own, so that the
+ * others do not wait for the disk.
+ *
+ * The queue of sq_sync() works alike, beside it: who leads syncs the WAL by a
+ * descriptor of its own, for all that queued before, while the writer goes on.
+ * What was committed is in the WAL's file by then, or a checkpoint has made it
+ * durable in the database before the WAL began anew (at synchronous=NORMAL
+ * SQLite syncs the WAL before a checkpoint, the database after it, and the
+ * header of a WAL that begins anew).
  *
  * Statements.  A connection keeps each statement it compiled, keyed by the
  * address of its text; beside the first there may be more of the same text,
@@ -24,7 +31,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -81,9 +90,14 @@ struct req {
 	int		 rv;
 	bool		 sync;
 	bool		 done, lead;	/* why its thread was woken */
-	bool		 waits;		/* cond is there */
-	struct cond	 cond;
+	sem_t		 woken;		/* once, if it waits */
 	struct req	*next;
+};
+
+/* Who waits, and whether one of them is at work.  Under sq.lock. */
+struct queue {
+	struct req	*head, **tail;
+	bool		 leading;
 };
 
 struct sq {
@@ -91,9 +105,9 @@ struct sq {
 	struct sq_opts	 opts;
 	struct sqc	*w;		/* the leader's */
 
-	struct lock	 lock;		/* queue */
-	struct req	*head, **tail;
-	bool		 leading;
+	struct lock	 lock;		/* the queues */
+	struct queue	 writes, syncs;
+	int		 wal_fd;	/* for syncs */
 
 	int64_t		 wal_bytes;	/* after the last commit */
 	int64_t		 wal_next;	/* checkpoint at that size */
@@ -618,6 +632,19 @@ set_opts(struct sq *q, const struct sq_opts *opts)
 		q->opts.readers = 16;
 }
 
+/* SQLite has made it, and keeps it until the last connection goes. */
+static int
+open_wal(struct sq *q)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s-wal", q->path) < 0)
+		return -ENOMEM;
+	q->wal_fd = sys.open(path, O_RDWR | O_CLOEXEC, 0);
+	free(path);
+	return q->wal_fd < 0 ? q->wal_fd : 0;
+}
+
 int
 sq_open(const char *path, const struct sq_opts *opts, struct sq **ret,
     struct why *why)
@@ -632,7 +659,9 @@ sq_open(const char *path, const struct sq_opts *opts, struct sq **ret,
 	lock_init(&q->lock, RANK_SQ, "sq queue");
 	lock_init(&q->pool_lock, RANK_SQ, "sq readers");
 	cond_init(&q->pool_cond);
-	q->tail = &q->head;
+	q->writes.tail = &q->writes.head;
+	q->syncs.tail = &q->syncs.head;
+	q->wal_fd = -1;
 	q->wal_next = WAL_LIMIT;
 	set_opts(q, opts);
 	q->path = strdup(path);
@@ -640,6 +669,8 @@ sq_open(const char *path, const struct sq_opts *opts, struct sq **ret,
 		err = conn_open(q, SQLITE_OPEN_CREATE, &q->w, why);
 	if (!err) {
 		err = writer_setup(q->w);
+		if (!err)
+			err = open_wal(q);
 		if (!err)
 			err = sys_sync_parent(path);
 		if (err)
@@ -664,7 +695,7 @@ sq_close(struct sq *q)
 
 	if (!q)
 		return;
-	assert(!q->head && !q->leading);
+	assert(!q->writes.head && !q->writes.leading && !q->syncs.leading);
 	while ((c = q->pool)) {
 		q->pool = c->next;
 		q->nreaders--;
@@ -675,6 +706,8 @@ sq_close(struct sq *q)
 		sqlite3_wal_checkpoint_v2(q->w->db, NULL,
 		    SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	conn_close(q->w);
+	if (q->wal_fd >= 0)
+		sys.close(q->wal_fd);
 	room_close(q->room);
 	cond_done(&q->pool_cond);
 	lock_done(&q->pool_lock);
@@ -1007,12 +1040,12 @@ look_after_room(struct sq *q)
 
 /* Takes at most SQ_GROUP of the queue apart.  Locked. */
 static void
-take_group(struct sq *q, struct req **retplain, struct req **retsync)
+take_group(struct queue *w, struct req **retplain, struct req **retsync)
 {
 	struct req *r, **plain = retplain, **sync = retsync;
 
-	for (int n = 0; n < SQ_GROUP && (r = q->head); n++) {
-		q->head = r->next;
+	for (int n = 0; n < SQ_GROUP && (r = w->head); n++) {
+		w->head = r->next;
 		if (r->sync) {
 			*sync = r;
 			sync = &r->next;
@@ -1021,83 +1054,105 @@ take_group(struct sq *q, struct req **retplain, struct req **retsync)
 			plain = &r->next;
 		}
 	}
-	if (!q->head)
-		q->tail = &q->head;
+	if (!w->head)
+		w->tail = &w->head;
 	*plain = *sync = NULL;
 }
 
-/* A request is gone as soon as its thread sees that it is done. */
+/* A request is gone as soon as its thread knows that it is done. */
 static void
-wake(struct sq *q, struct req *list, struct req *self)
+wake(struct req *list, struct req *self)
 {
 	struct req *next;
 
-	if (!list || (list == self && !list->next))
-		return;
-	lock_take(&q->lock);
 	for (; list; list = next) {
 		next = list->next;
 		list->done = true;
 		if (list != self)
-			cond_signal(&list->cond);
+			sem_post(&list->woken);
+	}
+}
+
+/* The next may lead. */
+static void
+hand_over(struct sq *q, struct queue *w)
+{
+	lock_take(&q->lock);
+	if (w->head) {
+		w->head->lead = true;
+		sem_post(&w->head->woken);
+	} else {
+		w->leading = false;
 	}
 	lock_drop(&q->lock);
 }
 
-/* Called locked, with q->leading; returns unlocked. */
+/* Until r is done: true; or is to lead: false. */
+static bool
+join(struct sq *q, struct queue *w, struct req *r)
+{
+	bool wait;
+
+	sem_init(&r->woken, 0, 0);
+	lock_take(&q->lock);
+	*w->tail = r;
+	w->tail = &r->next;
+	wait = w->leading;
+	w->leading = true;
+	lock_drop(&q->lock);
+	if (wait) {
+		while (sem_wait(&r->woken) != 0)
+			;		/* EINTR */
+	}
+	sem_destroy(&r->woken);
+	return r->done;
+}
+
 static void
-lead(struct sq *q, struct req *self)
+lead_writes(struct sq *q, struct req *self)
 {
 	struct req *plain, *sync;
 
-	take_group(q, &plain, &sync);
+	lock_take(&q->lock);
+	take_group(&q->writes, &plain, &sync);
 	lock_drop(&q->lock);
 	run_list(q->w, plain, false);
-	wake(q, plain, self);
+	wake(plain, self);
 	run_list(q->w, sync, true);
-	wake(q, sync, self);
+	wake(sync, self);
 	look_after_wal(q);
 	look_after_room(q);
-	lock_take(&q->lock);
-	if (q->head) {
-		q->head->lead = true;
-		cond_signal(&q->head->cond);
-	} else {
-		q->leading = false;
-	}
-	lock_drop(&q->lock);
+	hand_over(q, &q->writes);
 }
 
 static int
 submit(struct sq *q, sq_fn *fn, void *arg, bool sync)
 {
-	struct req r;
+	struct req r = { .fn = fn, .arg = arg, .sync = sync };
 
 	assert(!in_fn);		/* would wait for itself */
-	r.fn = fn;
-	r.arg = arg;
-	r.rv = 0;
-	r.sync = sync;
-	r.done = r.lead = r.waits = false;
-	r.next = NULL;
-	lock_take(&q->lock);
-	*q->tail = &r;
-	q->tail = &r.next;
-	if (q->leading) {
-		cond_init(&r.cond);
-		r.waits = true;
-		while (!r.done && !r.lead)
-			cond_wait(&r.cond, &q->lock);
-	}
-	if (r.done) {
-		lock_drop(&q->lock);
-	} else {
-		q->leading = true;
-		lead(q, &r);
-	}
-	if (r.waits)
-		cond_done(&r.cond);
+	if (!join(q, &q->writes, &r))
+		lead_writes(q, &r);
 	return r.rv;
+}
+
+static void
+lead_syncs(struct sq *q, struct req *self)
+{
+	struct queue *w = &q->syncs;
+	struct req *list, *r;
+	int err;
+
+	lock_take(&q->lock);
+	list = w->head;
+	w->head = NULL;
+	w->tail = &w->head;
+	lock_drop(&q->lock);
+	err = sys.fdatasync(q->wal_fd);
+	for (r = list; r; r = r->next)
+		r->rv = err;
+	wake(list, self);
+	hand_over(q, w);
 }
 
 int
@@ -1109,7 +1164,14 @@ sq_write(struct sq *q, sq_fn *fn, void *arg)
 int
 sq_sync(struct sq *q)
 {
-	return submit(q, NULL, NULL, true);
+	struct req r = { .sync = true };
+
+	assert(!in_fn);
+	if (!join(q, &q->syncs, &r))
+		lead_syncs(q, &r);
+	/* the disk took it not: SQLite is asked, which says so, or finds that
+	 * it takes a row */
+	return r.rv == 0 ? 0 : submit(q, NULL, NULL, true);
 }
 
 int

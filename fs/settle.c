@@ -179,14 +179,13 @@ settle_done(struct settle *s)
 }
 
 int
-settle_now(struct fs *f, struct vnode *v, bool durable)
+settle_now(struct fs *f, struct vnode *v)
 {
 	struct settle s;
 	int err = prepare(f, v, &s);
 
 	if (err == 1) {
-		err = (durable ? sq_write_sync : sq_write)(meta_sq(f->meta),
-		    settle_tx, &s);
+		err = sq_write(meta_sq(f->meta), settle_tx, &s);
 		err = finish(&s, err);
 	}
 	settle_done(&s);
@@ -377,7 +376,7 @@ settle_later(struct fs *f, struct vnode *v)
 		return;
 	}
 	vnode_enter(v);
-	if (!is_open(v) && settle_now(f, v, false) != 0)
+	if (!is_open(v) && settle_now(f, v) != 0)
 		log_error("a closed file could not be journalled; its bytes "
 		    "are kept for the next mount", "ino=%llu",
 		    (unsigned long long)v->ino);
