@@ -1,20 +1,21 @@
 /*
  * sq: see base/sq.h.
  *
- * The writer's queue.  Each waiting thread has a request on its stack.  The
- * first to find nobody leading leads: it takes what is queued, runs it on the
- * writing connection without holding the lock, wakes those it ran, looks
- * after the WAL and hands the lead to the first that queued meanwhile.  Only
- * the leader touches the writing connection.  Requests that want a commit at
- * synchronous=FULL go into a second transaction of their own, so that the
- * others do not wait for the disk.
+ * Two queues.  Each waiting thread has a request on its stack, and is woken
+ * when it is done or has to lead.  Who leads the writes takes what is queued,
+ * runs it on the writing connection without holding the lock, wakes those it
+ * ran, looks after the WAL and passes the lead on.  Only that leader touches
+ * the writing connection.  Requests that want a commit at synchronous=FULL go
+ * into a second transaction of their own, so that the others do not wait for
+ * the disk.
  *
- * The queue of sq_sync() works alike, beside it: who leads syncs the WAL by a
- * descriptor of its own, for all that queued before, while the writer goes on.
- * What was committed is in the WAL's file by then, or a checkpoint has made it
- * durable in the database before the WAL began anew (at synchronous=NORMAL
- * SQLite syncs the WAL before a checkpoint, the database after it, and the
- * header of a WAL that begins anew).
+ * Who leads the syncs syncs the WAL by a descriptor of its own for all that
+ * queued before, while the writer goes on.  What was committed is in the WAL's
+ * file by then, or a checkpoint has made it durable in the database before the
+ * WAL began anew (at synchronous=NORMAL SQLite syncs the WAL before a
+ * checkpoint, the database after it, and the header of a WAL that begins
+ * anew).  A shared request is written while no sync is under way, and queues
+ * for the next: who comes during a sync shares the commit after it.
  *
  * Statements.  A connection keeps each statement it compiled, keyed by the
  * address of its text; beside the first there may be more of the same text,
@@ -84,17 +85,20 @@ struct sqc {
 	struct sqc	*next;		/* in the pool */
 };
 
+enum how { PLAIN, SHARED, FULL };
+enum turn { LEAD_WRITES, LEAD_SYNCS, DONE };
+
 struct req {
 	sq_fn		*fn;		/* NULL: sync only */
 	void		*arg;
-	int		 rv;
-	bool		 sync;
-	bool		 done, lead;	/* why its thread was woken */
-	sem_t		 woken;		/* once, if it waits */
+	int		 rv, sync_err;
+	enum how	 how;
+	enum turn	 turn;		/* why its thread was woken */
+	sem_t		 woken;
 	struct req	*next;
 };
 
-/* Who waits, and whether one of them is at work.  Under sq.lock. */
+/* Who waits, and whether somebody is at work.  Under sq.lock. */
 struct queue {
 	struct req	*head, **tail;
 	bool		 leading;
@@ -1038,109 +1042,130 @@ look_after_room(struct sq *q)
 	}
 }
 
-/* Takes at most SQ_GROUP of the queue apart.  Locked. */
-static void
-take_group(struct queue *w, struct req **retplain, struct req **retsync)
-{
-	struct req *r, **plain = retplain, **sync = retsync;
+/* ---- the queues ---- */
 
-	for (int n = 0; n < SQ_GROUP && (r = w->head); n++) {
-		w->head = r->next;
-		if (r->sync) {
-			*sync = r;
-			sync = &r->next;
+static void
+append(struct queue *w, struct req *r)
+{
+	*w->tail = r;
+	w->tail = &r->next;
+}
+
+/* r's thread wakes; where it is done, r is gone then. */
+static void
+turn(struct req *r, enum turn t)
+{
+	r->turn = t;
+	sem_post(&r->woken);
+}
+
+static bool
+may_run(const struct sq *q, const struct req *r)
+{
+	return r->how != SHARED || !q->syncs.leading;
+}
+
+static void
+start_sync(struct sq *q)
+{
+	if (q->syncs.head && !q->syncs.leading) {
+		q->syncs.leading = true;
+		turn(q->syncs.head, LEAD_SYNCS);
+	}
+}
+
+/* After a commit a sync comes first; after a sync, a commit that the next one
+ * is to make durable with what waits.  Locked. */
+static void
+pass_on(struct sq *q, bool wrote)
+{
+	struct req *r = NULL;
+
+	if (wrote)
+		start_sync(q);
+	if (!q->writes.leading)
+		for (r = q->writes.head; r && !may_run(q, r); )
+			r = r->next;
+	if (r) {
+		q->writes.leading = true;
+		turn(r, LEAD_WRITES);
+	} else {
+		start_sync(q);
+	}
+}
+
+/* Takes at most SQ_GROUP of what may run apart.  Locked. */
+static void
+take_group(struct sq *q, struct req **retplain, struct req **retfull)
+{
+	struct req *r, **p = &q->writes.head;
+	struct req **plain = retplain, **full = retfull;
+
+	for (int n = 0; n < SQ_GROUP && (r = *p); ) {
+		if (!may_run(q, r)) {
+			p = &r->next;
+			continue;
+		}
+		*p = r->next;
+		n++;
+		if (r->how == FULL) {
+			*full = r;
+			full = &r->next;
 		} else {
 			*plain = r;
 			plain = &r->next;
 		}
 	}
-	if (!w->head)
-		w->tail = &w->head;
-	*plain = *sync = NULL;
+	while (*p)
+		p = &(*p)->next;
+	q->writes.tail = p;
+	*plain = *full = NULL;
 }
 
-/* A request is gone as soon as its thread knows that it is done. */
+/* What was run: it is done, or waits for a sync. */
 static void
-wake(struct req *list, struct req *self)
+ran(struct sq *q, struct req *list)
 {
-	struct req *next;
+	struct req *r;
 
-	for (; list; list = next) {
-		next = list->next;
-		list->done = true;
-		if (list != self)
-			sem_post(&list->woken);
-	}
-}
-
-/* The next may lead. */
-static void
-hand_over(struct sq *q, struct queue *w)
-{
 	lock_take(&q->lock);
-	if (w->head) {
-		w->head->lead = true;
-		sem_post(&w->head->woken);
-	} else {
-		w->leading = false;
+	while ((r = list)) {
+		list = r->next;
+		r->next = NULL;
+		if (r->how == SHARED && r->rv >= 0)
+			append(&q->syncs, r);
+		else
+			turn(r, DONE);
 	}
+	start_sync(q);
 	lock_drop(&q->lock);
 }
 
-/* Until r is done: true; or is to lead: false. */
-static bool
-join(struct sq *q, struct queue *w, struct req *r)
-{
-	bool wait;
-
-	sem_init(&r->woken, 0, 0);
-	lock_take(&q->lock);
-	*w->tail = r;
-	w->tail = &r->next;
-	wait = w->leading;
-	w->leading = true;
-	lock_drop(&q->lock);
-	if (wait) {
-		while (sem_wait(&r->woken) != 0)
-			;		/* EINTR */
-	}
-	sem_destroy(&r->woken);
-	return r->done;
-}
-
 static void
-lead_writes(struct sq *q, struct req *self)
+lead_writes(struct sq *q)
 {
-	struct req *plain, *sync;
+	struct req *plain, *full;
 
 	lock_take(&q->lock);
-	take_group(&q->writes, &plain, &sync);
+	take_group(q, &plain, &full);
 	lock_drop(&q->lock);
 	run_list(q->w, plain, false);
-	wake(plain, self);
-	run_list(q->w, sync, true);
-	wake(sync, self);
+	ran(q, plain);
+	run_list(q->w, full, true);
+	ran(q, full);
 	look_after_wal(q);
 	look_after_room(q);
-	hand_over(q, &q->writes);
-}
-
-static int
-submit(struct sq *q, sq_fn *fn, void *arg, bool sync)
-{
-	struct req r = { .fn = fn, .arg = arg, .sync = sync };
-
-	assert(!in_fn);		/* would wait for itself */
-	if (!join(q, &q->writes, &r))
-		lead_writes(q, &r);
-	return r.rv;
+	lock_take(&q->lock);
+	q->writes.leading = false;
+	pass_on(q, true);
+	lock_drop(&q->lock);
 }
 
 static void
-lead_syncs(struct sq *q, struct req *self)
+lead_syncs(struct sq *q)
 {
 	struct queue *w = &q->syncs;
-	struct req *list, *r;
+	struct req *r, *list;
 	int err;
 
 	lock_take(&q->lock);
@@ -1149,35 +1174,93 @@ lead_syncs(struct sq *q, struct req *self)
 	w->tail = &w->head;
 	lock_drop(&q->lock);
 	err = sys.fdatasync(q->wal_fd);
-	for (r = list; r; r = r->next)
-		r->rv = err;
-	wake(list, self);
-	hand_over(q, w);
+	while ((r = list)) {
+		list = r->next;
+		r->sync_err = err;
+		turn(r, DONE);
+	}
+	lock_take(&q->lock);
+	w->leading = false;
+	pass_on(q, false);
+	lock_drop(&q->lock);
+}
+
+/* Does what r's thread is woken for, until r is done. */
+static void
+attend(struct sq *q, struct req *r)
+{
+	for (;;) {
+		while (sem_wait(&r->woken) != 0)
+			;			/* EINTR */
+		if (r->turn == DONE)
+			break;
+		if (r->turn == LEAD_WRITES)
+			lead_writes(q);
+		else
+			lead_syncs(q);
+	}
+	sem_destroy(&r->woken);
+}
+
+static int
+submit(struct sq *q, struct req *r)
+{
+	assert(!in_fn);		/* would wait for itself */
+	sem_init(&r->woken, 0, 0);
+	lock_take(&q->lock);
+	append(&q->writes, r);
+	if (!q->writes.leading && may_run(q, r)) {
+		q->writes.leading = true;
+		turn(r, LEAD_WRITES);
+	}
+	lock_drop(&q->lock);
+	attend(q, r);
+	return r->rv;
+}
+
+/* The WAL was not synced: SQLite is asked, which says so too, or finds that
+ * the disk takes a row. */
+static int
+sync_row(struct sq *q)
+{
+	return submit(q, &(struct req){ .how = FULL });
 }
 
 int
 sq_write(struct sq *q, sq_fn *fn, void *arg)
 {
-	return submit(q, fn, arg, false);
-}
-
-int
-sq_sync(struct sq *q)
-{
-	struct req r = { .sync = true };
-
-	assert(!in_fn);
-	if (!join(q, &q->syncs, &r))
-		lead_syncs(q, &r);
-	/* the disk took it not: SQLite is asked, which says so, or finds that
-	 * it takes a row */
-	return r.rv == 0 ? 0 : submit(q, NULL, NULL, true);
+	return submit(q, &(struct req){ .fn = fn, .arg = arg });
 }
 
 int
 sq_write_sync(struct sq *q, sq_fn *fn, void *arg)
 {
-	return submit(q, fn, arg, true);
+	return submit(q, &(struct req){ .fn = fn, .arg = arg, .how = FULL });
+}
+
+int
+sq_write_shared(struct sq *q, sq_fn *fn, void *arg, int *retsync)
+{
+	struct req r = { .fn = fn, .arg = arg, .how = SHARED };
+	int rv = submit(q, &r);
+
+	*retsync = rv < 0 || !r.sync_err ? 0 : sync_row(q);
+	return rv;
+}
+
+int
+sq_sync(struct sq *q)
+{
+	struct req r = { .how = SHARED };
+
+	assert(!in_fn);
+	sem_init(&r.woken, 0, 0);
+	lock_take(&q->lock);
+	append(&q->syncs, &r);
+	start_sync(q);
+	lock_drop(&q->lock);
+	attend(q, &r);
+	return r.sync_err ? sync_row(q) : 0;
 }
 
 static int

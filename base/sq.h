@@ -71,8 +71,12 @@ typedef int sq_fn(struct sqc *c, void *arg);
 int	sq_write(struct sq *q, sq_fn *fn, void *arg);
 int	sq_sync(struct sq *q);
 /* One commit at synchronous=FULL, which the writer waits for; what could not
- * be synced is undone.  sq_write, then sq_sync, is better where many wait. */
+ * be synced is undone. */
 int	sq_write_sync(struct sq *q, sq_fn *fn, void *arg);
+/* sq_write, then sq_sync, where many do so at once: it waits for a sync that
+ * is under way, so that all that came meanwhile are one commit and one sync.
+ * *retsync: 0, or -errno: kept, but not durable. */
+int	sq_write_shared(struct sq *q, sq_fn *fn, void *arg, int *retsync);
 
 int	sq_read(struct sq *q, struct sqc **ret);	/* 0 or -errno */
 void	sq_read_end(struct sqc *c);			/* NULL accepted */

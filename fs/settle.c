@@ -178,18 +178,34 @@ settle_done(struct settle *s)
 	buf_done(&s->bytes);
 }
 
-int
-settle_now(struct fs *f, struct vnode *v)
+static int
+settle(struct fs *f, struct vnode *v, int *retsync)
 {
 	struct settle s;
+	struct sq *q = meta_sq(f->meta);
 	int err = prepare(f, v, &s);
 
 	if (err == 1) {
-		err = sq_write(meta_sq(f->meta), settle_tx, &s);
+		err = retsync != NULL ?
+		    sq_write_shared(q, settle_tx, &s, retsync) :
+		    sq_write(q, settle_tx, &s);
 		err = finish(&s, err);
 	}
 	settle_done(&s);
 	return err;
+}
+
+int
+settle_now(struct fs *f, struct vnode *v)
+{
+	return settle(f, v, NULL);
+}
+
+int
+settle_synced(struct fs *f, struct vnode *v, int *retsync)
+{
+	*retsync = 0;
+	return settle(f, v, retsync);
 }
 
 void

@@ -382,16 +382,19 @@ io_fsync(struct fs *f, struct handle *h, bool data_only)
 {
 	struct vnode *v = h->v;
 	struct bfile *b;
-	int err = 0;
+	int err = 0, sync_err = 0;
+	bool small = false;
 
 	vnode_enter(v);
 	/* a passed one keeps its backing file: it is synced itself (F3) */
 	if (v->dirty && !v->unlinked && v->b != NULL && v->pass_id == 0 &&
-	    !v->unseen && bfile_size(v->b) <= META_SMALL_MAX)
-		err = settle_now(f, v);	/* a row, and none to sync */
+	    !v->unseen && bfile_size(v->b) <= META_SMALL_MAX) {
+		err = settle_synced(f, v, &sync_err);
+		small = err == 0 && v->b == NULL;
+	}
 	vnode_leave(v);
-	if (err != 0)
-		return err;
+	if (err != 0 || small)
+		return err != 0 ? err : sync_err;
 	b = vnode_backing(v);
 	if (b != NULL && !bfile_is_synced(b))
 		err = bfile_sync(b);
