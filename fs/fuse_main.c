@@ -21,7 +21,7 @@
 #include "fs/dirattr.h"
 #include "fs/fuse_main.h"
 
-#define IDLE_THREADS	32	/* kept; to make one costs more than a request */
+#define IDLE_THREADS	32		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
 
