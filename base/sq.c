@@ -1294,6 +1294,12 @@ sq_ballast(struct sq *q)
 	return rv ? rv : sq_sync(q);
 }
 
+void
+sq_limit_memory(uint64_t bytes)
+{
+	(void)sqlite3_soft_heap_limit64((sqlite3_int64)bytes);
+}
+
 bool
 sq_is_low(struct sq *q)
 {

@@ -63,6 +63,10 @@ void	sq_close(struct sq *q);
 int	sq_ballast(struct sq *q);
 bool	sq_is_low(struct sq *q);
 
+/* What the page caches of all connections of the process together may take:
+ * above it each takes its own pages again. */
+void	sq_limit_memory(uint64_t bytes);
+
 typedef int sq_fn(struct sqc *c, void *arg);
 /* Runs fn once in the writer's transaction and returns its result (0 or
  * positive: kept; negative: undone) after the commit.  fn may run on another

@@ -254,8 +254,9 @@ open_file(struct cache *c, struct sqc *q, const struct index_file *f,
 
 /*
  * What a crash may have left between bytes and rows: a file shorter than its
- * content (a truncate that was not recorded: those chunks are not here), or
- * longer than what is known dirty (a write that was not recorded).
+ * content (a truncate that was not recorded: those chunks are not here, unless
+ * dirty bytes went with it: then orphan() completes it), or longer than what
+ * is known dirty (a write that was not recorded).
  */
 static int
 fit_size(const struct index_file *f, struct bfile *b)
@@ -269,13 +270,9 @@ fit_size(const struct index_file *f, struct bfile *b)
 		return err;
 	size = st.st_size;
 	atomic_store(&b->size, size);
-	if (!f->alldirty && size < f->size) {
-		atomic_store(&b->size, f->size);
-		err = sys.ftruncate(b->fd, f->size);
-	}
 	atomic_store(&b->used, st.st_blocks * UINT64_C(512));
-	if (err || size == f->size || f->alldirty)
-		return err;
+	if (size == f->size || f->alldirty)
+		return 0;
 	if (size > f->size) {
 		if (!dset_at(&b->dirty, f->size, size, &e))
 			e = f->size;
@@ -284,11 +281,15 @@ fit_size(const struct index_file *f, struct bfile *b)
 		atomic_store(&b->size, e);
 		return err;
 	}
+	if (dset_touches(&b->dirty, size, f->size))
+		return 0;
+	atomic_store(&b->size, f->size);
+	err = sys.ftruncate(b->fd, f->size);
 	for (k = size / CACHE_CHUNK; k < chunks_of(f->size); k++)
 		if (!dset_covers(&b->dirty, k * CACHE_CHUNK,
 		    (k + 1) * CACHE_CHUNK))
 			chunk_clear(b, k);
-	return 0;
+	return err;
 }
 
 /* Fills b from the index and opens its file: -ENOENT when there is none. */

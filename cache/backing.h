@@ -99,6 +99,9 @@ int	bfile_wrote(struct bfile *b, uint64_t off, uint64_t len);
 /* Size becomes `size`; what is beyond is dirty zeros. */
 int	bfile_truncate(struct bfile *b, uint64_t size);
 int	bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len);
+/* It was `was` bytes long by the index, and is not: of a truncate or a write
+ * that a crash cut off before it was recorded.  Records it. */
+int	bfile_was_resized(struct bfile *b, uint64_t was);
 /* fdatasync, and records that its dirty bytes up to now are synced (C4,
  * L11). */
 int	bfile_sync(struct bfile *b);

@@ -460,11 +460,60 @@ cut_unsynced(struct bfile *b, const struct index_file *f)
 	return bfile_truncate(b, size);
 }
 
+/* Every dirty byte is in a store, by an op that says where. */
+static bool
+is_uploaded(const struct bfile *b)
+{
+	unsigned i, k;
+
+	for (i = 0; i < b->dirty.n; i++) {
+		for (k = 0; k < b->nfrozen; k++)
+			if (b->frozen[k] == b->dirty.v[i].seq)
+				break;
+		if (k == b->nfrozen)
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_closed(const struct bfile *b)
+{
+	unsigned i;
+
+	for (i = 0; i < b->dirty.n; i++)
+		if (b->dirty.v[i].seq == 0)
+			return false;
+	return b->dirty.n > 0;
+}
+
+/*
+ * The file is as long as it will be, and the index knows: what a crash cut off
+ * between a change of size and its record is completed, so that the file is
+ * not one thing now and what its last op says once that has landed.  What is
+ * stored already stays as it is stored.
+ */
+static int
+settle_size(struct cache *c, const struct index_file *f, struct bfile *b)
+{
+	int err = 0;
+
+	if (c->unclean && is_uploaded(b))
+		return 0;
+	if (c->unclean && !f->base && b->nfrozen == 0)
+		err = cut_unsynced(b, f);
+	if (err || !is_closed(b) || bfile_size(b) == f->size)
+		return err;
+	log_info("a change of size that a crash cut off is completed",
+	    "ino=%llu was=%llu is=%llu", (unsigned long long)f->ino,
+	    (unsigned long long)f->size, (unsigned long long)bfile_size(b));
+	return bfile_was_resized(b, f->size);
+}
+
 static int
 orphan(struct cache *c, const struct index_file *f, struct cache_orphan *ret)
 {
 	struct bfile *b;
-	unsigned i;
 	int err;
 
 	err = bfile_get(c, f->ino, &b);
@@ -472,21 +521,17 @@ orphan(struct cache *c, const struct index_file *f, struct cache_orphan *ret)
 		return err;
 	memset(ret, 0, sizeof(*ret));
 	ret->ino = f->ino;
-	ret->had_base = f->base;
+	ret->had_base = f->base || b->nfrozen > 0;
+	/* Once synced since it was clean, all its dirty bytes stay: later
+	 * writes may be torn, as on any disk, what was synced must not go
+	 * with them. */
+	ret->unsynced = c->unclean && !f->synced &&
+	    (int64_t)f->syncsize < 0 && !is_uploaded(b);
+	if (!ret->unsynced || !ret->had_base)
+		err = settle_size(c, f, b);
 	lock_take(&b->lock);
-	ret->closed = b->dirty.n > 0;
-	for (i = 0; i < b->dirty.n; i++)
-		if (b->dirty.v[i].seq == 0)
-			ret->closed = false;
+	ret->closed = is_closed(b);
 	lock_drop(&b->lock);
-	if (c->unclean) {
-		/* Once synced since it was clean, all its dirty bytes stay:
-		 * later writes may be torn, as on any disk, what was synced
-		 * must not go with them. */
-		ret->unsynced = !f->synced && (int64_t)f->syncsize < 0;
-		if (!f->base)
-			err = cut_unsynced(b, f);
-	}
 	ret->mtime = bfile_mtime(b);
 	ret->size = bfile_size(b);
 	bfile_put(b);

@@ -25,9 +25,11 @@
  * INVARIANTS (cited as K1..)
  *  K1  Bytes, then rows (C6): a chunk's bytes are in the file before its
  *      present bit is in the index; the index may lag the file, never lead.
- *  K2  A write(2)'s bytes are in the file before its interval is recorded, and
- *      the interval is committed before the write is answered.  (Crash
- *      between: the old bytes are fetched again, C4.)
+ *  K2  A write(2) is answered once its bytes are in the file and its interval
+ *      is committed.  Where all it touches is here, the interval is first
+ *      (crash between: the old bytes are dirty); where chunks are absent, the
+ *      bytes are (crash between: a fill overwrites them).  A change of size is
+ *      made first; one that a crash cut off is completed at the next start.
  *  K3  A dirty or in-flight (uploading) interval is never overwritten by a
  *      fill, punched, or evicted.
  *  K4  Dirty becomes clean only by bfile_landed (B6).

@@ -418,6 +418,18 @@ record(struct bfile *b, uint64_t size, uint64_t off, uint64_t end)
 	return 0;
 }
 
+/* No fill can come over it any more (K2).  The lock is held. */
+static bool
+is_here(const struct bfile *b, uint64_t off, uint64_t end)
+{
+	uint64_t k;
+
+	for (k = off / CACHE_CHUNK; k < chunks_of(end); k++)
+		if (!chunk_is_here(b, k))
+			return false;
+	return true;
+}
+
 static void
 grow_size(struct bfile *b, uint64_t end)
 {
@@ -521,6 +533,7 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 {
 	struct busy e;
 	uint64_t size, end = off + n;
+	bool first;
 	int err;
 
 	if (n == 0)
@@ -548,12 +561,18 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 	map_settle(b);
 	busy_enter(b, &e);
 	size = atomic_load(&b->size);
+	first = is_here(b, off, end);
+	err = first ? record(b, size, off, end) : 0;
 	lock_drop(&b->lock);
-	err = write_bytes(b, p, n, off);
+	if (!err)
+		err = write_bytes(b, p, n, off);
 	lock_take(&b->lock);
 	if (!err) {
 		grow_size(b, end);
-		err = record(b, size, off, end);
+		if (first)
+			map_update(b);
+		else
+			err = record(b, size, off, end);
 	} else {
 		write_failed(b, size, off, end);
 	}
@@ -661,6 +680,24 @@ resized(struct bfile *b, uint64_t from)
 }
 
 int
+bfile_was_resized(struct bfile *b, uint64_t was)
+{
+	struct busy e;
+	uint64_t size = atomic_load(&b->size);
+	int err;
+
+	busy_init_write(&e, 0, INF);
+	lock_take(&b->lock);
+	map_settle(b);
+	busy_enter(b, &e);
+	err = resized(b, size < was ? size : was);
+	busy_leave(b, &e);
+	lock_drop(&b->lock);
+	map_account(b);
+	return err;
+}
+
+int
 bfile_truncate(struct bfile *b, uint64_t size)
 {
 	struct busy e;
@@ -696,12 +733,28 @@ bfile_truncate(struct bfile *b, uint64_t size)
 	return err;
 }
 
+static int
+fallocate_bytes(struct bfile *b, int mode, uint64_t off, uint64_t len)
+{
+	int err, tries = 0;
+
+	atomic_fetch_add(&b->gen, 1);
+	do {
+		err = bfile_writable(b);
+		if (!err)
+			err = sys.fallocate(b->fd, mode, off, len);
+	} while (was_leased(err, &tries));
+	atomic_fetch_add(&b->gen, 1);
+	return err;
+}
+
 int
 bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 {
 	struct busy e;
-	uint64_t old, size;
-	int err, tries = 0;
+	uint64_t old, size, end;
+	bool clears, first;
+	int err;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
 	    FALLOC_FL_ZERO_RANGE))
@@ -714,22 +767,21 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 	busy_enter(b, &e);
 	lock_drop(&b->lock);
 	old = bfile_size(b);
-	atomic_fetch_add(&b->gen, 1);
-	do {
-		err = bfile_writable(b);
-		if (!err)
-			err = sys.fallocate(b->fd, mode, off, len);
-	} while (was_leased(err, &tries));
-	atomic_fetch_add(&b->gen, 1);
+	end = off + len < old ? off + len : old;
+	lock_take(&b->lock);
+	clears = mode & ~FALLOC_FL_KEEP_SIZE && off < end &&
+	    !atomic_load(&b->open_all);
+	first = clears && is_here(b, off, end);
+	err = first ? record(b, INF, off, end) : 0;
+	lock_drop(&b->lock);
+	if (!err)
+		err = fallocate_bytes(b, mode, off, len);
 	size = err ? old : bfile_size(b);
 	lock_take(&b->lock);
-	if (!err && !atomic_load(&b->open_all)) {
-		if (size > old)
-			err = resized(b, old);
-		if (!err && mode & ~FALLOC_FL_KEEP_SIZE && off < size)
-			err = record(b, INF, off,
-			    off + len < size ? off + len : size);
-	}
+	if (!err && size > old && !atomic_load(&b->open_all))
+		err = resized(b, old);
+	if (!err && clears && !first)
+		err = record(b, INF, off, end);
 	busy_leave(b, &e);
 	lock_drop(&b->lock);
 	map_account(b);

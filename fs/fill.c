@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cache/small.h"
 #include "fs/content.h"
+#include "fs/memory.h"
 #include "fs/pins.h"
 #include "fs/sums.h"
 
@@ -57,7 +58,8 @@ struct fill {
 	struct fetch	*unkept[UNKEPT_MAX];
 	unsigned	 unkept_next;
 	void		*spare[SPARE_MAX]; /* buffers: new ones cost faults */
-	unsigned	 nspare;
+	unsigned	 nspare, most_spare;
+	unsigned	 runs;		/* of a lane at once */
 	struct lane	 lanes[LANES];
 };
 
@@ -80,7 +82,7 @@ struct run {
 };
 
 int
-fill_new(struct fill **ret)
+fill_new(uint64_t memory, struct fill **ret)
 {
 	struct fill *fl = calloc(1, sizeof *fl);
 
@@ -88,6 +90,8 @@ fill_new(struct fill **ret)
 		return -ENOMEM;
 	lock_init(&fl->lock, RANK_FILL, "fill");
 	cond_init(&fl->cond);
+	fl->runs = memory_share(memory, LANE_RUNS, 2);
+	fl->most_spare = memory_share(memory, SPARE_MAX, 2);
 	*ret = fl;
 	return 0;
 }
@@ -116,7 +120,7 @@ buf_give_locked(struct fill *fl, void *p)
 {
 	if (p == NULL)
 		return;
-	if (fl->nspare < SPARE_MAX)
+	if (fl->nspare < fl->most_spare)
 		fl->spare[fl->nspare++] = p;
 	else
 		(void)munmap(p, CACHE_CHUNK);
@@ -410,7 +414,7 @@ lane_enter(struct fill *fl, struct lane *l, struct run *r)
 	bool in;
 
 	lock_take(&fl->lock);
-	in = l->active < LANE_RUNS;
+	in = l->active < fl->runs;
 	if (in) {
 		l->active++;
 	} else {

@@ -24,7 +24,7 @@
 
 struct fill;
 
-int	fill_new(struct fill **ret);
+int	fill_new(uint64_t memory, struct fill **ret);	/* memory.h */
 void	fill_free(struct fill *fl);		/* fs->io is gone before */
 
 /* Reads what bfile_has said is not (all) here, within io_until.  Bytes or

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "fs/dirattr.h"
 #include "fs/fuse_main.h"
+#include "fs/memory.h"
 
 #define IDLE_THREADS	32		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
@@ -282,7 +283,8 @@ serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 	if (cfg == NULL)
 		return -ENOMEM;
 	fuse_loop_cfg_set_clone_fd(cfg, 0);
-	fuse_loop_cfg_set_max_threads(cfg, FRONT_THREADS);
+	fuse_loop_cfg_set_max_threads(cfg,
+	    memory_share(o->memory, FRONT_THREADS, IDLE_THREADS));
 	fuse_loop_cfg_set_idle_threads(cfg, IDLE_THREADS);
 	err = -pthread_create(&thread, NULL, announce, &ready);
 	if (err == 0) {

@@ -35,6 +35,7 @@
 #include "fs/fs.h"
 #include "fs/home.h"
 #include "fs/io.h"
+#include "fs/memory.h"
 #include "fs/pass.h"
 #include "fs/pins.h"
 #include "fs/refresh.h"
@@ -395,7 +396,7 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 	if (err == 0)
 		err = dirattrs_new(&f->dirs);
 	if (err == 0)
-		err = fill_new(&f->fill);
+		err = fill_new(f->opt.memory, &f->fill);
 	if (err == 0)
 		err = ahead_new(&f->ahead);
 	if (err == 0) {
@@ -541,6 +542,7 @@ fs_start(const struct fs_options *opt, struct fs **ret, struct why *why)
 	if (why == NULL)
 		why = &own;
 	block_signals();
+	memory_limit(opt->memory);
 	sys_init();
 	f->lock_fd = -1;
 	f->started = clock_real();

@@ -36,7 +36,9 @@
 	    set_cache_size, \
 	    "Most bytes that the cache may use on disk.") \
 	X(memory, "SIZE", "512M", set_memory, \
-	    "Most memory the daemon uses for its buffers and caches.") \
+	    "Most memory the daemon uses for its buffers and caches, 64M at " \
+	    "least. With less than 512M fewer requests are under way at " \
+	    "once.") \
 	X(mode, "eventual", "eventual", set_mode, \
 	    "When a change is acknowledged. eventual: when it is in the " \
 	    "local database; it reaches the home within lag=.") \

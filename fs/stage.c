@@ -24,7 +24,6 @@
 #include "meta/query.h"
 
 #define THREADS		16
-#define MEMORY		((uint64_t)128 << 20)	/* of relays in flight */
 #define BATCH		4096			/* files looked at together */
 #define RECORD		256			/* objects of one op */
 #define RECORD_EVERY	(2 * NSEC_PER_SEC)
@@ -262,7 +261,7 @@ wait_for(struct run *r, uint64_t size, bool last)
 
 	lock_take(&r->lock);
 	while (rc == 0 && r->active > 0 && (last || r->active >= THREADS ||
-	    r->memory + need > MEMORY)) {
+	    r->memory + need > r->s->f->opt.memory / 4)) {
 		if (cond_wait_until(&r->cond, &r->lock, clock_mono() +
 		    TICK) == 0)
 			continue;

@@ -737,6 +737,125 @@ START_TEST(test_unclean)
 }
 END_TEST
 
+/* kill -9 between a change of size and its record, of files whose bytes are
+ * nowhere else: it is completed, and so a later op is asked for (K2). */
+START_TEST(test_cut_off)
+{
+	struct cache_orphan o[8] = { { 0 } };
+	struct env e;
+	struct bfile *b;
+	static uint8_t buf[3 * MB];
+	int status;
+	pid_t pid;
+
+	memset(buf, 7, sizeof(buf));
+	pid = fork();
+	if (pid == 0) {
+		env_open(&e, 1u << 30);
+		/* closed, whole and new: cut, and longer */
+		bfile_new(e.c, &b);
+		assign(&e, b, 10);
+		bfile_write(b, buf, 3 * MB, 0);
+		do_closed(&e, b, 1);
+		if (ftruncate(bfile_fd(b), MB + 5) != 0)
+			_exit(1);
+		bfile_new(e.c, &b);
+		assign(&e, b, 11);
+		bfile_write(b, buf, MB, 0);
+		do_closed(&e, b, 2);
+		if (pwrite(bfile_fd(b), buf, 100, MB) != 100)
+			_exit(1);
+		/* dirty in part: the cut takes dirty bytes, or none */
+		bfile_make(e.c, 12, 4 * MB, &b);
+		bfile_write(b, buf, 1000, 3 * MB + 5);
+		do_closed(&e, b, 3);
+		if (ftruncate(bfile_fd(b), 2 * MB) != 0)
+			_exit(1);
+		bfile_make(e.c, 13, 4 * MB, &b);
+		bfile_write(b, buf, 1000, MB + 5);
+		do_closed(&e, b, 4);
+		if (ftruncate(bfile_fd(b), 2 * MB) != 0)
+			_exit(1);
+		/* not closed, and cut where all is dirty already */
+		bfile_make(e.c, 14, 0, &b);
+		bfile_write(b, buf, 3 * MB, 0);
+		bfile_truncate(b, 2 * MB);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	env_open(&e, 0);
+	ck_assert(!e.unclean);
+	ck_assert_int_eq(cache_recover(e.c, each_orphan, o), 0);
+	ck_assert_uint_eq(o[0].ino, 10);
+	ck_assert_uint_eq(o[0].size, MB + 5);
+	ck_assert(!o[0].closed);
+	ck_assert_uint_eq(o[1].size, MB + 100);
+	ck_assert(!o[1].closed);
+	ck_assert_uint_eq(o[2].size, 2 * MB);
+	ck_assert(!o[2].closed);
+	/* nothing was lost with it: as before */
+	ck_assert_uint_eq(o[3].size, 4 * MB);
+	ck_assert(o[3].closed);
+	ck_assert_uint_eq(o[4].size, 2 * MB);
+	ck_assert(!o[4].closed);
+	env_close(&e);
+	/* and it stays so */
+	env_open(&e, 0);
+	ck_assert_int_eq(bfile_get(e.c, 12, &b), 0);
+	ck_assert_uint_eq(bfile_size(b), 2 * MB);
+	do_closed(&e, b, 5);
+	do_landed(&e, 12, 5);
+	bfile_put(b);
+	env_close(&e);
+	env_open(&e, 0);
+	ck_assert_int_eq(bfile_get(e.c, 12, &b), 0);
+	ck_assert_uint_eq(bfile_size(b), 2 * MB);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+static ssize_t
+write_and_die(int fd, const void *buf, size_t n, off_t off)
+{
+	_exit(pwrite(fd, buf, n, off) == (ssize_t)n ? 0 : 1);
+}
+
+/* kill -9 after the bytes of a write into a clean chunk: they are dirty, not
+ * gone with the next eviction (K2). */
+START_TEST(test_first)
+{
+	struct cache_orphan o[8] = { { 0 } };
+	struct env e;
+	struct bfile *b;
+	static uint8_t buf[MB];
+	int status;
+	pid_t pid;
+
+	memset(buf, 7, sizeof(buf));
+	pid = fork();
+	if (pid == 0) {
+		env_open(&e, 1u << 30);
+		bfile_make(e.c, 10, 2 * MB, &b);
+		if (bfile_fill(b, 0, bfile_clean_gen(b), buf, MB, -1) != 0)
+			_exit(1);
+		bfile_account(b);
+		sys.pwrite = write_and_die;
+		bfile_write(b, "new", 3, 100);
+		_exit(1);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	env_open(&e, 0);
+	ck_assert_int_eq(cache_recover(e.c, each_orphan, o), 0);
+	ck_assert_uint_eq(o[0].ino, 10);
+	ck_assert(!o[0].closed);
+	ck_assert_int_eq(cache_evict(e.c, 10), -EBUSY);
+	env_close(&e);
+}
+END_TEST
+
 /* 10,000 creates of small files leave the folder as it was. */
 START_TEST(test_many_small)
 {
@@ -864,6 +983,8 @@ main(void)
 	tcase_add_loop_test(t, test_thaw, 0, 16);
 	tcase_add_test(t, test_damage);
 	tcase_add_test(t, test_unclean);
+	tcase_add_test(t, test_cut_off);
+	tcase_add_test(t, test_first);
 	tcase_add_test(t, test_kill);
 	tcase_add_loop_test(t, test_model, 0, 6);
 	tcase_add_loop_test(t, test_crash, 0, 4);

@@ -1,0 +1,22 @@
+/*
+ * memory: what memory= allows.
+ *
+ * What takes memory in numbers (fetches at once, threads that hold a request's
+ * buffer) takes its number from here: all that it was made for at the default
+ * of memory= and above, in proportion below.  What takes it in bytes has a
+ * share in bytes.  Either way the sum stays below memory=; what a file that is
+ * open costs besides (some 500 bytes) does not count.
+ */
+#ifndef FS_MEMORY_H
+#define FS_MEMORY_H
+
+#include <stdint.h>
+
+/* `most` at 512 MiB and above, in proportion below, `least` at least. */
+unsigned memory_share(uint64_t memory, unsigned most, unsigned least);
+/* For the process, before its threads: page caches of databases have a
+ * quarter of memory= together, the heap few arenas whatever the number of
+ * cores. */
+void	memory_limit(uint64_t memory);
+
+#endif
