@@ -22,7 +22,7 @@
 #include "fs/fuse_main.h"
 #include "fs/memory.h"
 
-#define IDLE_THREADS	32		/* kept: one costs more to make */
+#define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
 
