@@ -17,11 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/fetch.h"
 #include "base/buf.h"
 #include "base/url.h"
-
-enum { POOL = 16 };		/* threads, for all large puts of a store */
 
 /* --- get, head --- */
 
@@ -270,17 +269,13 @@ static const struct store_ops azure_ops = {
 static int
 check_settings(const struct url *u, struct why *why)
 {
+	static const char *const known[] = { "ca", "checksum", "endpoint",
+	    NULL };
 	const char *sum = url_setting(u, "checksum");
-	unsigned i;
+	int err = cloud_settings(u, "an az://", known, why);
 
-	for (i = 0; i < u->nsettings; i++) {
-		if (strcmp(u->settings[i].key, "ca") != 0 &&
-		    strcmp(u->settings[i].key, "checksum") != 0 &&
-		    strcmp(u->settings[i].key, "endpoint") != 0)
-			return why_set(why, -EINVAL, "an az:// URL has no "
-			    "setting '%s': they are ca, checksum, endpoint",
-			    u->settings[i].key);
-	}
+	if (err != 0)
+		return err;
 	if (sum != NULL && strcmp(sum, "crc64") != 0 &&
 	    strcmp(sum, "none") != 0)
 		return why_set(why, -EINVAL, "checksum=%s: it is crc64 or "
@@ -385,9 +380,7 @@ find_strings(struct azure *s, const struct url *u)
 	s->url = strdup(u->text);
 	s->account = strdup(u->account);
 	s->container = strdup(u->bucket);
-	if (asprintf(&s->prefix, "%s%s", u->prefix,
-	    u->prefix[0] != '\0' ? "/" : "") < 0)
-		s->prefix = NULL;
+	s->prefix = cloud_prefix(u);
 	if (asprintf(&s->where, "container '%s' of account '%s'", u->bucket,
 	    u->account) < 0)
 		s->where = NULL;
@@ -423,9 +416,7 @@ azure_open(const struct url *u, const struct azure_sizes *sizes,
 		err = find_both(s, u, why);
 	o.no_proxy = s->loopback;
 	if (err == 0)
-		err = http_new(&o, &s->http, why);
-	if (err == 0)
-		err = workers_new("gnsfs-az", POOL, &s->pool);
+		err = cloud_lines(&o, "gnsfs-az", &s->http, &s->pool, why);
 	if (err != 0) {
 		azure_free(&s->store);
 		return err;

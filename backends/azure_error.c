@@ -17,22 +17,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/xml.h"
 #include "base/buf.h"
 #include "base/clock.h"
 
+/* One line: the rest of a message is the request's id and the time. */
 static void
 keep(char *to, size_t size, const char *text)
 {
-	size_t i;
+	size_t most = strcspn(text, "\r\n") + 1;
 
-	snprintf(to, size, "%s", text);
-	/* The rest of a message is the request's id and the time. */
-	to[strcspn(to, "\r\n")] = '\0';
-	for (i = 0; to[i] != '\0'; i++) {
-		if ((unsigned char)to[i] < ' ')
-			to[i] = ' ';
-	}
+	cloud_text(to, most < size ? most : size, text);
 }
 
 static int

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/creds_aws_impl.h"
 #include "backends/sigv4.h"
 #include "backends/store.h"
@@ -54,18 +55,6 @@ struct answer {
 	char	 code[64], text[200];
 };
 
-static void
-keep(char *to, size_t size, const char *text)
-{
-	size_t i;
-
-	snprintf(to, size, "%s", text);
-	for (i = 0; to[i] != '\0'; i++) {
-		if ((unsigned char)to[i] < ' ')
-			to[i] = ' ';
-	}
-}
-
 static int
 answer_each(void *arg, const char *const *path, unsigned depth,
     const char *text)
@@ -82,9 +71,9 @@ answer_each(void *arg, const char *const *path, unsigned depth,
 	if (text == NULL)
 		return 0;
 	if (strcmp(in, "Error") == 0 && strcmp(name, "Code") == 0)
-		keep(a->code, sizeof a->code, text);
+		cloud_text(a->code, sizeof a->code, text);
 	if (strcmp(in, "Error") == 0 && strcmp(name, "Message") == 0)
-		keep(a->text, sizeof a->text, text);
+		cloud_text(a->text, sizeof a->text, text);
 	for (i = 0; strcmp(in, "Credentials") == 0 &&
 	    i < sizeof fields / sizeof fields[0]; i++) {
 		if (strcmp(name, fields[i].name) != 0 || *fields[i].to != NULL)

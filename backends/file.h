@@ -1,6 +1,7 @@
 /*
- * file: what file.c (objects) and file_list.c (listing) of the file://
- * backend share.
+ * file: what the files of the file:// backend share: file.c (keys, the root,
+ * the store), file_read.c, file_write.c, file_copy.c, file_list.c, and
+ * file_draft.c, which gives an object its bytes and name in one step.
  */
 #ifndef BACKENDS_FILE_H
 #define BACKENDS_FILE_H
@@ -15,7 +16,11 @@
 
 struct file_scan;
 
-enum { FILE_SCANS = 64, FILE_SWEPT = 256 };
+enum {
+	FILE_SCANS = 64,
+	FILE_SWEPT = 256,
+	FILE_STEP = 512 << 10,		/* bytes read or written at a time */
+};
 
 struct file_store {
 	struct store	 store;
@@ -51,6 +56,79 @@ void	file_info(const struct stat *st, struct store_info *ret);
  * that is missing. */
 enum store_rc	file_fail(struct file_store *f, struct store_call *c, int err,
 	    const char *verb, const char *key);
+
+/* As file_fail, for a write: a path that leads through an object cannot be. */
+enum store_rc	file_write_fail(struct file_store *f, struct store_call *c,
+	    int err, const char *verb, const char *key);
+/* What each request on a key begins with: the key, the call, the root. */
+enum store_rc	file_key_check(struct file_store *f, struct store_call *c,
+	    const char *key);
+/* Is st what version names?  Nothing named: yes. */
+bool	file_is_version(const struct stat *st,
+	    const struct store_version *version);
+
+/* file_read.c.  Opens an object.  Anything but a regular file is none. */
+enum store_rc	file_object_open(struct file_store *f, struct store_call *c,
+	    const char *key, const struct store_version *version, int *retfd,
+	    struct stat *retst);
+/* Is fd still as st says?  What somebody writes in place is not one version
+ * (B5). */
+bool	file_is_unchanged(int fd, const struct stat *st);
+enum store_rc	file_get(struct store *s, struct store_call *c,
+	    const char *key, const struct store_version *version, uint64_t off,
+	    uint64_t len, store_sink *sink, void *arg, struct store_info *ret);
+enum store_rc	file_head(struct store *s, struct store_call *c,
+	    const char *key, struct store_info *ret);
+
+/* file_draft.c: an object in the making. */
+struct file_draft {
+	struct file_store *f;
+	struct store_call *c;
+	const char	*key, *verb;
+	char		*path;		/* where it will be; owned */
+	char		*dir;		/* that one's directory; owned */
+	char		*temp;		/* owned */
+	int		 fd, dirfd;
+};
+
+/* An empty one of key, in fd; folders above it are made.  verb and key are
+ * borrowed until its end, which is called also on failure. */
+enum store_rc	file_draft_begin(struct file_draft *d, struct file_store *f,
+	    struct store_call *c, const char *verb, const char *key);
+/* Stamps and syncs the draft, then names it. */
+enum store_rc	file_draft_finish(struct file_draft *d, enum store_cond cond,
+	    const struct store_version *match, struct store_info *ret);
+void	file_draft_end(struct file_draft *d);
+enum store_rc	file_draft_fail(struct file_draft *d, int err);
+/* flock on a directory that is still there; the kernel lets it go with the
+ * descriptor.  No wait without end: the call's deadline, or 30 s. */
+enum store_rc	file_dir_lock(struct file_store *f, struct store_call *c,
+	    int fd, const char *key);
+/* What stands at path, against a condition: OK, ABSENT, CHANGED. */
+enum store_rc	file_match_check(struct file_store *f, struct store_call *c,
+	    const char *key, const char *path,
+	    const struct store_version *match);
+
+/* file_write.c */
+enum store_rc	file_put(struct store *s, struct store_call *c,
+	    const char *key, enum store_cond cond,
+	    const struct store_version *match, const struct store_src *src,
+	    struct store_info *ret);
+enum store_rc	file_del(struct store *s, struct store_call *c,
+	    const char *key, const struct store_version *match);
+/* Answers a condition that cannot be met before a byte is written. */
+enum store_rc	file_precheck(struct file_store *f, struct store_call *c,
+	    const char *key, enum store_cond cond,
+	    const struct store_version *match);
+
+/* file_copy.c */
+enum store_rc	file_copy(struct store *s, struct store_call *c,
+	    const char *from, const struct store_version *version,
+	    const char *to, struct store_info *ret);
+enum store_rc	file_pull(struct store *s, struct store_call *c,
+	    struct store *from, const char *key,
+	    const struct store_version *version, const char *to,
+	    struct store_info *ret);
 
 /* file_list.c */
 enum store_rc	file_list(struct store *s, struct store_call *c,

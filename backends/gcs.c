@@ -21,13 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/sigv4.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/url.h"
-
-enum { POOL = 16 };		/* threads, for all large puts of a store */
 
 /* --- head --- */
 
@@ -424,22 +423,14 @@ static int
 check_settings(const struct url *u, int *retcompose, struct why *why)
 {
 	static const char *const known[] = { "ca", "compose", "endpoint",
-	    "profile" };
+	    "profile", NULL };
 	static const char *const ways[] = { "auto", "on", "off" };
 	const char *compose = url_setting(u, "compose");
-	unsigned i;
+	int err = cloud_settings(u, "a gs://", known, why);
 	size_t k;
 
-	for (i = 0; i < u->nsettings; i++) {
-		for (k = 0; k < sizeof known / sizeof known[0]; k++) {
-			if (strcmp(u->settings[i].key, known[k]) == 0)
-				break;
-		}
-		if (k == sizeof known / sizeof known[0])
-			return why_set(why, -EINVAL, "a gs:// URL has no "
-			    "setting '%s': they are ca, compose, endpoint, "
-			    "profile", u->settings[i].key);
-	}
+	if (err != 0)
+		return err;
 	*retcompose = GCS_COMPOSE_AUTO;
 	for (k = 0; compose != NULL; k++) {
 		if (k == sizeof ways / sizeof ways[0])
@@ -569,9 +560,7 @@ gcs_open(const struct url *u, const struct gcs_sizes *sizes,
 	set_sizes(&s->sizes, sizes);
 	s->url = strdup(u->text);
 	s->bucket = strdup(u->bucket);
-	if (asprintf(&s->prefix, "%s%s", u->prefix,
-	    u->prefix[0] != '\0' ? "/" : "") < 0)
-		s->prefix = NULL;
+	s->prefix = cloud_prefix(u);
 	s->profile = strdup(profile != NULL ? profile : "");
 	if (s->url == NULL || s->bucket == NULL || s->prefix == NULL ||
 	    s->profile == NULL)
@@ -581,12 +570,9 @@ gcs_open(const struct url *u, const struct gcs_sizes *sizes,
 		err = find_server(s, u, &emulator, why);
 	if (err == 0 && !emulator)
 		err = find_creds(s, u, why);
-	if (err == 0) {
-		o.no_proxy = s->loopback;
-		err = http_new(&o, &s->http, why);
-	}
+	o.no_proxy = s->loopback;
 	if (err == 0)
-		err = workers_new("gnsfs-gcs", POOL, &s->pool);
+		err = cloud_lines(&o, "gnsfs-gcs", &s->http, &s->pool, why);
 	if (err != 0) {
 		gcs_free(&s->store);
 		return err;

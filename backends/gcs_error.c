@@ -13,17 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void
-keep(char *to, size_t size, const char *text)
-{
-	size_t i;
-
-	snprintf(to, size, "%s", text != NULL ? text : "");
-	for (i = 0; to[i] != '\0'; i++) {
-		if ((unsigned char)to[i] < ' ' || to[i] == 0x7f)
-			to[i] = ' ';
-	}
-}
+#include "backends/cloud.h"
 
 void
 gcs_error_parse(const struct buf *body, struct gcs_error *ret)
@@ -37,9 +27,9 @@ gcs_error_parse(const struct buf *body, struct gcs_error *ret)
 	e = json_object_get(o, "error");
 	if (json_is_object(e)) {
 		first = json_array_get(json_object_get(e, "errors"), 0);
-		keep(ret->reason, sizeof ret->reason,
+		cloud_text(ret->reason, sizeof ret->reason,
 		    json_string_value(json_object_get(first, "reason")));
-		keep(ret->message, sizeof ret->message,
+		cloud_text(ret->message, sizeof ret->message,
 		    json_string_value(json_object_get(e, "message")));
 		ret->json = true;
 	}

@@ -16,20 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/xml.h"
 #include "base/clock.h"
-
-static void
-keep(char *to, size_t size, const char *text)
-{
-	size_t i;
-
-	snprintf(to, size, "%s", text);
-	for (i = 0; to[i] != '\0'; i++) {
-		if ((unsigned char)to[i] < ' ')
-			to[i] = ' ';
-	}
-}
 
 static int
 error_each(void *arg, const char *const *path, unsigned depth,
@@ -43,13 +32,13 @@ error_each(void *arg, const char *const *path, unsigned depth,
 	if (depth != 2 || text == NULL)
 		return 0;
 	if (strcmp(name, "Code") == 0)
-		keep(e->code, sizeof e->code, text);
+		cloud_text(e->code, sizeof e->code, text);
 	else if (strcmp(name, "Message") == 0)
-		keep(e->message, sizeof e->message, text);
+		cloud_text(e->message, sizeof e->message, text);
 	else if (strcmp(name, "Region") == 0)
-		keep(e->region, sizeof e->region, text);
+		cloud_text(e->region, sizeof e->region, text);
 	else if (strcmp(name, "ServerTime") == 0)
-		keep(e->server_time, sizeof e->server_time, text);
+		cloud_text(e->server_time, sizeof e->server_time, text);
 	return 0;
 }
 

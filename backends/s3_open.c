@@ -6,33 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/s3.h"
 #include "base/buf.h"
 #include "base/url.h"
-
-enum { POOL = 16 };		/* threads, for all large puts of a store */
 
 static int
 check_settings(const struct url *u, struct why *why)
 {
 	static const char *const known[] = { "ca", "checksum", "dialect",
-	    "endpoint", "profile", "region", "style" };
+	    "endpoint", "profile", "region", "style", NULL };
 	const char *style = url_setting(u, "style");
 	const char *sum = url_setting(u, "checksum");
-	unsigned i;
-	size_t k;
+	int err = cloud_settings(u, "an s3://", known, why);
 
-	for (i = 0; i < u->nsettings; i++) {
-		for (k = 0; k < sizeof known / sizeof known[0]; k++) {
-			if (strcmp(u->settings[i].key, known[k]) == 0)
-				break;
-		}
-		if (k == sizeof known / sizeof known[0])
-			return why_set(why, -EINVAL, "an s3:// URL has no "
-			    "setting '%s': they are ca, checksum, dialect, "
-			    "endpoint, profile, region, style",
-			    u->settings[i].key);
-	}
+	if (err != 0)
+		return err;
 	if (style != NULL && strcmp(style, "path") != 0 &&
 	    strcmp(style, "virtual") != 0)
 		return why_set(why, -EINVAL, "style=%s: it is path or virtual",
@@ -168,17 +157,24 @@ find_server(struct s3 *s, const struct url *u, struct why *why)
 	return 0;
 }
 
+/* The file of certificates of AWS's own tools, or NULL. */
+static const char *
+aws_ca(void)
+{
+	const char *ca = getenv("AWS_CA_BUNDLE");
+
+	return ca != NULL && ca[0] != '\0' ? ca : NULL;
+}
+
 static int
 find_creds(struct s3 *s, const char *profile, struct why *why)
 {
 	struct creds_aws_opts o = { .profile = profile, .loopback =
 	    s->loopback, .region = s->aws ? s->region : NULL,
-	    .ca = getenv("AWS_CA_BUNDLE") };
+	    .ca = aws_ca() };
 	struct why said = { "" };
 	int err;
 
-	if (o.ca != NULL && o.ca[0] == '\0')
-		o.ca = NULL;
 	err = creds_aws_open(&o, &s->creds, &said);
 	if (err == -EACCES && s->loopback && profile == NULL)
 		return 0;	/* unsigned requests */
@@ -219,9 +215,7 @@ find_strings(struct s3 *s, const struct url *u)
 	s->profile = strdup(profile != NULL ? profile : "");
 	s->url = strdup(u->text);
 	s->bucket = strdup(u->bucket);
-	if (asprintf(&s->prefix, "%s%s", u->prefix,
-	    u->prefix[0] != '\0' ? "/" : "") < 0)
-		s->prefix = NULL;
+	s->prefix = cloud_prefix(u);
 	s->region = region != NULL ? strdup(region) :
 	    creds_aws_region(url_setting(u, "profile"));
 	if (s->region == NULL)
@@ -236,7 +230,7 @@ int
 s3_open(const struct url *u, const struct s3_sizes *sizes, struct store **ret,
     struct why *why)
 {
-	struct http_opts o = { 0 };
+	struct http_opts o = { .ca = url_setting(u, "ca") };
 	const char *sum = url_setting(u, "checksum");
 	struct s3 *s;
 	int err;
@@ -263,17 +257,13 @@ s3_open(const struct url *u, const struct s3_sizes *sizes, struct store **ret,
 		err = find_server(s, u, why);
 	if (err == 0)
 		err = find_creds(s, url_setting(u, "profile"), why);
-	if (err == 0) {
-		o.ca = url_setting(u, "ca");
-		if (o.ca == NULL && s->https)
-			o.ca = getenv("AWS_CA_BUNDLE");
-		if (o.ca != NULL && o.ca[0] == '\0')
-			o.ca = NULL;
-		o.no_proxy = s->loopback;
-		err = http_new(&o, &s->http, why);
-	}
+	if (o.ca == NULL && s->https)
+		o.ca = aws_ca();
+	else if (o.ca != NULL && o.ca[0] == '\0')
+		o.ca = NULL;
+	o.no_proxy = s->loopback;
 	if (err == 0)
-		err = workers_new("gnsfs-s3", POOL, &s->pool);
+		err = cloud_lines(&o, "gnsfs-s3", &s->http, &s->pool, why);
 	if (err != 0) {
 		s3_free(&s->store);
 		return err;

@@ -19,7 +19,8 @@
  *   pins     pins, warm, evict
  *   stage    copies in other stores
  *   control  the socket that the gnsfs command talks to
- *   mount    start and stop of all of it, options, state directory
+ *   mount    start and stop of all of it, options
+ *   state_dir  the directory of a host's state
  *   fuse_*   the kernel's requests; the only files that know FUSE
  */
 #ifndef FS_FS_H

@@ -63,12 +63,12 @@
 	    "its size by what is written meanwhile; when three quarters of " \
 	    "it are taken by what may not be dropped, new files are " \
 	    "written through the daemon.") \
-	X(takeover, NULL, NULL, set_takeover, \
+	X(takeover, NULL, NULL, set_flag, \
 	    "Take the namespace from a host that has it mounted: that host " \
 	    "is fenced, keeps what it has not stored, and answers EROFS.") \
-	X(ro, NULL, NULL, set_ro, \
+	X(ro, NULL, NULL, set_flag, \
 	    "Read only: nothing is written to the namespace.") \
-	X(rw, NULL, NULL, set_rw, \
+	X(rw, NULL, NULL, set_flag, \
 	    "Read and write; what happens anyway.") \
 	X(uid, "USER", "(as stored)", set_uid, \
 	    "Every file is shown as owned by this user (name or number).") \
@@ -76,29 +76,28 @@
 	    "Every file is shown as owned by this group (name or number).") \
 	X(umask, "OCTAL", "(as stored)", set_umask, \
 	    "These permission bits are hidden from every file.") \
-	X(allow_other, NULL, "(on for root, off for others)", \
-	    set_allow_other, \
+	X(allow_other, NULL, "(on for root, off for others)", set_flag, \
 	    "Users other than the one who mounts may use the tree, as its " \
 	    "permissions say.") \
 	X(log, "FILE", "(gnsfs.log in the state folder; stderr with -f)", \
 	    set_path, \
 	    "Where the daemon writes its log.") \
-	X(nodev, NULL, NULL, set_dev, \
+	X(nodev, NULL, NULL, set_flag, \
 	    "Device nodes do not work as such; what happens anyway.") \
-	X(dev, NULL, NULL, set_dev, \
+	X(dev, NULL, NULL, set_flag, \
 	    "They do, in a mount of root's. mount(8) does not hand this " \
 	    "on; gnsfs mount takes it.") \
-	X(nosuid, NULL, NULL, set_suid, \
+	X(nosuid, NULL, NULL, set_flag, \
 	    "Set-user-ID and set-group-ID bits of programs and their " \
 	    "capabilities have no effect; what happens anyway.") \
-	X(suid, NULL, NULL, set_suid, \
+	X(suid, NULL, NULL, set_flag, \
 	    "They have, in a mount of root's. mount(8) does not hand this " \
 	    "on; gnsfs mount takes it.") \
-	X(noexec, NULL, NULL, set_noexec, \
+	X(noexec, NULL, NULL, set_flag, \
 	    "No program in the tree can be run.") \
-	X(exec, NULL, NULL, set_noexec, \
+	X(exec, NULL, NULL, set_flag, \
 	    "They can be; what happens anyway.") \
-	X(debug, NULL, NULL, set_debug, \
+	X(debug, NULL, NULL, set_flag, \
 	    "Log every decision, and let debuggers attach and cores be " \
 	    "written: a core holds credentials and file bytes.")
 
@@ -106,9 +105,8 @@ typedef int option_set(struct fs_options *o, const char *name,
 	    const char *value, struct why *why);
 
 static option_set set_path, set_cache_size, set_memory, set_mode, set_lag,
-    set_poll, set_io_timeout, set_offline, set_passthrough, set_takeover,
-    set_ro, set_rw, set_uid, set_gid, set_umask, set_allow_other, set_dev,
-    set_suid, set_noexec, set_debug;
+    set_poll, set_io_timeout, set_offline, set_passthrough, set_flag,
+    set_uid, set_gid, set_umask;
 
 const struct option_desc option_descs[] = {
 #define X(name, arg, dflt, set, meaning)	{ #name, arg, dflt, meaning },
@@ -280,67 +278,25 @@ set_passthrough(struct fs_options *o, const char *name, const char *value,
 	return set_word(name, value, "off", "auto", &o->passthrough, why);
 }
 
+/* What an option without a value sets. */
 static int
-set_takeover(struct fs_options *o, const char *name, const char *value,
+set_flag(struct fs_options *o, const char *name, const char *value,
     struct why *why)
 {
-	o->takeover = true;
-	return 0;
-}
+	const struct { const char *name; bool *flag, to; } flags[] = {
+		{ "takeover", &o->takeover, true },
+		{ "ro", &o->read_only, true }, { "rw", &o->read_only, false },
+		{ "allow_other", &o->allow_other, true },
+		{ "dev", &o->dev, true }, { "nodev", &o->dev, false },
+		{ "suid", &o->suid, true }, { "nosuid", &o->suid, false },
+		{ "noexec", &o->noexec, true }, { "exec", &o->noexec, false },
+		{ "debug", &o->debug, true },
+	};
+	unsigned i;
 
-static int
-set_ro(struct fs_options *o, const char *name, const char *value,
-    struct why *why)
-{
-	o->read_only = true;
-	return 0;
-}
-
-static int
-set_rw(struct fs_options *o, const char *name, const char *value,
-    struct why *why)
-{
-	o->read_only = false;
-	return 0;
-}
-
-static int
-set_allow_other(struct fs_options *o, const char *name, const char *value,
-    struct why *why)
-{
-	o->allow_other = true;
-	return 0;
-}
-
-static int
-set_dev(struct fs_options *o, const char *name, const char *value,
-    struct why *why)
-{
-	o->dev = *name == 'd';
-	return 0;
-}
-
-static int
-set_suid(struct fs_options *o, const char *name, const char *value,
-    struct why *why)
-{
-	o->suid = *name == 's';
-	return 0;
-}
-
-static int
-set_noexec(struct fs_options *o, const char *name, const char *value,
-    struct why *why)
-{
-	o->noexec = *name == 'n';
-	return 0;
-}
-
-static int
-set_debug(struct fs_options *o, const char *name, const char *value,
-    struct why *why)
-{
-	o->debug = true;
+	for (i = 0; i < sizeof flags / sizeof flags[0]; i++)
+		if (strcmp(flags[i].name, name) == 0)
+			*flags[i].flag = flags[i].to;
 	return 0;
 }
 

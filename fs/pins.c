@@ -218,6 +218,9 @@ pins_drop(struct pins *p, const struct pin_copy *row)
 	if (n != NULL && n->waiters == 0 && n->began == 0) {
 		*at = n->next;
 		free(n);
+	} else if (n != NULL) {
+		n->edited = true;
+		atomic_store(&n->stop, true);
 	}
 	lock_drop(&p->lock);
 	return rc;
@@ -536,11 +539,14 @@ void
 pins_stop_fills(struct fs *f)
 {
 	struct pins *p = f->pins;
+	struct pin *n;
 
 	if (p == NULL)
 		return;
 	atomic_store(&p->stopping, true);
 	lock_take(&p->lock);
+	for (n = p->list; n != NULL; n = n->next)
+		atomic_store(&n->stop, true);
 	cond_broadcast(&p->cond);
 	lock_drop(&p->lock);
 }

@@ -12,6 +12,7 @@
 #include "fs/pins_impl.h"
 
 #define TICK		(NSEC_PER_SEC / 5)
+#define WAY		(5 * NSEC_PER_SEC)	/* longest given at a time */
 
 struct run {
 	struct fill_many	*m;
@@ -141,6 +142,18 @@ wait_for(struct run *r, uint64_t size, bool last)
 	return stop;
 }
 
+/* Filling takes the processor and the index from a change of pins; it is soon
+ * over.  Where one comes upon the other, waiting ends. */
+static void
+give_way(struct run *r)
+{
+	struct pins *p = r->m->f->pins;
+
+	if (r->m->gives_way && p != NULL &&
+	    !pins_wait_edits(p, clock_mono() + WAY))
+		r->m->gives_way = false;
+}
+
 static int
 feed(struct run *r, const struct pin_want *w)
 {
@@ -177,6 +190,7 @@ fill_many(struct fill_many *m, struct why *why)
 	lock_init(&r.lock, RANK_PINS, "fill_many");
 	cond_init(&r.cond);
 	for (i = 0; rc == 0 && i < m->list->n; i++) {
+		give_way(&r);
 		if (wait_for(&r, m->list->v[i].size, false))
 			rc = -ECANCELED;
 		else

@@ -22,6 +22,7 @@ struct fill_many {
 	const struct pin_list	*list;
 	uint64_t		 want;		/* bytes in all, for progress */
 	_Atomic bool		*stop;		/* ends it early; borrowed */
+	bool			 gives_way;	/* to changes of pins */
 	pins_progress		*progress;	/* may be NULL */
 	void			*arg;
 	_Atomic int64_t		*arrived;	/* also told; may be NULL */
@@ -35,6 +36,8 @@ struct pin {
 	struct pin	*next;
 	uint64_t	 id;
 	unsigned	 waiters;	/* who fills it himself: --wait */
+	bool		 edited;	/* since the thread's pass began */
+	_Atomic bool	 stop;		/* ends its fill by the thread */
 	_Atomic int64_t	 arrived;	/* bytes since began */
 	int64_t		 began;		/* clock_mono of the present fill; 0 */
 	int64_t		 retry_at;	/* clock_mono; 0 now */
@@ -49,9 +52,11 @@ struct pins {
 	_Atomic bool	 stopping;
 	char		 host[65];
 	int64_t		 expiry;	/* the thread's: the next one's */
+	int64_t		 waited;	/* the thread's: for turns, in a pass */
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
-	bool		 editing;	/* one change of pins at a time */
+	uint64_t	 turns;		/* one change of pins at a time, in */
+	uint64_t	 serving;	/* the order that they were asked for */
 	bool		 stale;		/* membership must be looked at */
 	bool		 kicked;	/* there may be something to fill */
 	struct pin	*list;
@@ -61,16 +66,24 @@ struct pins {
 void	*pins_main(void *pins);
 /* The pin of this id, made if need be (NULL: no memory).  Under p->lock. */
 struct pin *pins_of(struct pins *p, uint64_t id);
-/* One change of pins at a time; the end wakes the thread. */
+/* One change of pins at a time, in the order that they are asked for.  The
+ * thread's pass over all pins takes a turn for each STEP of files, so that who
+ * changes a pin never waits for more than that.  The end wakes the thread. */
 void	pins_edit_begin(struct pins *p);
 void	pins_edit_end(struct pins *p);
-/* Makes the cache hold for this pin what its text says now.  must_exist: a
- * path that does not is -ENOENT.  retlist, may be NULL: all of them. */
+/* Until nobody changes pins or waits to, at most till deadline (clock_mono):
+ * false. */
+bool	pins_wait_edits(struct pins *p, int64_t deadline);
+/* Makes the cache hold for this pin what its text says now, in an edit.
+ * must_exist: a path that does not is -ENOENT.  retlist, may be NULL: all of
+ * them. */
 int	pins_renew(struct pins *p, const struct pin_copy *row,
 	    bool must_exist, struct pin_list *retlist, struct why *why);
 /* What a pin waits for, and till when it is left alone; err 0: nothing. */
 void	pins_note_why(struct pins *p, uint64_t id, int err,
 	    const struct why *why);
+/* The thread's pass: drops what expired, renews the others. */
+void	pins_sweep(struct pins *p);
 /* For cache_pin_each: into the pin_list arg. */
 int	pins_collect(void *arg, uint64_t ino, uint64_t size);
 

@@ -18,18 +18,28 @@
 #define FIRST_PAUSE	(1 * NSEC_PER_SEC)
 #define LAST_PAUSE	(30 * NSEC_PER_SEC)
 #define BATCH		4096			/* files looked at at once */
+#define STEP		2048			/* files changed in a turn */
 
 /* --- the list in memory --- */
 
-struct pin *
-pins_of(struct pins *p, uint64_t id)
+static struct pin *
+find(struct pins *p, uint64_t id)
 {
 	struct pin *n;
 
 	lock_assert_held(&p->lock);
-	for (n = p->list; n != NULL; n = n->next)
-		if (n->id == id)
-			return n;
+	for (n = p->list; n != NULL && n->id != id; n = n->next)
+		;
+	return n;
+}
+
+struct pin *
+pins_of(struct pins *p, uint64_t id)
+{
+	struct pin *n = find(p, id);
+
+	if (n != NULL)
+		return n;
 	n = calloc(1, sizeof *n);
 	if (n != NULL) {
 		n->id = id;
@@ -39,13 +49,31 @@ pins_of(struct pins *p, uint64_t id)
 	return n;
 }
 
+/* --- turns --- */
+
+static void
+turn_take(struct pins *p)
+{
+	uint64_t mine = p->turns++;
+
+	lock_assert_held(&p->lock);
+	while (p->serving != mine)
+		cond_wait(&p->cond, &p->lock);
+}
+
+static void
+turn_end(struct pins *p)
+{
+	lock_assert_held(&p->lock);
+	p->serving++;
+	cond_broadcast(&p->cond);
+}
+
 void
 pins_edit_begin(struct pins *p)
 {
 	lock_take(&p->lock);
-	while (p->editing)
-		cond_wait(&p->cond, &p->lock);
-	p->editing = true;
+	turn_take(p);
 	lock_drop(&p->lock);
 }
 
@@ -53,9 +81,49 @@ void
 pins_edit_end(struct pins *p)
 {
 	lock_take(&p->lock);
-	p->editing = false;
 	p->stale = p->kicked = true;
-	cond_broadcast(&p->cond);
+	turn_end(p);
+	lock_drop(&p->lock);
+}
+
+bool
+pins_wait_edits(struct pins *p, int64_t deadline)
+{
+	int rc = 0;
+
+	lock_take(&p->lock);
+	while (rc == 0 && p->serving != p->turns &&
+	    !atomic_load(&p->stopping))
+		rc = cond_wait_until(&p->cond, &p->lock, deadline);
+	lock_drop(&p->lock);
+	return rc == 0;
+}
+
+/* A turn of the pass, for this pin (0: for none); pass_ends ends it.  False,
+ * and no turn: the pin was changed or dropped since the pass began. */
+static bool
+pass_begins(struct pins *p, uint64_t id)
+{
+	int64_t began = clock_mono();
+	struct pin *n;
+	bool ok;
+
+	lock_take(&p->lock);
+	turn_take(p);
+	n = id != 0 ? find(p, id) : NULL;
+	ok = id == 0 || (n != NULL && !n->edited);
+	if (!ok)
+		turn_end(p);
+	lock_drop(&p->lock);
+	p->waited += clock_mono() - began;
+	return ok;
+}
+
+static void
+pass_ends(struct pins *p)
+{
+	lock_take(&p->lock);
+	turn_end(p);
 	lock_drop(&p->lock);
 }
 
@@ -118,40 +186,105 @@ difference(const struct pin_list *want, const struct pin_list *is,
 	return rc;
 }
 
-/* Makes the cache hold for this pin what its text says now. */
-int
-pins_renew(struct pins *p, const struct pin_copy *row, bool must_exist,
-    struct pin_list *retlist, struct why *why)
+/* What a pin wants, and what makes the cache hold that. */
+struct delta {
+	struct pin_list	 want, add;
+	uint64_t	*gone, ngone;
+};
+
+static void
+delta_done(struct delta *ch)
 {
-	struct pin_list want = { NULL }, is = { NULL }, add = { NULL };
-	struct cache *c = p->f->cache;
-	uint64_t *gone = NULL, ngone = 0;
+	free(ch->gone);
+	pin_list_done(&ch->add);
+	pin_list_done(&ch->want);
+}
+
+/* ch is zero before, and to be done with also after a failure. */
+static int
+delta_find(struct pins *p, const struct pin_copy *row, bool must_exist,
+    struct delta *ch, struct why *why)
+{
+	struct pin_list is = { NULL };
 	struct pin_text t;
 	int rc;
 
 	rc = pin_text_parse(row->selectors, &t, why);
 	if (rc != 0)
 		return rc;
-	rc = pin_text_run(&t, p->f, must_exist, &want, why);
+	rc = pin_text_run(&t, p->f, must_exist, &ch->want, why);
 	pin_text_done(&t);
 	if (rc == 0)
-		rc = cache_pin_each(c, row->id, pins_collect, &is);
+		rc = cache_pin_each(p->f->cache, row->id, pins_collect, &is);
 	if (rc >= 0) {
 		pin_list_sort(&is);
-		rc = difference(&want, &is, &add, &gone, &ngone);
+		rc = difference(&ch->want, &is, &ch->add, &ch->gone,
+		    &ch->ngone);
 	}
-	if (rc == 0 && ngone > 0)
-		rc = cache_unpin(c, row->id, gone, ngone);
-	if (rc == 0 && add.n > 0)
-		rc = cache_pin(c, row->id, add.v, add.n, why);
-	if (rc == 0 && retlist != NULL) {
-		*retlist = want;
-		want = (struct pin_list){ NULL };
-	}
-	free(gone);
-	pin_list_done(&add);
 	pin_list_done(&is);
-	pin_list_done(&want);
+	return rc;
+}
+
+int
+pins_renew(struct pins *p, const struct pin_copy *row, bool must_exist,
+    struct pin_list *retlist, struct why *why)
+{
+	struct delta ch = { .ngone = 0 };
+	struct cache *c = p->f->cache;
+	struct pin *n;
+	int rc;
+
+	lock_take(&p->lock);
+	n = pins_of(p, row->id);
+	if (n != NULL)
+		n->edited = true;
+	lock_drop(&p->lock);
+	rc = delta_find(p, row, must_exist, &ch, why);
+	if (rc == 0 && ch.ngone > 0)
+		rc = cache_unpin(c, row->id, ch.gone, ch.ngone);
+	if (rc == 0 && ch.add.n > 0)
+		rc = cache_pin(c, row->id, ch.add.v, ch.add.n, why);
+	if (rc == 0 && retlist != NULL) {
+		*retlist = ch.want;
+		ch.want = (struct pin_list){ NULL };
+	}
+	delta_done(&ch);
+	return rc;
+}
+
+static uint64_t
+step(uint64_t left)
+{
+	return left < STEP ? left : STEP;
+}
+
+/* The same by the pass: looked for without a turn, changed in one a step.
+ * Ends where an edit of this pin came between: that has renewed it. */
+static int
+renew_in_steps(struct pins *p, const struct pin_copy *row, struct why *why)
+{
+	struct delta ch = { .ngone = 0 };
+	struct cache *c = p->f->cache;
+	uint64_t i, n;
+	int rc;
+
+	rc = delta_find(p, row, false, &ch, why);
+	for (i = 0; rc == 0 && i < ch.ngone; i += n) {
+		n = step(ch.ngone - i);
+		if (!pass_begins(p, row->id))
+			goto out;
+		rc = cache_unpin(c, row->id, ch.gone + i, n);
+		pass_ends(p);
+	}
+	for (i = 0; rc == 0 && i < ch.add.n; i += n) {
+		n = step(ch.add.n - i);
+		if (!pass_begins(p, row->id))
+			goto out;
+		rc = cache_pin(c, row->id, ch.add.v + i, n, why);
+		pass_ends(p);
+	}
+out:
+	delta_done(&ch);
 	return rc;
 }
 
@@ -179,15 +312,20 @@ pins_note_why(struct pins *p, uint64_t id, int err, const struct why *why)
 
 /* --- the thread --- */
 
-/* Of pins that are no more, nothing is kept in memory. */
+/* A pass begins with these rows: each has its pin in memory, of those that are
+ * no more nothing is kept. */
 static void
-forget_others(struct pins *p, const struct pin_rows *rows)
+begin_with(struct pins *p, const struct pin_rows *rows)
 {
 	struct pin *n, **at = &p->list;
 	unsigned i;
 
 	lock_take(&p->lock);
+	for (i = 0; i < rows->n; i++)
+		if (pins_is_mine(p, &rows->v[i]))
+			(void)pins_of(p, rows->v[i].id);
 	while ((n = *at) != NULL) {
+		n->edited = false;
 		for (i = 0; i < rows->n && rows->v[i].id != n->id; i++)
 			;
 		if (i < rows->n || n->waiters > 0 || n->began != 0) {
@@ -200,9 +338,18 @@ forget_others(struct pins *p, const struct pin_rows *rows)
 	lock_drop(&p->lock);
 }
 
-/* Drops what expired, renews the others. */
 static void
-sweep(struct pins *p)
+expire(struct pins *p, const struct pin_copy *row)
+{
+	if (!pass_begins(p, row->id))
+		return;
+	log_info("pin expired", "name=%s", LOG_Q(row->name));
+	(void)pins_drop(p, row);
+	pass_ends(p);
+}
+
+void
+pins_sweep(struct pins *p)
 {
 	struct pin_rows rows = { NULL, 0 };
 	struct why why;
@@ -210,41 +357,31 @@ sweep(struct pins *p)
 	unsigned i;
 	int rc;
 
-	pins_edit_begin(p);
+	p->expiry = p->waited = 0;
+	(void)pass_begins(p, 0);
 	lock_take(&p->lock);
 	p->stale = false;
 	lock_drop(&p->lock);
-	p->expiry = 0;
-	if (pin_rows_read(p->f, &rows) != 0)
-		goto out;
-	forget_others(p, &rows);
+	if (pin_rows_read(p->f, &rows) == 0)
+		begin_with(p, &rows);
+	pass_ends(p);
 	for (i = 0; i < rows.n && !atomic_load(&p->stopping); i++) {
 		if (!pins_is_mine(p, &rows.v[i]))
 			continue;
 		if (rows.v[i].expires != 0 && rows.v[i].expires <= now &&
 		    fs_may_write(p->f) == 0) {
-			log_info("pin expired", "name=%s",
-			    LOG_Q(rows.v[i].name));
-			(void)pins_drop(p, &rows.v[i]);
+			expire(p, &rows.v[i]);
 			continue;
 		}
 		if (rows.v[i].expires != 0 && (p->expiry == 0 ||
 		    rows.v[i].expires < p->expiry))
 			p->expiry = rows.v[i].expires;
 		why.text[0] = '\0';
-		rc = pins_renew(p, &rows.v[i], false, NULL, &why);
-		lock_take(&p->lock);
-		(void)pins_of(p, rows.v[i].id);
-		lock_drop(&p->lock);
+		rc = renew_in_steps(p, &rows.v[i], &why);
 		if (rc != 0)
 			pins_note_why(p, rows.v[i].id, rc, &why);
 	}
-out:
 	pin_rows_done(&rows);
-	lock_take(&p->lock);
-	p->editing = false;
-	cond_broadcast(&p->cond);
-	lock_drop(&p->lock);
 }
 
 struct missing { struct pin_list list; };
@@ -265,7 +402,7 @@ fill_pin(struct pins *p, struct pin *n)
 	struct missing miss = { { NULL } };
 	struct fill_many m = { .f = p->f, .pool = p->pool,
 	    .prio = WORK_BACKGROUND, .list = &miss.list,
-	    .stop = &p->stopping, .arrived = &n->arrived };
+	    .stop = &n->stop, .gives_way = true, .arrived = &n->arrived };
 	struct cache_pin_stat before = { 0 }, after = { 0 };
 	struct why why = { "" };
 	bool some;
@@ -304,6 +441,7 @@ next_pin(struct pins *p, uint64_t after)
 	if (best != NULL) {
 		best->began = now;
 		atomic_store(&best->arrived, 0);
+		atomic_store(&best->stop, atomic_load(&p->stopping));
 	}
 	lock_drop(&p->lock);
 	return best;
@@ -341,7 +479,7 @@ void *
 pins_main(void *arg)
 {
 	struct pins *p = arg;
-	int64_t began, next = 0;
+	int64_t began, cost, next = 0;
 	uint64_t mark = 0, seen;
 	bool more = false, due;
 
@@ -360,10 +498,10 @@ pins_main(void *arg)
 		    clock_real() >= p->expiry);
 		if (due && began >= next) {
 			mark = seen;
-			sweep(p);
+			pins_sweep(p);
 			next = clock_mono();
-			next += (next - began) * SWEEP_COST > SWEEP_EVERY ?
-			    (next - began) * SWEEP_COST : SWEEP_EVERY;
+			cost = (next - began - p->waited) * SWEEP_COST;
+			next += cost > SWEEP_EVERY ? cost : SWEEP_EVERY;
 		}
 		more = fill_all(p);
 	}

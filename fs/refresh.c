@@ -19,7 +19,6 @@
 #include "meta/query.h"
 
 #define STEP		256u		/* operations of a transaction */
-#define LAND_TIMEOUT	(60 * NSEC_PER_SEC)
 
 /* --- what is not in the tree: open files, the kernel --- */
 
@@ -260,8 +259,7 @@ refresh_one(struct fs *f, const struct import_row *row, bool wait,
 	if (err == 0) {
 		refresh_note_last(f, row->root);
 		if (seq != 0 && wait)
-			err = ship_wait(f, seq, SHIP_ONE, 0, clock_mono() +
-			    LAND_TIMEOUT, why);
+			err = ship_land(f, seq, why);
 		if (err != 0)
 			why_prefix(why, err, "it is up to date here, but the"
 			    " changes are not in the log yet");
@@ -398,9 +396,7 @@ set_every(struct fs *f, struct import_row *row, int64_t every,
 		    " could not be noted: %s", strerror(-err));
 	row->every = every;
 	refresh_kick(f->refresher);
-	ship_kick(f);
-	err = ship_wait(f, n.seq, SHIP_ONE, 0, clock_mono() + LAND_TIMEOUT,
-	    why);
+	err = ship_land(f, n.seq, why);
 	if (err != 0)
 		why_prefix(why, err, "how often it is to be refreshed is"
 		    " noted here, but not yet in the log");

@@ -62,6 +62,8 @@ enum ship_until {
  * (io_sync in io.h first journals open dirty files.) */
 int	ship_wait(struct fs *f, uint64_t seq, enum ship_until what,
 	    uint64_t top, int64_t deadline, struct why *why);
+/* Kicks it and waits for that op, a minute at most. */
+int	ship_land(struct fs *f, uint64_t seq, struct why *why);
 
 /* A snapshot now (also done by itself when the log since the last one is
  * over 64 segments or 64 MiB, and at unmount when over 16 segments). */

@@ -13,6 +13,8 @@
 #include "fs/stores.h"
 #include "fs/upload.h"
 
+#define LAND_TIMEOUT	(60 * NSEC_PER_SEC)
+
 void
 ship_kick(struct fs *f)
 {
@@ -144,6 +146,14 @@ ship_wait(struct fs *f, uint64_t seq, enum ship_until until, uint64_t top,
 		return err < 0 ? err : 0;
 	say_waiting(sh, &j, why);
 	return fenced ? -EROFS : stopped ? -ESHUTDOWN : -ETIMEDOUT;
+}
+
+int
+ship_land(struct fs *f, uint64_t seq, struct why *why)
+{
+	ship_kick(f);
+	return ship_wait(f, seq, SHIP_ONE, 0, clock_mono() + LAND_TIMEOUT,
+	    why);
 }
 
 void

@@ -3,9 +3,8 @@
  * what is below an import changes.  Preconditions first, as in apply_tree.
  */
 #include <errno.h>
-#include <sys/stat.h>
 
-#include "meta/internal.h"
+#include "meta/apply_impl.h"
 
 /* The directory of the op, which is an import's. */
 static int
@@ -15,7 +14,7 @@ dir_of(struct sqc *c, const struct op *op, struct row *ret)
 
 	if (err != 0)
 		return (err);
-	if (!S_ISDIR(ret->v[I_MODE].i))
+	if (!inode_is_dir(ret))
 		return (-ENOTDIR);
 	return (ret->v[I_FLAGS].i & INODE_IMPORTED ? 0 : -EPERM);
 }
@@ -25,14 +24,10 @@ static int
 named(struct sqc *c, const struct op *op, uint64_t ino, struct row *retentry,
     struct row *retinode)
 {
-	int err = dentry_find(c, op->parent, op->name, retentry);
+	int err = entry_inode(c, op, ino, retentry, retinode);
 
 	if (err != 0)
-		return (err == -ENOSPC ? -ENOENT : err);
-	if (retentry->v[D_INO].i != (int64_t)ino)
-		return (-ENOENT);
-	if ((err = inode_get(c, ino, retinode)) != 0)
-		return (err == -ENOENT ? -EUCLEAN : err);
+		return (err);
 	return ((retinode->v[I_FLAGS].i & (INODE_IMPORTED |
 	    INODE_IMPORT_ROOT)) == INODE_IMPORTED ? 0 : -EPERM);
 }
@@ -169,7 +164,7 @@ refresh_gone(struct sqc *c, const struct change *ch, const struct op *op,
 	if ((err = dir_of(c, op, &dir)) != 0 ||
 	    (err = named(c, op, op->ino, &entry, &inode)) != 0)
 		return (err);
-	if (S_ISDIR(inode.v[I_MODE].i) &&
+	if (inode_is_dir(&inode) &&
 	    (err = dir_is_empty(c, op->ino)) != 1)
 		return (err ? err : -ENOTEMPTY);
 	if ((err = row_change(c, ch, &entry, NULL)) != 0 ||

@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 
-#include "meta/internal.h"
+#include "meta/apply_impl.h"
 
 static int
 session_get(struct sqc *c, const struct change *ch, struct row *io,

@@ -1,24 +1,16 @@
 /*
- * apply_tree: the attribute part of operations on the tree (M1).
+ * apply_tree: the attribute part of operations on the tree (M1): names that
+ * come and go, and what all operations read and change rows with.
+ * apply_rename.c, apply_inode.c and apply_row.c have the other operations.
  *
  * Each function checks all its preconditions (L9), then changes rows.  What
  * ops of different names share merges: a directory's times take the maximum
  * of its own and the op's, its link count is stored as 1 (L5).
  */
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "base/hash.h"
-#include "meta/internal.h"
-#include "meta/place.h"
-#include "meta/refresh.h"
-
-/* RENAME_NOREPLACE, RENAME_EXCHANGE; XATTR_CREATE, XATTR_REPLACE: part of the
- * format, so not the C library's. */
-enum { REN_NOREPLACE = 1, REN_EXCHANGE = 2 };
-enum { XA_CREATE = 1, XA_REPLACE = 2 };
-
-#define DEPTH_MAX	100000		/* directories below each other */
+#include "meta/apply_impl.h"
 
 /* --- reading --- */
 
@@ -32,14 +24,18 @@ inode_get(struct sqc *c, uint64_t ino, struct row *ret)
 	return (row_get(c, ret, &none));
 }
 
-static bool
-is_dir(const struct row *inode)
+int
+row_exists(struct sqc *c, const struct row *key)
 {
-	return (S_ISDIR(inode->v[I_MODE].i));
+	struct buf scratch = BUF_INIT;
+	struct row r = *key;
+	int err = row_get(c, &r, &scratch);
+
+	buf_done(&scratch);
+	return (err == 0 ? 1 : err == -ENOENT ? 0 : err);
 }
 
-/* An inode whose own attributes an op may change (B2). */
-static int
+int
 inode_for_change(struct sqc *c, uint64_t ino, struct row *ret)
 {
 	int err = inode_get(c, ino, ret);
@@ -49,13 +45,12 @@ inode_for_change(struct sqc *c, uint64_t ino, struct row *ret)
 	return (err);
 }
 
-/* A directory whose entries an op may change (B2). */
-static int
+int
 dir_for_change(struct sqc *c, uint64_t ino, struct row *ret)
 {
 	int err = inode_get(c, ino, ret);
 
-	if (err == 0 && !is_dir(ret))
+	if (err == 0 && !inode_is_dir(ret))
 		err = -ENOTDIR;
 	if (err == 0 && ret->v[I_FLAGS].i & INODE_IMPORTED)
 		err = -EROFS;
@@ -107,14 +102,11 @@ dir_is_empty(struct sqc *c, int64_t ino)
 	int rc;
 
 	sqs_int(s, 1, ino);
-	rc = sqs_step(s);
-	if (rc == 1)
-		sqs_reset(s);
+	rc = sqs_has_row(s);
 	return (rc < 0 ? rc : rc == 0);
 }
 
-/* Is dir top, or below it?  1, 0, -errno. */
-static int
+int
 dir_is_below(struct sqc *c, int64_t dir, int64_t top)
 {
 	for (unsigned i = 0; i < DEPTH_MAX; i++) {
@@ -136,12 +128,6 @@ dir_is_below(struct sqc *c, int64_t dir, int64_t top)
 }
 
 /* --- changing --- */
-
-static struct col
-col_max(struct col a, int64_t b)
-{
-	return (col_int(a.i > b ? a.i : b));
-}
 
 int
 inode_touch(struct sqc *c, const struct change *ch, const struct row *old,
@@ -218,7 +204,7 @@ link_drop(struct sqc *c, const struct change *ch, const struct row *old,
 {
 	struct row new = *old;
 
-	if (is_dir(old) || old->v[I_NLINK].i <= 1) {
+	if (inode_is_dir(old) || old->v[I_NLINK].i <= 1) {
 		*retlast = old->v[I_INO].i;
 		return (inode_delete(c, ch, old));
 	}
@@ -306,7 +292,7 @@ apply_link(struct sqc *c, const struct change *ch, const struct op *op)
 
 	if ((err = inode_for_change(c, op->ino, &old)) != 0)
 		return (err);
-	if (is_dir(&old))
+	if (inode_is_dir(&old))
 		return (-EPERM);
 	if (old.v[I_NLINK].i >= META_LINK_MAX)
 		return (-EMLINK);
@@ -332,7 +318,7 @@ apply_attach(struct sqc *c, const struct change *ch, const struct op *op)
 
 	if ((err = inode_get(c, op->ino, &root)) != 0)
 		return (err);
-	if (!is_dir(&root))
+	if (!inode_is_dir(&root))
 		return (-ENOTDIR);
 	if (!(root.v[I_FLAGS].i & INODE_IMPORT_ROOT))
 		return (-EINVAL);
@@ -357,7 +343,21 @@ apply_attach(struct sqc *c, const struct change *ch, const struct op *op)
 
 /* --- entries that go --- */
 
-static int
+int
+entry_inode(struct sqc *c, const struct op *op, uint64_t ino,
+    struct row *retentry, struct row *retinode)
+{
+	int err = dentry_find(c, op->parent, op->name, retentry);
+
+	if (err != 0)
+		return (err == -ENOSPC ? -ENOENT : err);
+	if (retentry->v[D_INO].i != (int64_t)ino)
+		return (-ENOENT);
+	err = inode_get(c, ino, retinode);
+	return (err == -ENOENT ? -EUCLEAN : err);
+}
+
+int
 entry_named(struct sqc *c, const struct op *op, struct row *retdir,
     struct row *retentry, struct row *retinode)
 {
@@ -365,13 +365,7 @@ entry_named(struct sqc *c, const struct op *op, struct row *retdir,
 
 	if (err != 0)
 		return (err);
-	err = dentry_find(c, op->parent, op->name, retentry);
-	if (err != 0)
-		return (err == -ENOSPC ? -ENOENT : err);
-	if (retentry->v[D_INO].i != (int64_t)op->ino)
-		return (-ENOENT);
-	err = inode_get(c, op->ino, retinode);
-	return (err == -ENOENT ? -EUCLEAN : err);
+	return (entry_inode(c, op, op->ino, retentry, retinode));
 }
 
 static int
@@ -383,10 +377,10 @@ apply_remove(struct sqc *c, const struct change *ch, const struct op *op,
 
 	if (err != 0)
 		return (err);
-	if (op->kind == OP_UNLINK && is_dir(&inode))
+	if (op->kind == OP_UNLINK && inode_is_dir(&inode))
 		return (-EISDIR);
 	if (op->kind == OP_RMDIR) {
-		if (!is_dir(&inode))
+		if (!inode_is_dir(&inode))
 			return (-ENOTDIR);
 		if ((err = dir_is_empty(c, op->ino)) != 1)
 			return (err ? err : -ENOTEMPTY);
@@ -397,326 +391,7 @@ apply_remove(struct sqc *c, const struct change *ch, const struct op *op,
 	return (dir_touch(c, ch, &dir, op->ctime));
 }
 
-/* --- rename --- */
-
-struct rename {
-	const struct op	*op;
-	unsigned	 flags;
-	struct row	 dir, dir2;	/* of source and target */
-	struct row	 entry, entry2;	/* entry2: or the free slot */
-	struct row	 inode, inode2;
-	bool		 has2;		/* the target exists */
-};
-
-/* A directory must not come to be below itself (L9). */
-static int
-rename_check_ring(struct sqc *c, const struct rename *r)
-{
-	int rc = 0;
-
-	if (r->op->parent == r->op->parent2)
-		return (0);
-	if (is_dir(&r->inode))
-		rc = dir_is_below(c, r->op->parent2, r->op->ino);
-	if (rc == 0 && r->flags & REN_EXCHANGE && is_dir(&r->inode2))
-		rc = dir_is_below(c, r->op->parent, r->op->ino2);
-	return (rc > 0 ? -EINVAL : rc);
-}
-
-static int
-rename_check_target(struct sqc *c, const struct rename *r)
-{
-	int rc;
-
-	if (!r->has2)
-		return (r->op->ino2 != 0 || r->flags & REN_EXCHANGE ?
-		    -ENOENT : 0);
-	if (r->flags & REN_NOREPLACE || r->op->ino2 == 0)
-		return (-EEXIST);
-	if (r->entry2.v[D_INO].i != (int64_t)r->op->ino2)
-		return (-ENOENT);
-	if (r->flags & REN_EXCHANGE || r->op->ino == r->op->ino2)
-		return (0);
-	if (is_dir(&r->inode2)) {
-		if (!is_dir(&r->inode))
-			return (-EISDIR);
-		rc = dir_is_empty(c, r->op->ino2);
-		return (rc == 1 ? 0 : rc ? rc : -ENOTEMPTY);
-	}
-	return (is_dir(&r->inode) ? -ENOTDIR : 0);
-}
-
-static int
-rename_load(struct sqc *c, struct rename *r)
-{
-	const struct op *op = r->op;
-	int err;
-
-	r->flags = op->flags & ~OP_LAST_LINK;
-	if (r->flags & ~(REN_NOREPLACE | REN_EXCHANGE) ||
-	    r->flags == (REN_NOREPLACE | REN_EXCHANGE))
-		return (-EINVAL);
-	if ((err = entry_named(c, op, &r->dir, &r->entry, &r->inode)) != 0 ||
-	    (err = dir_for_change(c, op->parent2, &r->dir2)) != 0)
-		return (err);
-	err = dentry_find(c, op->parent2, op->name2, &r->entry2);
-	if (err != 0 && err != -ENOENT)
-		return (err);
-	r->has2 = err == 0;
-	if (r->has2 && (err = inode_get(c, r->entry2.v[D_INO].i,
-	    &r->inode2)) != 0)
-		return (err == -ENOENT ? -EUCLEAN : err);
-	if ((err = rename_check_ring(c, r)) != 0)
-		return (err);
-	return (rename_check_target(c, r));
-}
-
-static int
-rename_dirs_touch(struct sqc *c, const struct change *ch,
-    const struct rename *r)
-{
-	int err = dir_touch(c, ch, &r->dir, r->op->ctime);
-
-	if (err == 0 && r->op->parent2 != r->op->parent)
-		err = dir_touch(c, ch, &r->dir2, r->op->ctime);
-	return (err);
-}
-
-static int
-rename_exchange(struct sqc *c, const struct change *ch,
-    const struct rename *r)
-{
-	struct row a = r->entry, b = r->entry2;
-	int err;
-
-	a.v[D_INO] = r->entry2.v[D_INO];
-	a.v[D_TYPE] = r->entry2.v[D_TYPE];
-	b.v[D_INO] = r->entry.v[D_INO];
-	b.v[D_TYPE] = r->entry.v[D_TYPE];
-	if ((err = row_change(c, ch, &r->entry, &a)) != 0 ||
-	    (err = row_change(c, ch, &r->entry2, &b)) != 0 ||
-	    (err = inode_touch(c, ch, &r->inode, r->op->ctime)) != 0 ||
-	    (err = inode_touch(c, ch, &r->inode2, r->op->ctime)) != 0)
-		return (err);
-	return (rename_dirs_touch(c, ch, r));
-}
-
-static int
-apply_rename(struct sqc *c, const struct change *ch, const struct op *op,
-    uint64_t *retlast)
-{
-	struct rename r = { .op = op };
-	struct row new;
-	int err = rename_load(c, &r);
-
-	if (err != 0)
-		return (err);
-	if (r.has2 && op->ino == op->ino2)
-		return (0);	/* two names of one file: POSIX does nothing */
-	if (r.flags & REN_EXCHANGE)
-		return (rename_exchange(c, ch, &r));
-	if ((err = row_change(c, ch, &r.entry, NULL)) != 0)
-		return (err);
-	new = r.entry2;
-	new.v[D_INO] = r.entry.v[D_INO];
-	new.v[D_TYPE] = r.entry.v[D_TYPE];
-	if ((err = row_change(c, ch, r.has2 ? &r.entry2 : NULL, &new)) != 0)
-		return (err);
-	if (r.has2 && (err = link_drop(c, ch, &r.inode2, op->ctime,
-	    retlast)) != 0)
-		return (err);
-	if ((err = inode_touch(c, ch, &r.inode, op->ctime)) != 0)
-		return (err);
-	return (rename_dirs_touch(c, ch, &r));
-}
-
-/* --- attributes --- */
-
-static int
-apply_setattr(struct sqc *c, const struct change *ch, const struct op *op)
-{
-	struct row old, new;
-	int err = inode_for_change(c, op->ino, &old);
-
-	if (err != 0)
-		return (err);
-	new = old;
-	if (op->mask & ATTR_MODE)
-		new.v[I_MODE] = col_int((old.v[I_MODE].i & S_IFMT) |
-		    (op->mode & 07777));
-	if (op->mask & ATTR_UID)
-		new.v[I_UID] = col_int(op->uid);
-	if (op->mask & ATTR_GID)
-		new.v[I_GID] = col_int(op->gid);
-	if (op->mask & ATTR_ATIME)
-		new.v[I_ATIME] = col_int(op->atime);
-	if (op->mask & ATTR_MTIME)
-		new.v[I_MTIME] = col_int(op->mtime);
-	new.v[I_CTIME] = col_max(old.v[I_CTIME], op->ctime);
-	return (row_change(c, ch, &old, &new));
-}
-
-/* Size and times of what changed a file's bytes (M3). */
-static int
-apply_size(struct sqc *c, const struct change *ch, const struct op *op)
-{
-	struct row old, new;
-	int err = inode_for_change(c, op->ino, &old);
-
-	if (err != 0)
-		return (err);
-	if (!S_ISREG(old.v[I_MODE].i))
-		return (is_dir(&old) ? -EISDIR : -EINVAL);
-	new = old;
-	new.v[I_SIZE] = col_int(op->size);
-	new.v[I_MTIME] = col_int(op->mtime);
-	new.v[I_CTIME] = col_max(old.v[I_CTIME], op->ctime);
-	return (row_change(c, ch, &old, &new));
-}
-
-static int
-row_exists(struct sqc *c, const struct row *key)
-{
-	struct buf scratch = BUF_INIT;
-	struct row r = *key;
-	int err = row_get(c, &r, &scratch);
-
-	buf_done(&scratch);
-	return (err == 0 ? 1 : err == -ENOENT ? 0 : err);
-}
-
-static int
-apply_xattr(struct sqc *c, const struct change *ch, const struct op *op)
-{
-	struct row inode, r = { T_XATTR, { col_int(op->ino),
-	    col_str(op->name), col_bytes(op->value, op->nvalue) } };
-	int has, err = inode_for_change(c, op->ino, &inode);
-
-	if (err != 0)
-		return (err);
-	if ((has = row_exists(c, &r)) < 0)
-		return (has);
-	if (op->kind == OP_REMOVEXATTR) {
-		if (!has)
-			return (-ENODATA);
-		err = row_del(c, ch, &r);
-	} else {
-		if (has && op->flags & XA_CREATE)
-			return (-EEXIST);
-		if (!has && op->flags & XA_REPLACE)
-			return (-ENODATA);
-		err = row_put(c, ch, &r);
-	}
-	return (err ? err : inode_touch(c, ch, &inode, op->ctime));
-}
-
-/* Tags are no part of the file: imported ones may have them (B2). */
-static int
-apply_tag(struct sqc *c, const struct change *ch, const struct op *op)
-{
-	struct row inode, r = { T_TAG, { col_int(op->ino), col_str(op->name),
-	    col_bytes(op->value, op->nvalue) } };
-	int has, err = inode_get(c, op->ino, &inode);
-
-	if (err != 0)
-		return (err);
-	if (!(op->flags & 1))
-		return (row_put(c, ch, &r));
-	if ((has = row_exists(c, &r)) != 1)
-		return (has ? has : -ENODATA);
-	return (row_del(c, ch, &r));
-}
-
-/* --- rows of the namespace --- */
-
-static int
-put_or_remove(struct sqc *c, const struct change *ch, const struct row *r,
-    bool remove)
-{
-	int has;
-
-	if (!remove)
-		return (row_put(c, ch, r));
-	if ((has = row_exists(c, r)) != 1)
-		return (has ? has : -ENOENT);
-	return (row_del(c, ch, r));
-}
-
-struct user { struct sqc *c; uint64_t store; bool found; };
-
-static int
-find_place(void *arg, const struct place_row *r)
-{
-	struct user *u = arg;
-
-	u->found = r->store == u->store;
-	return (u->found);
-}
-
-static int
-find_user(void *arg, const struct import_row *r)
-{
-	struct user *u = arg;
-	struct row root;
-
-	u->found = r->store == u->store && inode_get(u->c, r->root, &root) == 0;
-	return (u->found);
-}
-
-/* No file has bytes there, no import is from there, no placement says that
- * bytes go there (L9), and it is not the home. */
-static int
-store_is_free(struct sqc *c, uint64_t id)
-{
-	struct user u = { c, id, false };
-	struct sqs *s;
-	int rc = import_rows(c, find_user, &u);
-
-	if (rc == 0 && !u.found)
-		rc = place_rows(c, find_place, &u);
-	if (rc != 0 || u.found)
-		return (rc ? rc : -EBUSY);
-	s = sq_prep(c, "SELECT 1 FROM extent e JOIN location l "
-	    "ON l.object = e.object AND l.store = ? LIMIT 1");
-	sqs_int(s, 1, (int64_t)id);
-	rc = sqs_step(s);
-	sqs_reset(s);
-	return (rc < 0 ? rc : rc == 1 || id == 1 ? -EBUSY : 0);
-}
-
-static int
-apply_named_row(struct sqc *c, const struct change *ch, const struct op *op)
-{
-	struct col id = col_int(op->ino), name = col_str(op->name);
-	struct col value = col_bytes(op->value, op->nvalue);
-	struct row r;
-	int err;
-
-	switch (op->kind) {
-	case OP_STORE:
-		if (op->size == 1 && (err = store_is_free(c, op->ino)) != 0)
-			return (err);
-		r = (struct row){ T_STORE, { id, name, value,
-		    col_int(op->flags) } };
-		return (put_or_remove(c, ch, &r, op->size == 1));
-	case OP_PIN:
-		r = (struct row){ T_PIN, { id, name, col_str(op->name2), value,
-		    col_int(op->size), col_int(op->mtime), col_int(0) } };
-		break;
-	case OP_POLICY:
-		if (op->mask == POLICY_PLACE &&
-		    (err = place_check(c, op)) != 0)
-			return (err);
-		r = (struct row){ T_POLICY, { id, name, col_int(op->mask),
-		    value } };
-		break;
-	default:
-		r = (struct row){ T_QUOTA, { col_int(op->mask), id,
-		    col_int(op->size), col_int(op->ino2) } };
-		break;
-	}
-	return (put_or_remove(c, ch, &r, op->flags & 1));
-}
+/* --- all of them --- */
 
 int
 apply_attr(struct sqc *c, const struct change *ch, const struct op *op,

@@ -44,6 +44,7 @@
 
 /* A dentry is at its name's hash or one of the next slots (L14). */
 #define DENTRY_PROBES	16
+#define DEPTH_MAX	100000	/* directories below each other */
 
 struct meta {
 	struct sq		*sq;
@@ -92,31 +93,11 @@ int	apply_attr(struct sqc *c, const struct change *ch,
 /* last: the inode that the op removed, 0 none. */
 int	apply_content(struct sqc *c, const struct change *ch,
 	    const struct op *op, uint64_t last);
-int	apply_session(struct sqc *c, const struct change *ch,
-	    const struct op *op);
-
-/* apply_tree.c: finds a name in its directory.  Sets hash, ino and type; the
- * key's row is in *ret with the name borrowed.  -ENOENT: ret->v[1] is the
- * slot a new entry takes; -ENOSPC: there is none. */
-int	dentry_find(struct sqc *c, uint64_t parent, const char *name,
-	    struct row *ret);
+/* apply_tree.c. */
 int	inode_get(struct sqc *c, uint64_t ino, struct row *ret);
-/* The same file, for apply_refresh.c: a name for ino in slot (as dentry_find
- * left it) of the directory dir; a name less of a file (*retlast: none is
- * left), or a directory gone; times.  old, dir: rows as they are. */
-int	entry_put(struct sqc *c, const struct change *ch,
-	    const struct row *dir, struct row *slot, int64_t ino,
-	    int64_t mode, int64_t time);
-int	link_drop(struct sqc *c, const struct change *ch,
-	    const struct row *old, int64_t ctime, uint64_t *retlast);
-int	dir_touch(struct sqc *c, const struct change *ch,
-	    const struct row *old, int64_t time);
 int	dir_is_empty(struct sqc *c, int64_t ino);	/* 1, 0, -errno */
-int	inode_touch(struct sqc *c, const struct change *ch,
-	    const struct row *old, int64_t ctime);
-/* apply_refresh.c.  retlast as apply_attr. */
-int	apply_refresh(struct sqc *c, const struct change *ch,
-	    const struct op *op, uint64_t *retlast);
+/* Is dir top, or below it?  1, 0, -errno. */
+int	dir_is_below(struct sqc *c, int64_t dir, int64_t top);
 
 /* place.c: may a placement's op be applied (L9)?  -ENOENT, -ENOTDIR, -EROFS
  * (B2), -EINVAL. */

@@ -10,7 +10,6 @@
 #include "meta/place.h"
 #include "meta/query.h"
 
-#define DEPTH_MAX	100000		/* directories below each other */
 #define BODY_MAX	255
 
 int

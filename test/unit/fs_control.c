@@ -20,9 +20,8 @@ setup(void)
 	char state[300], dir[300];
 	int err;
 
-	fu_setup();
+	fu_setup_home();
 	setenv("XDG_RUNTIME_DIR", fu_dir, 1);
-	fu_format();
 	snprintf(state, sizeof(state), "%s/state", fu_dir);
 	snprintf(dir, sizeof(dir), "%s/\xe9t\xe9", fu_dir);	/* Latin-1 */
 	options_init(&o);
@@ -183,21 +182,11 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("fs_control");
-	TCase *t = tcase_create("fs_control");
-	SRunner *r;
-	int failed;
+	TCase *t = fu_case(setup, teardown, 60);
 
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 60);
 	tcase_add_test(t, no_requests);
 	tcase_add_test(t, long_names);
 	tcase_add_test(t, long_pins);
 	tcase_add_test(t, bytes);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return fu_run("fs_control", t);
 }

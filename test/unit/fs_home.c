@@ -290,13 +290,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("fs_home");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
+	TCase *t = fu_case(fu_setup, fu_teardown, 30);
 
-	tcase_add_checked_fixture(t, fu_setup, fu_teardown);
-	tcase_set_timeout(t, 30);
 	tcase_add_test(t, test_format);
 	tcase_add_test(t, test_format_refused);
 	tcase_add_test(t, test_format_probe);
@@ -306,10 +301,5 @@ main(void)
 	tcase_add_test(t, test_manifest);
 	tcase_add_test(t, test_health);
 	tcase_add_test(t, test_other_folder);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return fu_run("fs_home", t);
 }

@@ -9,11 +9,10 @@ static char lake[400], lake_url[450];
 static void
 setup(void)
 {
-	fu_setup();
+	fu_setup_home();
 	snprintf(lake, sizeof(lake), "%s/lake", fu_dir);
 	snprintf(lake_url, sizeof(lake_url), "file://%s", lake);
 	ck_assert_int_eq(mkdir(lake, 0700), 0);
-	fu_format();
 }
 
 static void
@@ -345,13 +344,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("fs_import");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
+	TCase *t = fu_case(setup, fu_teardown, 60);
 
-	tcase_add_checked_fixture(t, setup, fu_teardown);
-	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_import);
 	tcase_add_test(t, test_digest_after_import);
 	tcase_add_test(t, test_refused);
@@ -360,10 +354,5 @@ main(void)
 	    sizeof(faults) / sizeof(faults[0]));
 	tcase_add_test(t, test_answers_lost);
 	tcase_add_test(t, test_killed);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return fu_run("fs_import", t);
 }

@@ -761,13 +761,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("fs_ship");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
+	TCase *t = fu_case(fu_setup, fu_teardown, 60);
 
-	tcase_add_checked_fixture(t, fu_setup, fu_teardown);
-	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_one_host);
 	tcase_add_test(t, test_small_kept);
 	tcase_add_test(t, test_large_landed);
@@ -788,10 +783,5 @@ main(void)
 	tcase_add_test(t, test_close_queued);
 	tcase_add_test(t, test_follower);
 	tcase_add_test(t, test_snapshot_by_itself);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return fu_run("fs_ship", t);
 }

@@ -66,8 +66,7 @@ answer(struct request *q, struct buf *out)
 static void
 setup(void)
 {
-	fu_setup();
-	fu_format();
+	fu_setup_home();
 	server_listen(answer);
 	aws_env_clear();
 	setenv("AWS_ACCESS_KEY_ID", "AKIATESTTEST", 1);
@@ -93,7 +92,8 @@ teardown(void)
 /* --- what is done at the same time --- */
 
 struct doing {
-	pthread_t	 thread;
+	pthread_t	 thread;	/* who began it knows */
+	pthread_t	 self;		/* the same, known to itself */
 	bool		 is_refresh;
 	_Atomic bool	 stop, elsewhere;
 	int		 err;
@@ -106,7 +106,7 @@ progress(void *arg, uint64_t keys, uint64_t bytes)
 	struct doing *d = arg;
 
 	if (atomic_load(&asked) > 0 && !pthread_equal(pthread_self(),
-	    d->thread))
+	    d->self))
 		atomic_store(&d->elsewhere, true);
 	return atomic_load(&d->stop);
 }
@@ -121,7 +121,7 @@ doing_run(void *arg)
 	struct import_result ires;
 	struct refresh_result rres;
 
-	d->thread = pthread_self();
+	d->self = pthread_self();
 	d->err = d->is_refresh ? fs_refresh(f, &r, &rres, &d->why) :
 	    fs_import(f, &i, &ires, &d->why);
 	return NULL;
@@ -331,22 +331,12 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("fs_tags");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
+	TCase *t = fu_case(setup, teardown, 60);
 
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_every_during_import);
 	tcase_add_test(t, test_keys_before_every);
 	tcase_add_test(t, test_cancelled);
 	tcase_add_test(t, test_too_many_keys);
 	tcase_add_test(t, test_fails_in_the_middle);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return fu_run("fs_tags", t);
 }

@@ -56,6 +56,33 @@ fu_teardown(void)
 	nftw(fu_dir, fu_rm_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* The one test case of a program: each test between these, in seconds. */
+FU TCase *
+fu_case(void (*setup)(void), void (*teardown)(void), double seconds)
+{
+	TCase *t = tcase_create("all");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, seconds);
+	return t;
+}
+
+/* Runs it: what main returns. */
+FU int
+fu_run(const char *name, TCase *t)
+{
+	Suite *s = suite_create(name);
+	SRunner *r;
+	int failed;
+
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
+
 FU void
 fu_format(void)
 {
@@ -65,6 +92,14 @@ fu_format(void)
 
 	ck_assert_msg(err == 0, "format: %d %s", err, why.text);
 	strcpy(fu_uuid, id.uuid);
+}
+
+/* fu_setup with a home in it. */
+FU void
+fu_setup_home(void)
+{
+	fu_setup();
+	fu_format();
 }
 
 /* The home, bare, under a fault layer where a text is given. */
