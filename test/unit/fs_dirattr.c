@@ -1,5 +1,5 @@
 /* Directories known in memory: what makes them so, and what no more. */
-#include <check.h>
+#include "fs_util.h"
 
 #include "fs/dirattr.h"
 
@@ -87,18 +87,10 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("fs_dirattr");
-	TCase *t = tcase_create("all");
-	SRunner *r = srunner_create(s);
-	int failed;
+	TCase *t = fu_case(setup, teardown, 10);
 
-	suite_add_tcase(s, t);
-	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, times_merge);
 	tcase_add_test(t, late_answers);
 	tcase_add_test(t, neighbours);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return fu_run("fs_dirattr", t);
 }
