@@ -245,6 +245,11 @@ count_have(struct cache *c, struct batch *a)
 	err = sq_read(c->index, &q);
 	if (!err)
 		err = sq_read(c->small, &s);
+	/* one state for a group of files: a transaction each costs more */
+	if (!err)
+		err = sq_snapshot_begin(q);
+	if (!err)
+		err = sq_snapshot_begin(s);
 	for (i = 0; !err && i < a->n; i++) {
 		n = 0;
 		err = index_present(q, a->w[i].ino, a->w[i].size, &n);
