@@ -1,13 +1,21 @@
 /*
  * sq: see base/sq.h.
  *
- * The writer's queue.  Each waiting thread has a request on its stack.  The
- * first to find nobody leading leads: it takes what is queued, runs it on the
- * writing connection without holding the lock, wakes those it ran, looks
- * after the WAL and hands the lead to the first that queued meanwhile.  Only
- * the leader touches the writing connection.  Requests that want a sync go
+ * Two queues.  Each waiting thread has a request on its stack, and is woken
+ * when it is done or has to lead.  Who leads the writes takes what is queued,
+ * runs it on the writing connection without holding the lock, wakes those it
+ * ran, looks after the WAL and passes the lead on.  Only that leader touches
+ * the writing connection.  Requests that want a commit at synchronous=FULL go
  * into a second transaction of their own, so that the others do not wait for
  * the disk.
+ *
+ * Who leads the syncs syncs the WAL by a descriptor of its own for all that
+ * queued before, while the writer goes on.  What was committed is in the WAL's
+ * file by then, or a checkpoint has made it durable in the database before the
+ * WAL began anew (at synchronous=NORMAL SQLite syncs the WAL before a
+ * checkpoint, the database after it, and the header of a WAL that begins
+ * anew).  A shared request is written while no sync is under way, and queues
+ * for the next: who comes during a sync shares the commit after it.
  *
  * Statements.  A connection keeps each statement it compiled, keyed by the
  * address of its text; beside the first there may be more of the same text,
@@ -24,7 +32,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -75,15 +85,23 @@ struct sqc {
 	struct sqc	*next;		/* in the pool */
 };
 
+enum how { PLAIN, SHARED, FULL };
+enum turn { LEAD_WRITES, LEAD_SYNCS, DONE };
+
 struct req {
 	sq_fn		*fn;		/* NULL: sync only */
 	void		*arg;
-	int		 rv;
-	bool		 sync;
-	bool		 done, lead;	/* why its thread was woken */
-	bool		 waits;		/* cond is there */
-	struct cond	 cond;
+	int		 rv, sync_err;
+	enum how	 how;
+	enum turn	 turn;		/* why its thread was woken */
+	sem_t		 woken;
 	struct req	*next;
+};
+
+/* Who waits, and whether somebody is at work.  Under sq.lock. */
+struct queue {
+	struct req	*head, **tail;
+	bool		 leading;
 };
 
 struct sq {
@@ -91,9 +109,9 @@ struct sq {
 	struct sq_opts	 opts;
 	struct sqc	*w;		/* the leader's */
 
-	struct lock	 lock;		/* queue */
-	struct req	*head, **tail;
-	bool		 leading;
+	struct lock	 lock;		/* the queues */
+	struct queue	 writes, syncs;
+	int		 wal_fd;	/* for syncs */
 
 	int64_t		 wal_bytes;	/* after the last commit */
 	int64_t		 wal_next;	/* checkpoint at that size */
@@ -618,6 +636,19 @@ set_opts(struct sq *q, const struct sq_opts *opts)
 		q->opts.readers = 16;
 }
 
+/* SQLite has made it, and keeps it until the last connection goes. */
+static int
+open_wal(struct sq *q)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s-wal", q->path) < 0)
+		return -ENOMEM;
+	q->wal_fd = sys.open(path, O_RDWR | O_CLOEXEC, 0);
+	free(path);
+	return q->wal_fd < 0 ? q->wal_fd : 0;
+}
+
 int
 sq_open(const char *path, const struct sq_opts *opts, struct sq **ret,
     struct why *why)
@@ -632,7 +663,9 @@ sq_open(const char *path, const struct sq_opts *opts, struct sq **ret,
 	lock_init(&q->lock, RANK_SQ, "sq queue");
 	lock_init(&q->pool_lock, RANK_SQ, "sq readers");
 	cond_init(&q->pool_cond);
-	q->tail = &q->head;
+	q->writes.tail = &q->writes.head;
+	q->syncs.tail = &q->syncs.head;
+	q->wal_fd = -1;
 	q->wal_next = WAL_LIMIT;
 	set_opts(q, opts);
 	q->path = strdup(path);
@@ -640,6 +673,8 @@ sq_open(const char *path, const struct sq_opts *opts, struct sq **ret,
 		err = conn_open(q, SQLITE_OPEN_CREATE, &q->w, why);
 	if (!err) {
 		err = writer_setup(q->w);
+		if (!err)
+			err = open_wal(q);
 		if (!err)
 			err = sys_sync_parent(path);
 		if (err)
@@ -664,7 +699,7 @@ sq_close(struct sq *q)
 
 	if (!q)
 		return;
-	assert(!q->head && !q->leading);
+	assert(!q->writes.head && !q->writes.leading && !q->syncs.leading);
 	while ((c = q->pool)) {
 		q->pool = c->next;
 		q->nreaders--;
@@ -675,6 +710,8 @@ sq_close(struct sq *q)
 		sqlite3_wal_checkpoint_v2(q->w->db, NULL,
 		    SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	conn_close(q->w);
+	if (q->wal_fd >= 0)
+		sys.close(q->wal_fd);
 	room_close(q->room);
 	cond_done(&q->pool_cond);
 	lock_done(&q->pool_lock);
@@ -1005,117 +1042,225 @@ look_after_room(struct sq *q)
 	}
 }
 
-/* Takes at most SQ_GROUP of the queue apart.  Locked. */
-static void
-take_group(struct sq *q, struct req **retplain, struct req **retsync)
-{
-	struct req *r, **plain = retplain, **sync = retsync;
+/* ---- the queues ---- */
 
-	for (int n = 0; n < SQ_GROUP && (r = q->head); n++) {
-		q->head = r->next;
-		if (r->sync) {
-			*sync = r;
-			sync = &r->next;
+static void
+append(struct queue *w, struct req *r)
+{
+	*w->tail = r;
+	w->tail = &r->next;
+}
+
+/* r's thread wakes; where it is done, r is gone then. */
+static void
+turn(struct req *r, enum turn t)
+{
+	r->turn = t;
+	sem_post(&r->woken);
+}
+
+static bool
+may_run(const struct sq *q, const struct req *r)
+{
+	return r->how != SHARED || !q->syncs.leading;
+}
+
+static void
+start_sync(struct sq *q)
+{
+	if (q->syncs.head && !q->syncs.leading) {
+		q->syncs.leading = true;
+		turn(q->syncs.head, LEAD_SYNCS);
+	}
+}
+
+/* After a commit a sync comes first; after a sync, a commit that the next one
+ * is to make durable with what waits.  Locked. */
+static void
+pass_on(struct sq *q, bool wrote)
+{
+	struct req *r = NULL;
+
+	if (wrote)
+		start_sync(q);
+	if (!q->writes.leading)
+		for (r = q->writes.head; r && !may_run(q, r); )
+			r = r->next;
+	if (r) {
+		q->writes.leading = true;
+		turn(r, LEAD_WRITES);
+	} else {
+		start_sync(q);
+	}
+}
+
+/* Takes at most SQ_GROUP of what may run apart.  Locked. */
+static void
+take_group(struct sq *q, struct req **retplain, struct req **retfull)
+{
+	struct req *r, **p = &q->writes.head;
+	struct req **plain = retplain, **full = retfull;
+
+	for (int n = 0; n < SQ_GROUP && (r = *p); ) {
+		if (!may_run(q, r)) {
+			p = &r->next;
+			continue;
+		}
+		*p = r->next;
+		n++;
+		if (r->how == FULL) {
+			*full = r;
+			full = &r->next;
 		} else {
 			*plain = r;
 			plain = &r->next;
 		}
 	}
-	if (!q->head)
-		q->tail = &q->head;
-	*plain = *sync = NULL;
+	while (*p)
+		p = &(*p)->next;
+	q->writes.tail = p;
+	*plain = *full = NULL;
 }
 
-/* A request is gone as soon as its thread sees that it is done. */
+/* What was run: it is done, or waits for a sync. */
 static void
-wake(struct sq *q, struct req *list, struct req *self)
+ran(struct sq *q, struct req *list)
 {
-	struct req *next;
+	struct req *r;
 
-	if (!list || (list == self && !list->next))
-		return;
 	lock_take(&q->lock);
-	for (; list; list = next) {
-		next = list->next;
-		list->done = true;
-		if (list != self)
-			cond_signal(&list->cond);
+	while ((r = list)) {
+		list = r->next;
+		r->next = NULL;
+		if (r->how == SHARED && r->rv >= 0)
+			append(&q->syncs, r);
+		else
+			turn(r, DONE);
 	}
+	start_sync(q);
 	lock_drop(&q->lock);
 }
 
-/* Called locked, with q->leading; returns unlocked. */
 static void
-lead(struct sq *q, struct req *self)
+lead_writes(struct sq *q)
 {
-	struct req *plain, *sync;
+	struct req *plain, *full;
 
-	take_group(q, &plain, &sync);
+	lock_take(&q->lock);
+	take_group(q, &plain, &full);
 	lock_drop(&q->lock);
 	run_list(q->w, plain, false);
-	wake(q, plain, self);
-	run_list(q->w, sync, true);
-	wake(q, sync, self);
+	ran(q, plain);
+	run_list(q->w, full, true);
+	ran(q, full);
 	look_after_wal(q);
 	look_after_room(q);
 	lock_take(&q->lock);
-	if (q->head) {
-		q->head->lead = true;
-		cond_signal(&q->head->cond);
-	} else {
-		q->leading = false;
-	}
+	q->writes.leading = false;
+	pass_on(q, true);
 	lock_drop(&q->lock);
 }
 
-static int
-submit(struct sq *q, sq_fn *fn, void *arg, bool sync)
+static void
+lead_syncs(struct sq *q)
 {
-	struct req r;
+	struct queue *w = &q->syncs;
+	struct req *r, *list;
+	int err;
 
-	assert(!in_fn);		/* would wait for itself */
-	r.fn = fn;
-	r.arg = arg;
-	r.rv = 0;
-	r.sync = sync;
-	r.done = r.lead = r.waits = false;
-	r.next = NULL;
 	lock_take(&q->lock);
-	*q->tail = &r;
-	q->tail = &r.next;
-	if (q->leading) {
-		cond_init(&r.cond);
-		r.waits = true;
-		while (!r.done && !r.lead)
-			cond_wait(&r.cond, &q->lock);
+	list = w->head;
+	w->head = NULL;
+	w->tail = &w->head;
+	lock_drop(&q->lock);
+	err = sys.fdatasync(q->wal_fd);
+	while ((r = list)) {
+		list = r->next;
+		r->sync_err = err;
+		turn(r, DONE);
 	}
-	if (r.done) {
-		lock_drop(&q->lock);
-	} else {
-		q->leading = true;
-		lead(q, &r);
+	lock_take(&q->lock);
+	w->leading = false;
+	pass_on(q, false);
+	lock_drop(&q->lock);
+}
+
+/* Does what r's thread is woken for, until r is done. */
+static void
+attend(struct sq *q, struct req *r)
+{
+	for (;;) {
+		while (sem_wait(&r->woken) != 0)
+			;			/* EINTR */
+		if (r->turn == DONE)
+			break;
+		if (r->turn == LEAD_WRITES)
+			lead_writes(q);
+		else
+			lead_syncs(q);
 	}
-	if (r.waits)
-		cond_done(&r.cond);
-	return r.rv;
+	sem_destroy(&r->woken);
+}
+
+static int
+submit(struct sq *q, struct req *r)
+{
+	assert(!in_fn);		/* would wait for itself */
+	sem_init(&r->woken, 0, 0);
+	lock_take(&q->lock);
+	append(&q->writes, r);
+	if (!q->writes.leading && may_run(q, r)) {
+		q->writes.leading = true;
+		turn(r, LEAD_WRITES);
+	}
+	lock_drop(&q->lock);
+	attend(q, r);
+	return r->rv;
+}
+
+/* The WAL was not synced: SQLite is asked, which says so too, or finds that
+ * the disk takes a row. */
+static int
+sync_row(struct sq *q)
+{
+	return submit(q, &(struct req){ .how = FULL });
 }
 
 int
 sq_write(struct sq *q, sq_fn *fn, void *arg)
 {
-	return submit(q, fn, arg, false);
-}
-
-int
-sq_sync(struct sq *q)
-{
-	return submit(q, NULL, NULL, true);
+	return submit(q, &(struct req){ .fn = fn, .arg = arg });
 }
 
 int
 sq_write_sync(struct sq *q, sq_fn *fn, void *arg)
 {
-	return submit(q, fn, arg, true);
+	return submit(q, &(struct req){ .fn = fn, .arg = arg, .how = FULL });
+}
+
+int
+sq_write_shared(struct sq *q, sq_fn *fn, void *arg, int *retsync)
+{
+	struct req r = { .fn = fn, .arg = arg, .how = SHARED };
+	int rv = submit(q, &r);
+
+	*retsync = rv < 0 || !r.sync_err ? 0 : sync_row(q);
+	return rv;
+}
+
+int
+sq_sync(struct sq *q)
+{
+	struct req r = { .how = SHARED };
+
+	assert(!in_fn);
+	sem_init(&r.woken, 0, 0);
+	lock_take(&q->lock);
+	append(&q->syncs, &r);
+	start_sync(q);
+	lock_drop(&q->lock);
+	attend(q, &r);
+	return r.sync_err ? sync_row(q) : 0;
 }
 
 static int

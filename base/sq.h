@@ -10,9 +10,9 @@
  * that returns an error leaves nothing behind.  If the commit itself fails
  * nobody's change is there and all get the error.
  *
- * sq_sync() makes durable all that was committed before it was called: a
- * transaction at synchronous=FULL that writes a row (L10: an empty commit
- * syncs nothing).  Waiters are grouped.
+ * sq_sync() makes durable all that was committed before it was called: it
+ * syncs the WAL itself, so that the writer goes on meanwhile and no row need
+ * be written (L10: an empty commit syncs nothing).  Waiters are grouped.
  *
  * Reading.  sq_read() lends a read-only connection; statements see the last
  * commit, or one state if sq_snapshot_begin() opened a transaction (renew
@@ -74,8 +74,13 @@ typedef int sq_fn(struct sqc *c, void *arg);
  * RANK_SQ, does no I/O but SQL, and must not call sq_write. */
 int	sq_write(struct sq *q, sq_fn *fn, void *arg);
 int	sq_sync(struct sq *q);
-/* sq_write and sq_sync in one commit at synchronous=FULL. */
+/* One commit at synchronous=FULL, which the writer waits for; what could not
+ * be synced is undone. */
 int	sq_write_sync(struct sq *q, sq_fn *fn, void *arg);
+/* sq_write, then sq_sync, where many do so at once: it waits for a sync that
+ * is under way, so that all that came meanwhile are one commit and one sync.
+ * *retsync: 0, or -errno: kept, but not durable. */
+int	sq_write_shared(struct sq *q, sq_fn *fn, void *arg, int *retsync);
 
 int	sq_read(struct sq *q, struct sqc **ret);	/* 0 or -errno */
 void	sq_read_end(struct sqc *c);			/* NULL accepted */

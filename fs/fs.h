@@ -61,6 +61,7 @@ struct fs {
 	struct upload		*_Atomic upload;
 	struct settler		*settler;
 	struct vnodes		*vnodes;
+	struct dirattrs		*dirs;
 	struct fill		*fill;
 	struct ahead		*ahead;
 	struct pins		*_Atomic pins;

@@ -57,19 +57,15 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 {
 	struct fs *f = req_fs(req);
 	const struct fuse_ctx *x = fuse_req_ctx(req);
-	struct owner o = { x->uid, x->gid };
 	uint64_t dir = node_ino(f, parent);
-	uint32_t m = S_IFREG | (mode & 07777);
 	struct fuse_entry_param e;
 	struct handle *h;
 	struct attr a;
 	int err;
 
 	counter_add(fuse_requests, 1);
-	err = tree_inherit(f, dir, &o, &m);
-	if (err == 0)
-		err = io_create(f, dir, name, m, o.uid, o.gid, fi->flags, &a,
-		    &h);
+	err = io_create(f, dir, name, mode, x->uid, x->gid, fi->flags, &a,
+	    &h);
 	if (err != 0) {
 		fuse_reply_err(req, -err);
 		return;

@@ -18,10 +18,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "fs/dirattr.h"
 #include "fs/fuse_main.h"
 #include "fs/memory.h"
 
-#define IDLE_THREADS	8
+#define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
 
@@ -59,12 +60,14 @@ notice_add(struct fs *f, uint64_t ino, const char *name)
 void
 fs_inval_inode(struct fs *f, uint64_t ino)
 {
+	dirattr_forget(f->dirs, ino);
 	notice_add(f, ino, "");
 }
 
 void
 fs_inval_entry(struct fs *f, uint64_t parent, const char *name)
 {
+	dirattr_forget(f->dirs, parent);
 	notice_add(f, parent, name);
 }
 

@@ -240,6 +240,8 @@ op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
 		err = get_virtual(f, ino, name, &b);
 	else if (is_system(name))
 		err = -EOPNOTSUPP;
+	else if (vnode_has_no_xattrs(f, ino))
+		err = -ENODATA;
 	else {
 		err = sq_read(meta_sq(f->meta), &c);
 		if (err == 0)

@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "fs/ahead.h"
 #include "fs/control.h"
+#include "fs/dirattr.h"
 #include "fs/dirlock.h"
 #include "fs/fill.h"
 #include "fs/fs.h"
@@ -174,6 +175,8 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 	err = workers_new("gnsfs-io", IO_THREADS, &f->io);
 	if (err == 0)
 		err = vnodes_new(&f->vnodes);
+	if (err == 0)
+		err = dirattrs_new(&f->dirs);
 	if (err == 0)
 		err = fill_new(f->opt.memory, &f->fill);
 	if (err == 0)
@@ -395,6 +398,7 @@ fs_stop(struct fs *f, int64_t deadline)
 	fill_free(f->fill);
 	ahead_free(f->ahead);
 	vnodes_free(f->vnodes);
+	dirattrs_free(f->dirs);
 	if (f->cache != NULL)
 		cache_close(f->cache);
 	meta_close(f->meta);

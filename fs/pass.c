@@ -335,7 +335,7 @@ tick_idle(struct fs *f, struct vnode *v)
 	if (over && v->unlinked && v->opens == 0)
 		settle_drop(f, v);
 	else if (over && v->writers == 0)
-		over = settle_now(f, v, false) == 0;
+		over = settle_now(f, v) == 0;
 	if (over) {
 		lock_take(&v->lock);
 		v->lingers = false;

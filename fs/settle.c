@@ -178,19 +178,34 @@ settle_done(struct settle *s)
 	buf_done(&s->bytes);
 }
 
-int
-settle_now(struct fs *f, struct vnode *v, bool durable)
+static int
+settle(struct fs *f, struct vnode *v, int *retsync)
 {
 	struct settle s;
+	struct sq *q = meta_sq(f->meta);
 	int err = prepare(f, v, &s);
 
 	if (err == 1) {
-		err = (durable ? sq_write_sync : sq_write)(meta_sq(f->meta),
-		    settle_tx, &s);
+		err = retsync != NULL ?
+		    sq_write_shared(q, settle_tx, &s, retsync) :
+		    sq_write(q, settle_tx, &s);
 		err = finish(&s, err);
 	}
 	settle_done(&s);
 	return err;
+}
+
+int
+settle_now(struct fs *f, struct vnode *v)
+{
+	return settle(f, v, NULL);
+}
+
+int
+settle_synced(struct fs *f, struct vnode *v, int *retsync)
+{
+	*retsync = 0;
+	return settle(f, v, retsync);
 }
 
 void
@@ -377,7 +392,7 @@ settle_later(struct fs *f, struct vnode *v)
 		return;
 	}
 	vnode_enter(v);
-	if (!is_open(v) && settle_now(f, v, false) != 0)
+	if (!is_open(v) && settle_now(f, v) != 0)
 		log_error("a closed file could not be journalled; its bytes "
 		    "are kept for the next mount", "ino=%llu",
 		    (unsigned long long)v->ino);

@@ -22,9 +22,11 @@ struct settler;
 int	settle_start(struct fs *f);
 void	settle_stop(struct fs *f);	/* settles what is queued, then ends */
 
-/* In the gate of v.  durable: with the commit synced (a small file's fsync is
- * this one sync).  0, also when there is nothing to do; -errno: still dirty. */
-int	settle_now(struct fs *f, struct vnode *v, bool durable);
+/* In the gate of v.  0, also when there is nothing to do; -errno: still
+ * dirty. */
+int	settle_now(struct fs *f, struct vnode *v);
+/* The same, durable if *retsync is 0 then: a small file's fsync. */
+int	settle_synced(struct fs *f, struct vnode *v, int *retsync);
 /* Soon, by the thread; takes the caller's reference to v. */
 void	settle_later(struct fs *f, struct vnode *v);
 /* Waits until what was given to settle_later before was settled, or tried:

@@ -10,6 +10,7 @@
  * took over (L13): they are not applied, and the queue is kept.
  */
 #include "fs/ship_impl.h"
+#include "fs/vnode.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -148,6 +149,7 @@ changes_tell(struct fs *f, struct changes *ch)
 		uint64_t ino = cur_u64(&c);
 
 		if (inode) {
+			vnode_may_have_xattrs(f, ino);
 			fs_inval_inode(f, ino);
 		} else {
 			fs_inval_entry(f, ino, (const char *)c.p);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/counters.h"
+#include "fs/dirattr.h"
 #include "fs/io.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
@@ -36,9 +37,13 @@ tree_getattr(struct fs *f, uint64_t ino, struct attr *ret)
 {
 	struct sqc *c;
 	struct vnode *v;
-	uint64_t now;
+	uint64_t now, version;
 	int err;
 
+	if (dirattr_get(f->dirs, ino, ret, &version)) {
+		tree_present(f, ret);
+		return 0;
+	}
 	do {
 		now = vnodes_now(f);
 		c = NULL;
@@ -47,6 +52,8 @@ tree_getattr(struct fs *f, uint64_t ino, struct attr *ret)
 			err = meta_getattr(c, ino, ret);
 		sq_read_end(c);
 	} while (err == 0 && !vnode_overlay(f, ret, now));
+	if (err == 0 && S_ISDIR(ret->mode))
+		dirattr_put(f->dirs, ret, version);
 	if (err == -ENOENT && (v = vnode_peek(f, ino)) != NULL) {
 		lock_take(&v->lock);		/* open, its names are gone */
 		if (v->loaded && v->opens > 0) {
@@ -94,6 +101,7 @@ struct change_tx {
 	/* filled in from the tree, in the transaction: */
 	bool		 find_ino;	/* op->ino is what (parent, name) is */
 	bool		 find_ino2; /* op->ino2 is what (parent2, name2) is */
+	bool		 inherits;	/* op->gid and mode, from the parent */
 	bool		 clear_ids;	/* op->mode is without set-id bits */
 	bool		 adds;		/* takes room (fs_may_add) */
 	bool		 last_link, last_link2;	/* out */
@@ -138,6 +146,20 @@ clear_ids(struct sqc *c, struct op *op)
 	return err;
 }
 
+int
+tree_inherit(struct sqc *c, struct op *op)
+{
+	struct attr a;
+	int err = meta_getattr(c, op->parent, &a);
+
+	if (err == 0 && (a.mode & S_ISGID)) {
+		op->gid = a.gid;
+		if (S_ISDIR(op->mode))
+			op->mode |= S_ISGID;
+	}
+	return err;
+}
+
 static int
 change_tx(struct sqc *c, void *arg)
 {
@@ -156,12 +178,40 @@ change_tx(struct sqc *c, void *arg)
 			err = 0;
 		}
 	}
+	if (err == 0 && t->inherits)
+		err = tree_inherit(c, op);
 	if (err == 0 && t->clear_ids)
 		err = clear_ids(c, op);
 	if (err == 0)
 		err = journal(t->f->meta, c, op, NEEDS_NOTHING, NULL, 0,
 		    &t->seq);
 	return err;
+}
+
+/* What op changed of directories is known, or to be read again. */
+static void
+dirs_changed(struct fs *f, const struct op *op)
+{
+	switch (op->kind) {
+	case OP_CREATE:
+	case OP_SYMLINK:
+		dirattr_touch(f->dirs, op->parent, op->mtime);
+		break;
+	case OP_LINK:
+	case OP_UNLINK:
+		dirattr_touch(f->dirs, op->parent, op->ctime);
+		break;
+	case OP_MKDIR:
+	case OP_RMDIR:
+	case OP_RENAME:		/* directories may move: link counts */
+		dirattr_forget(f->dirs, op->parent);
+		dirattr_forget(f->dirs, op->parent2);
+		dirattr_forget(f->dirs, op->ino2);
+		dirattr_forget(f->dirs, op->ino);
+		break;
+	default:
+		dirattr_forget(f->dirs, op->ino);
+	}
 }
 
 static int
@@ -172,26 +222,9 @@ change(struct fs *f, struct change_tx *t)
 	t->f = f;
 	if (err == 0)
 		err = sq_write(meta_sq(f->meta), change_tx, t);
-	if (err == 0)
+	if (err == 0) {
+		dirs_changed(f, t->op);
 		ship_kick(f);
-	return err;
-}
-
-int
-tree_inherit(struct fs *f, uint64_t parent, struct owner *o, uint32_t *mode)
-{
-	struct attr a;
-	struct sqc *c = NULL;
-	int err;
-
-	err = sq_read(meta_sq(f->meta), &c);
-	if (err == 0)
-		err = meta_getattr(c, parent, &a);
-	sq_read_end(c);
-	if (err == 0 && (a.mode & S_ISGID)) {
-		o->gid = a.gid;
-		if (S_ISDIR(*mode))
-			*mode |= S_ISGID;
 	}
 	return err;
 }
@@ -199,18 +232,14 @@ tree_inherit(struct fs *f, uint64_t parent, struct owner *o, uint32_t *mode)
 static int
 make(struct fs *f, struct op *op, struct attr *ret)
 {
-	struct owner o = { op->uid, op->gid };
-	struct change_tx t = { .op = op, .adds = true };
+	struct change_tx t = { .op = op, .adds = true, .inherits = true };
 	int err;
 
 	op->mtime = clock_real();
 	op->ino = meta_new_id(f->meta);
 	if (op->ino == 0)
 		return -EROFS;
-	err = tree_inherit(f, op->parent, &o, &op->mode);
-	op->gid = o.gid;
-	if (err == 0)
-		err = change(f, &t);
+	err = change(f, &t);
 	if (err == 0) {
 		*ret = (struct attr){ .ino = op->ino, .mode = op->mode,
 		    .uid = op->uid, .gid = op->gid, .rdev = op->rdev,
@@ -434,6 +463,7 @@ tree_setxattr(struct fs *f, uint64_t ino, const char *name, const void *value,
 
 	if (n > META_XATTR_MAX)
 		return -E2BIG;
+	vnode_may_have_xattrs(f, ino);
 	return change(f, &t);
 }
 

@@ -10,6 +10,7 @@
 #define FS_TREE_H
 
 #include "fs/fs.h"
+#include "meta/op.h"
 #include "meta/query.h"
 
 struct owner { uint32_t uid, gid; };
@@ -22,9 +23,9 @@ int	tree_lookup(struct fs *f, uint64_t parent, const char *name,
 /* uid=, gid=, umask= of the mount, laid over a. */
 void	tree_present(struct fs *f, struct attr *a);
 
-/* Group and mode bits of a new inode in parent. */
-int	tree_inherit(struct fs *f, uint64_t parent, struct owner *o,
-	    uint32_t *mode);
+/* Group and mode bits of the new inode that op makes in its parent; in op's
+ * transaction. */
+int	tree_inherit(struct sqc *c, struct op *op);
 int	tree_mknod(struct fs *f, uint64_t parent, const char *name,
 	    uint32_t mode, uint32_t rdev, struct owner o, struct attr *ret);
 int	tree_mkdir(struct fs *f, uint64_t parent, const char *name,

@@ -343,6 +343,34 @@ vnode_overlay(struct fs *f, struct attr *a, uint64_t since)
 	return is_since(f, a->ino, since);
 }
 
+bool
+vnode_has_no_xattrs(struct fs *f, uint64_t ino)
+{
+	struct vnode *v = vnode_peek(f, ino);
+	bool none;
+
+	if (v == NULL)
+		return false;
+	lock_take(&v->lock);
+	none = v->no_xattrs;
+	lock_drop(&v->lock);
+	vnode_put(f, v);
+	return none;
+}
+
+void
+vnode_may_have_xattrs(struct fs *f, uint64_t ino)
+{
+	struct vnode *v = vnode_peek(f, ino);
+
+	if (v == NULL)
+		return;
+	lock_take(&v->lock);
+	v->no_xattrs = false;
+	lock_drop(&v->lock);
+	vnode_put(f, v);
+}
+
 void
 vnodes_note_gone(struct fs *f, const struct attr *a, int64_t ctime)
 {

@@ -42,6 +42,7 @@ struct vnode {
 	bool		 dirty;		/* written since the last extents op */
 	bool		 truncated;	/* over stored content: L11 */
 	bool		 mtime_set;	/* attr.mtime is an explicit one */
+	bool		 no_xattrs;	/* for certain: a new file */
 	bool		 queued;	/* under the settler's lock */
 	int		 pass_id; /* its opens are passed, with this id; or 0 */
 	bool		 unseen;	/* passed to writers (fs/pass.h) */
@@ -101,6 +102,11 @@ uint64_t vnodes_now(struct fs *f);
 bool	vnode_overlay(struct fs *f, struct attr *a, uint64_t since);
 /* A settling of ino is committed; before v->dirty says so. */
 void	vnode_note_settled(struct fs *f, uint64_t ino);
+
+/* The kernel asks for one before the first write to each file. */
+bool	vnode_has_no_xattrs(struct fs *f, uint64_t ino);
+/* Before ino gets one. */
+void	vnode_may_have_xattrs(struct fs *f, uint64_t ino);
 
 /* Directories, fifos and the like have no vnode, but may be open when they are
  * removed: the last thousand or so are remembered, for fstat(2). */

@@ -18,10 +18,12 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/content.h"
+#include "fs/dirattr.h"
 #include "fs/io.h"
 #include "fs/pass.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
+#include "fs/tree.h"
 #include "fs/upload.h"
 #include "meta/journal.h"
 
@@ -236,7 +238,7 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 	if (err == 0 && (flags & O_TRUNC))
 		err = truncate_entered(f, h->v, 0);
 	if (err == 0 && (flags & O_TRUNC) && !h->writes && h->v->writers == 0)
-		err = settle_now(f, h->v, false); /* no last writer will */
+		err = settle_now(f, h->v); /* no last writer will */
 	if (err == 0)
 		err = pass_open(f, h, (flags & O_TRUNC) != 0);
 	if (err == 0)
@@ -263,10 +265,11 @@ static int
 create_tx(struct sqc *c, void *arg)
 {
 	struct create *cr = arg;
-	int err;
+	int err = tree_inherit(c, &cr->op);
 
-	err = journal(cr->f->meta, c, &cr->op, NEEDS_NOTHING, NULL, 0,
-	    &cr->seq);
+	if (err == 0)
+		err = journal(cr->f->meta, c, &cr->op, NEEDS_NOTHING, NULL, 0,
+		    &cr->seq);
 	return err != 0 ? err : bfile_assign(c, cr->b, cr->op.ino);
 }
 
@@ -282,6 +285,7 @@ created(struct fs *f, struct handle *h, const struct op *op, struct bfile *b,
 	vnode_set_backing(v, b);
 	lock_take(&v->lock);
 	v->attr = a;
+	v->no_xattrs = true;
 	v->loaded = true;
 	lock_drop(&v->lock);
 	(void)pass_open(f, h, true);	/* the first: it cannot fail */
@@ -324,6 +328,7 @@ io_create(struct fs *f, uint64_t parent, const char *name, uint32_t mode,
 	}
 	if (err != 0)
 		goto fail;
+	dirattr_touch(f->dirs, parent, cr.op.mtime);
 	ship_kick(f);
 	*ret = h;
 	return 0;
@@ -363,7 +368,7 @@ io_release(struct fs *f, struct handle *h)
 	/* what comes after it in the log must not wait in front of it (L3) */
 	if (v->writers == 0 && (v->dirty || v->unseen) && !v->unlinked &&
 	    v->b != NULL && bfile_size(v->b) > META_SMALL_MAX)
-		later = settle_now(f, v, false) != 0 && alone;
+		later = settle_now(f, v) != 0 && alone;
 	vnode_leave(v);
 	free(h);
 	if (later)
@@ -377,19 +382,19 @@ io_fsync(struct fs *f, struct handle *h, bool data_only)
 {
 	struct vnode *v = h->v;
 	struct bfile *b;
-	int err = 0;
+	int err = 0, sync_err = 0;
 	bool small = false;
 
 	vnode_enter(v);
 	/* a passed one keeps its backing file: it is synced itself (F3) */
 	if (v->dirty && !v->unlinked && v->b != NULL && v->pass_id == 0 &&
 	    !v->unseen && bfile_size(v->b) <= META_SMALL_MAX) {
-		err = settle_now(f, v, true);
+		err = settle_synced(f, v, &sync_err);
 		small = err == 0 && v->b == NULL;
 	}
 	vnode_leave(v);
 	if (err != 0 || small)
-		return err;
+		return err != 0 ? err : sync_err;
 	b = vnode_backing(v);
 	if (b != NULL && !bfile_is_synced(b))
 		err = bfile_sync(b);
@@ -417,7 +422,7 @@ io_truncate(struct fs *f, uint64_t ino, uint64_t size)
 		vnode_enter(v);
 		err = truncate_entered(f, v, size);
 		if (err == 0 && v->writers == 0)
-			err = settle_now(f, v, false);
+			err = settle_now(f, v);
 		later = v->writers == 0 && v->dirty && !v->unlinked;
 		vnode_leave(v);
 	}
@@ -552,7 +557,7 @@ journal_one(void *arg, struct vnode *v)
 		return;
 	vnode_enter(v);
 	if (v->dirty && !v->unlinked)
-		err = settle_now(j->f, v, false);
+		err = settle_now(j->f, v);
 	vnode_leave(v);
 	if (err != 0 && j->err == 0)
 		j->err = err;
@@ -641,7 +646,7 @@ recover_one(void *arg, const struct cache_orphan *o)
 	if (err == 0 && v->b != NULL) {
 		pass_recover(f, v);
 		v->dirty = true;
-		err = settle_now(f, v, false);
+		err = settle_now(f, v);
 	}
 	vnode_leave(v);
 	vnode_put(f, v);

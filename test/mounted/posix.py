@@ -170,6 +170,42 @@ def touch():
 	nap()
 	assert ns("f")[:2] == (50, 60)
 
+def told():
+	# what the kernel asks around each new name is answered from memory
+	os.mkdir("d")
+	os.mkdir("e")
+	for n in range(3):
+		os.mkdir("d/%d" % n)
+		assert os.stat("d").st_nlink == 3 + n
+		put("d/f%d" % n)
+		assert os.stat("d").st_nlink == 3 + n
+	os.rename("d/0", "e/0")
+	assert os.stat("d").st_nlink == 4 and os.stat("e").st_nlink == 3
+	os.rmdir("d/1")
+	assert os.stat("d").st_nlink == 3
+	os.chmod("d", 0o700)
+	put("d/g")
+	assert stat.S_IMODE(os.stat("d").st_mode) == 0o700
+	os.chown("d", 1, 2)
+	os.unlink("d/g")
+	assert (os.stat("d").st_uid, os.stat("d").st_gid) == (1, 2)
+	os.utime("d", ns=(5, 7))
+	assert ns("d")[:2] == (5, 7)
+	nap()
+	put("d/h")
+	assert ns("d")[0] == 5 and ns("d")[1] > 7
+	fd = os.open("new", os.O_CREAT | os.O_RDWR)
+	os.write(fd, b"x")
+	fails(errno.ENODATA, os.getxattr, "new", "user.a")
+	os.setxattr("new", "user.a", b"b")
+	assert os.getxattr("new", "user.a") == b"b"
+	os.fsync(fd)
+	os.write(fd, b"y")
+	assert os.getxattr("new", "user.a") == b"b"
+	os.removexattr("new", "user.a")
+	fails(errno.ENODATA, os.getxattr, "new", "user.a")
+	os.close(fd)
+
 def special():
 	os.mkfifo("p", 0o640)
 	assert stat.S_ISFIFO(os.lstat("p").st_mode)

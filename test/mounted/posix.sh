@@ -9,8 +9,8 @@ m=$T/m
 format_home "$url"
 start_mount "$url" "$m" lag=200ms
 chmod 755 "$T"
-for test in exchange renames names symlinks times touch special opens setgid \
-    sticky unlinked removed holes direct listing; do
+for test in exchange renames names symlinks times touch told special opens \
+    setgid sticky unlinked removed holes direct listing; do
 	check "$test" timeout 60 python3 "$TOP/test/mounted/posix.py" $test "$m"
 done
 
