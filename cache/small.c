@@ -171,8 +171,10 @@ touch(struct cache *c, uint64_t ino)
 		full = c->ntouched == TOUCHED_MAX / 2;
 	}
 	lock_drop(&c->tab_lock);
-	if (full)
+	if (full) {
+		atomic_store(&c->saving, true);
 		cache_kick(c);
+	}
 }
 
 /* The row of id: 0 and its bytes appended when out is there, -ENOENT,

@@ -204,6 +204,7 @@ evict(struct cache *c, uint64_t n)
 	log_debug("eviction begins", "want=%" PRIu64, n);
 	cache_landed_commit(c);
 	map_save_all(c);	/* uses, so that the order is right */
+	small_flush_touched(c);
 	old = small_oldest(c);
 	while (got < n && candidates(c, after, after_ino, &v) == 0 &&
 	    v.n > 0) {

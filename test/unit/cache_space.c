@@ -170,6 +170,31 @@ START_TEST(test_small_add)
 }
 END_TEST
 
+/* What was read last goes last. */
+START_TEST(test_small_order)
+{
+	struct small_put v[3];
+	struct cache_stat st;
+	struct buf out = BUF_INIT;
+
+	memset(chunk, 5, MB);
+	open_in(dir, 100 * MB);
+	for (unsigned i = 0; i < 3; i++) {
+		v[i] = (struct small_put){ { 7 + i, 100 + i, 0, 40000 },
+		    chunk };
+		ck_assert_int_eq(small_put(c, v + i, 1), 0);
+	}
+	ck_assert_int_eq(small_get(c, &v[0].id, &out), 0);
+	cache_stat(c, &st);
+	cache_set_limit(c, st.used - 1);
+	ck_assert(small_has(c, &v[0].id));
+	ck_assert(!small_has(c, &v[1].id));
+	ck_assert(small_has(c, &v[2].id));
+	buf_done(&out);
+	close_all();
+}
+END_TEST
+
 static int
 flip_tx(struct sqc *s, void *arg)
 {
@@ -585,6 +610,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, cleanup);
 	tcase_add_test(t, test_small);
 	tcase_add_test(t, test_small_add);
+	tcase_add_test(t, test_small_order);
 	tcase_add_test(t, test_small_damaged);
 	tcase_add_test(t, test_evict);
 	tcase_add_test(t, test_pin);
