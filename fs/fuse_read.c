@@ -28,7 +28,8 @@
 #include "fs/stores.h"
 
 #define KEPT_FREE	16		/* threads of the session */
-#define READERS		64
+#define READERS		64		/* by memory= */
+#define READERS_MIN	12
 #define LOOK		(250 * NSEC_PER_MSEC)
 #define TRY_AGAIN	(5 * NSEC_PER_SEC)
 
@@ -255,7 +256,8 @@ front_reads_start(struct fuse_front *fr)
 	rs->fs = fr->fs;
 	lock_init(&rs->lock, RANK_LOG - 1, "reads");
 	cond_init(&rs->cond);
-	err = workers_new("gnsfs-read", READERS, &rs->pool);
+	err = workers_new("gnsfs-read",
+	    memory_share(fr->fs->opt.memory, READERS, READERS_MIN), &rs->pool);
 	if (err == 0)
 		err = -pthread_create(&rs->thread, NULL, looker, rs);
 	if (err != 0) {
