@@ -10,7 +10,7 @@
 #include "fs/pins_impl.h"
 #include "fs/vnode.h"
 
-#define FILES	12000		/* several turns of a pass */
+#define FILES	8000		/* several turns of a pass */
 #define PIN	77
 
 static struct fs *f;
@@ -373,6 +373,55 @@ till_two(void *arg, uint64_t bytes)
 	return ++*(unsigned *)arg == 2;
 }
 
+static _Atomic bool gate;
+
+static void
+hold(void *arg)
+{
+	while (!atomic_load(&gate))
+		usleep(1000);
+}
+
+/* No fetch begins till the gate is open. */
+static void
+hold_io(void)
+{
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(workers_submit(f->io, WORK_URGENT, hold,
+		    NULL), 0);
+}
+
+static int
+interrupt(void *arg, uint64_t have, uint64_t want, uint64_t files)
+{
+	atomic_store(&gate, true);
+	return 1;
+}
+
+/* Who waits is interrupted: what is under way for him ends, too. */
+START_TEST(test_interrupt_ends_fills)
+{
+	struct pin_list list = { NULL };
+	_Atomic bool stop = false;
+	struct fill_many m = { .f = f, .prio = WORK_NORMAL, .list = &list,
+	    .stop = &stop, .progress = interrupt };
+	uint64_t ino, size = 96 << 20;
+	struct why why = { "" };
+
+	pins_stop(f);
+	pins_free(f);
+	ck_assert_int_eq(workers_new("t-pin", 2, &m.pool), 0);
+	ino = make_large("large", size);
+	ck_assert_int_eq(pin_list_add(&list, ino, size), 0);
+	hold_io();
+	ck_assert_int_eq(fill_many(&m, &why), -ECANCELED);
+	ck_assert_uint_lt(present(ino, size), size);
+	workers_free(m.pool);
+	pin_list_done(&list);
+	ck_assert_int_eq(pins_start(f), 0);
+}
+END_TEST
+
 /* One file's fill ends where it is told, and not with the file. */
 START_TEST(test_whole_file_ends)
 {
@@ -391,14 +440,6 @@ START_TEST(test_whole_file_ends)
 }
 END_TEST
 
-static _Atomic bool gate;
-
-static void
-hold(void *arg)
-{
-	while (!atomic_load(&gate))
-		usleep(1000);
-}
 
 /* Since when the thread has been at it, 0: it is not. */
 static int64_t
@@ -421,9 +462,7 @@ START_TEST(test_drop_while_filling)
 	uint64_t ino, size = 96 << 20;
 	struct pin *n, *now;
 
-	for (int i = 0; i < 4; i++)
-		ck_assert_int_eq(workers_submit(f->io, WORK_URGENT, hold,
-		    NULL), 0);
+	hold_io();
 	ino = make_large("large", size);
 	do {
 		ck_assert_int_lt(clock_mono(), deadline);
@@ -505,6 +544,7 @@ main(void)
 	tcase_add_test(t, test_row_goes_last);
 	tcase_add_test(t, test_read_again);
 	tcase_add_test(t, test_expires_again);
+	tcase_add_test(t, test_interrupt_ends_fills);
 	tcase_add_test(t, test_whole_file_ends);
 	tcase_add_test(t, test_drop_while_filling);
 	tcase_add_test(t, test_filling_gives_way);
