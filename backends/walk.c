@@ -129,6 +129,8 @@ hand_on(struct worker *k, size_t from, size_t to)
 			rc = STORE_CANCELLED;
 	}
 	lock_take(&w->lock);
+	if (rc != STORE_OK)
+		walk_fail(k, rc);	/* none after it */
 	w->emitting = false;
 	cond_broadcast(&w->changed);
 	lock_drop(&w->lock);

@@ -53,8 +53,11 @@
 #define WAL_HUGE	((int64_t)256 << 20)	/* bytes till one that waits */
 #define FRAME_HEAD	24	/* bytes of WAL beside each page */
 #define SAME_MAX	32	/* statements of one text in use at once */
+#define READERS		16	/* connections, where nobody says */
 
 #define ROW_AGAIN	(10 * NSEC_PER_SEC)	/* a row that did not fit */
+
+static uint64_t reader_kib = UINT64_MAX;	/* of pages, each at most */
 
 static const char SQL_BEGIN[] = "BEGIN IMMEDIATE";
 static const char SQL_COMMIT[] = "COMMIT";
@@ -112,6 +115,7 @@ struct sq {
 	struct lock	 lock;		/* the queues */
 	struct queue	 writes, syncs;
 	int		 wal_fd;	/* for syncs */
+	_Atomic bool	 wal_bad;	/* one has failed */
 
 	int64_t		 wal_bytes;	/* after the last commit */
 	int64_t		 wal_next;	/* checkpoint at that size */
@@ -507,6 +511,8 @@ static int
 conn_setup(struct sqc *c)
 {
 	const struct sq_opts *o = &c->q->opts;
+	uint64_t kib = c->q->w != NULL && reader_kib < o->cache_kib ?
+	    reader_kib : o->cache_kib;
 	int err;
 
 	sqlite3_extended_result_codes(c->db, 1);
@@ -514,7 +520,7 @@ conn_setup(struct sqc *c)
 	if (!err)
 		err = pragma(c, "wal_autocheckpoint", 0);
 	if (!err)
-		err = pragma(c, "cache_size", -(int64_t)o->cache_kib);
+		err = pragma(c, "cache_size", -(int64_t)kib);
 	if (!err)
 		err = pragma(c, "mmap_size", (int64_t)o->mmap_mib << 20);
 	if (!err)
@@ -633,7 +639,7 @@ set_opts(struct sq *q, const struct sq_opts *opts)
 	if (!q->opts.cache_kib)
 		q->opts.cache_kib = 8192;
 	if (!q->opts.readers)
-		q->opts.readers = 16;
+		q->opts.readers = READERS;
 }
 
 /* SQLite has made it, and keeps it until the last connection goes. */
@@ -966,7 +972,7 @@ look_after_wal(struct sq *q)
 
 	if (q->wal_bytes + step < q->wal_next)
 		q->wal_next = step;	/* it started over */
-	if (q->wal_bytes < q->wal_next)
+	if (q->wal_bytes < q->wal_next && !atomic_load(&q->wal_bad))
 		return;
 	if (huge)
 		sqlite3_busy_timeout(db, RESTART_MS);
@@ -974,7 +980,9 @@ look_after_wal(struct sq *q)
 	    SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	if (huge)
 		sqlite3_busy_timeout(db, BUSY_MS);
-	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
+	if (rc == SQLITE_OK)
+		atomic_store(&q->wal_bad, false);
+	else if ((rc & 0xff) != SQLITE_BUSY)
 		complain(db, rc);
 	if (q->room != NULL)
 		room_moved(q->room);
@@ -1094,15 +1102,16 @@ pass_on(struct sq *q, bool wrote)
 	}
 }
 
-/* Takes at most SQ_GROUP of what may run apart.  Locked. */
+/* Takes at most SQ_GROUP of what may run, and who leads, apart.  Locked. */
 static void
-take_group(struct sq *q, struct req **retplain, struct req **retfull)
+take_group(struct sq *q, const struct req *self, struct req **retplain,
+    struct req **retfull)
 {
 	struct req *r, **p = &q->writes.head;
 	struct req **plain = retplain, **full = retfull;
 
 	for (int n = 0; n < SQ_GROUP && (r = *p); ) {
-		if (!may_run(q, r)) {
+		if (r != self && !may_run(q, r)) {
 			p = &r->next;
 			continue;
 		}
@@ -1142,12 +1151,12 @@ ran(struct sq *q, struct req *list)
 }
 
 static void
-lead_writes(struct sq *q)
+lead_writes(struct sq *q, const struct req *self)
 {
 	struct req *plain, *full;
 
 	lock_take(&q->lock);
-	take_group(q, &plain, &full);
+	take_group(q, self, &plain, &full);
 	lock_drop(&q->lock);
 	run_list(q->w, plain, false);
 	ran(q, plain);
@@ -1195,7 +1204,7 @@ attend(struct sq *q, struct req *r)
 		if (r->turn == DONE)
 			break;
 		if (r->turn == LEAD_WRITES)
-			lead_writes(q);
+			lead_writes(q, r);
 		else
 			lead_syncs(q);
 	}
@@ -1218,12 +1227,13 @@ submit(struct sq *q, struct req *r)
 	return r->rv;
 }
 
-/* The WAL was not synced: SQLite is asked, which says so too, or finds that
- * the disk takes a row. */
-static int
-sync_row(struct sq *q)
+/* The WAL was not synced, and will not be: the kernel has given up its pages.
+ * What it holds goes into the database, at once. */
+static void
+sync_failed(struct sq *q)
 {
-	return submit(q, &(struct req){ .how = FULL });
+	atomic_store(&q->wal_bad, true);
+	(void)submit(q, &(struct req){ .how = FULL });
 }
 
 int
@@ -1244,7 +1254,9 @@ sq_write_shared(struct sq *q, sq_fn *fn, void *arg, int *retsync)
 	struct req r = { .fn = fn, .arg = arg, .how = SHARED };
 	int rv = submit(q, &r);
 
-	*retsync = rv < 0 || !r.sync_err ? 0 : sync_row(q);
+	if (r.sync_err)
+		sync_failed(q);
+	*retsync = rv < 0 ? 0 : r.sync_err;
 	return rv;
 }
 
@@ -1260,7 +1272,9 @@ sq_sync(struct sq *q)
 	start_sync(q);
 	lock_drop(&q->lock);
 	attend(q, &r);
-	return r.sync_err ? sync_row(q) : 0;
+	if (r.sync_err)
+		sync_failed(q);
+	return r.sync_err;
 }
 
 static int
@@ -1295,9 +1309,9 @@ sq_ballast(struct sq *q)
 }
 
 void
-sq_limit_memory(uint64_t bytes)
+sq_limit_readers(uint64_t bytes)
 {
-	(void)sqlite3_soft_heap_limit64((sqlite3_int64)bytes);
+	reader_kib = bytes / 1024 / (2 * READERS);
 }
 
 bool

@@ -252,6 +252,51 @@ open_file(struct cache *c, struct sqc *q, const struct index_file *f,
 	return 0;
 }
 
+struct grow { struct bfile *b; uint64_t page; };
+
+static int
+grow_tx(struct sqc *q, void *arg)
+{
+	struct grow *g = arg;
+
+	return index_pages_drop(q, g->b->ino, g->page);
+}
+
+/* To `size`, with chunks that are not here.  That they are not is on disk
+ * first: for a crash after it, the sizes agree. */
+int
+bfile_grow(struct bfile *b, uint64_t size)
+{
+	uint64_t k = atomic_load(&b->size) / CACHE_CHUNK;
+	struct grow g = { b, k / PAGE_CHUNKS };
+	int err;
+
+	err = sq_write(b->c->index, grow_tx, &g);
+	if (!err)
+		err = sys.ftruncate(b->fd, size);
+	if (err)
+		return err;
+	atomic_store(&b->size, size);
+	for (; k < chunks_of(size); k++)
+		chunk_clear(b, k);
+	map_update(b);
+	return 0;
+}
+
+/* Where what was written after `size`, and recorded, ends. */
+static uint64_t
+recorded_end(const struct bfile *b, uint64_t size)
+{
+	uint64_t e = size;
+	unsigned i;
+
+	for (i = 0; i < b->dirty.n; i++)
+		if (b->dirty.v[i].seq == 0 && b->dirty.v[i].off <= e &&
+		    b->dirty.v[i].end > e)
+			e = b->dirty.v[i].end;
+	return e;
+}
+
 /*
  * What a crash may have left between bytes and rows: a file shorter than its
  * content (a truncate that was not recorded: those chunks are not here, unless
@@ -274,22 +319,19 @@ fit_size(const struct index_file *f, struct bfile *b)
 	if (size == f->size || f->alldirty)
 		return 0;
 	if (size > f->size) {
-		if (!dset_at(&b->dirty, f->size, size, &e))
-			e = f->size;
-		if (e < size)
+		e = recorded_end(b, f->size);
+		if (e < size) {
 			err = sys.ftruncate(b->fd, e);
-		atomic_store(&b->size, e);
+			atomic_store(&b->size, e);
+		}
 		return err;
 	}
-	if (dset_touches(&b->dirty, size, f->size))
-		return 0;
-	atomic_store(&b->size, f->size);
-	err = sys.ftruncate(b->fd, f->size);
-	for (k = size / CACHE_CHUNK; k < chunks_of(f->size); k++)
-		if (!dset_covers(&b->dirty, k * CACHE_CHUNK,
-		    (k + 1) * CACHE_CHUNK))
-			chunk_clear(b, k);
-	return err;
+	if (!dset_touches(&b->dirty, size, f->size))
+		return bfile_grow(b, f->size);
+	for (k = chunks_of(size); k < chunks_of(f->size); k++)
+		chunk_clear(b, k);
+	chunk_stale(b, size / CACHE_CHUNK);
+	return 0;
 }
 
 /* Fills b from the index and opens its file: -ENOENT when there is none. */

@@ -120,7 +120,7 @@ start_tx(struct sqc *q, void *arg)
 	struct start *s = arg;
 	struct cache *c = s->c;
 	int64_t boot[2], was[2] = { 0, 0 }, clean = 1, epoch = 1, limit = 0;
-	int64_t closed = 0;
+	int64_t closed = 0, unclean = 0;
 	int err;
 
 	err = index_schema(q);
@@ -133,16 +133,19 @@ start_tx(struct sqc *q, void *arg)
 	index_meta_get(q, "epoch", &epoch);
 	index_meta_get(q, "limit", &limit);
 	index_meta_get(q, "closed", &closed);
+	index_meta_get(q, "unclean", &unclean);
 	c->closed_at = clean ? closed : 0;
 	c->opened_at = clock_real();
 	s->crashed = !clean;
-	c->unclean = !clean && memcmp(boot, was, sizeof(boot)) != 0;
+	c->unclean = unclean ||
+	    (!clean && memcmp(boot, was, sizeof(boot)) != 0);
 	c->epoch = epoch + c->unclean;
 	atomic_store(&c->limit, s->asked ? s->asked :
 	    limit ? (uint64_t)limit : s->dfl);
 	err = index_meta_set(q, "boot0", boot[0]);
 	err = err ? err : index_meta_set(q, "boot1", boot[1]);
 	err = err ? err : index_meta_set(q, "epoch", c->epoch);
+	err = err ? err : index_meta_set(q, "unclean", c->unclean);
 	err = err ? err : index_meta_set(q, "limit",
 	    atomic_load(&c->limit));
 	return err ? err : index_meta_set(q, "clean", 0);
@@ -498,8 +501,9 @@ settle_size(struct cache *c, const struct index_file *f, struct bfile *b)
 {
 	int err = 0;
 
+	/* the store has the bytes: what is here is compared once it landed */
 	if (c->unclean && is_uploaded(b))
-		return 0;
+		return bfile_size(b) < f->size ? bfile_grow(b, f->size) : 0;
 	if (c->unclean && !f->base && b->nfrozen == 0)
 		err = cut_unsynced(b, f);
 	if (err || !is_closed(b) || bfile_size(b) == f->size)
@@ -514,9 +518,12 @@ static int
 orphan(struct cache *c, const struct index_file *f, struct cache_orphan *ret)
 {
 	struct bfile *b;
+	struct stat st;
 	int err;
 
-	err = bfile_get(c, f->ino, &b);
+	err = stat_row(c, f, &st);
+	if (!err)
+		err = bfile_get(c, f->ino, &b);
 	if (err)
 		return err;
 	memset(ret, 0, sizeof(*ret));
@@ -564,4 +571,22 @@ cache_recover(struct cache *c,
 	}
 	buf_done(&rows);
 	return err;
+}
+
+static int
+recovered_tx(struct sqc *q, void *arg)
+{
+	return index_meta_set(q, "unclean", 0);
+}
+
+int
+cache_recovered(struct cache *c)
+{
+	return c->unclean ? sq_write_sync(c->index, recovered_tx, NULL) : 0;
+}
+
+bool
+cache_is_unclean(const struct cache *c)
+{
+	return c->unclean;
 }

@@ -79,6 +79,13 @@ struct cache_orphan {
 int	cache_recover(struct cache *c,
 	    int (*each)(void *arg, const struct cache_orphan *o), void *arg);
 
+/* After cache_recover, once what it gave is journalled: an unclean boot is over
+ * (L11; until then the next start is after it as well). */
+int	cache_recovered(struct cache *c);
+
+/* This use began with an unclean boot. */
+bool	cache_is_unclean(const struct cache *c);
+
 /* Closes what is idle where the process runs short of descriptors; the limit
  * may change while it runs.  Cheap: for now and then, and after an EMFILE. */
 void	cache_mind_fds(struct cache *c);

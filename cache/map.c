@@ -183,7 +183,15 @@ chunk_crc(const struct bfile *b, uint64_t k, uint32_t *ret)
 	return true;
 }
 
-/* All of the chunk that lies in the file: present or dirty. */
+bool
+chunk_is_sound(const struct bfile *b, uint64_t k)
+{
+	struct page *p = page_of(b, k);
+
+	return p != NULL && bit_get(p->present, k % PAGE_CHUNKS) &&
+	    bit_get(p->verified, k % PAGE_CHUNKS);
+}
+
 bool
 chunk_is_here(const struct bfile *b, uint64_t k)
 {
@@ -192,7 +200,7 @@ chunk_is_here(const struct bfile *b, uint64_t k)
 
 	if (end > size)
 		end = size;
-	return chunk_present(b, k) || off >= end ||
+	return chunk_is_sound(b, k) || off >= end ||
 	    dset_covers(&b->dirty, off, end);
 }
 
@@ -580,10 +588,7 @@ part_here(const struct bfile *b, uint64_t k, uint64_t off, uint64_t end)
 {
 	struct page *p = page_of(b, k);
 
-	if (p != NULL && bit_get(p->present, k % PAGE_CHUNKS) &&
-	    bit_get(p->verified, k % PAGE_CHUNKS))
-		return 1;
-	if (dset_covers(&b->dirty, off, end))
+	if (chunk_is_sound(b, k) || dset_covers(&b->dirty, off, end))
 		return 1;
 	return p != NULL && bit_get(p->present, k % PAGE_CHUNKS) ? -1 : 0;
 }

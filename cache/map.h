@@ -138,7 +138,12 @@ struct bfile {
 
 struct slot { int64_t n; int fd; };
 struct retired { struct retired *next; int fd, reg_fd; };
-struct landed { uint64_t ino, seq; int64_t when; uint64_t bytes; };
+struct landed {
+	uint64_t	 ino, seq;
+	int64_t		 when;
+	uint64_t	 bytes;
+	bool		 dropped;	/* its bytes are not here */
+};
 
 struct cache {
 	char		*dir;
@@ -203,6 +208,8 @@ int	index_dirty_add(struct sqc *q, uint64_t ino, uint64_t off,
 	    uint64_t end, uint64_t seq);
 int	index_dirty_load(struct sqc *q, const struct index_file *f,
 	    struct dset *ret);
+/* None of these pages, and after, is known. */
+int	index_pages_drop(struct sqc *q, uint64_t ino, uint64_t page);
 /* Checksums of chunks [from, to) are those of older bytes now. */
 int	index_page_stale(struct sqc *q, uint64_t ino, uint64_t from,
 	    uint64_t to);
@@ -273,8 +280,14 @@ void	chunk_set(struct bfile *b, uint64_t k, bool crcok, uint32_t crc);
 void	chunk_clear(struct bfile *b, uint64_t k);	/* lock */
 void	chunk_stale(struct bfile *b, uint64_t k);	/* lock */
 bool	chunk_crc(const struct bfile *b, uint64_t k, uint32_t *ret); /* lock */
-bool	chunk_is_here(const struct bfile *b, uint64_t k);	/* lock */
+/* Present, and right as far as is known (C4).  lock. */
+bool	chunk_is_sound(const struct bfile *b, uint64_t k);
+/* All of it that lies in the file: sound or dirty.  lock. */
+bool	chunk_is_here(const struct bfile *b, uint64_t k);
 void	map_pages_drop(struct bfile *b);		/* lock */
+/* At a start, before others have it: as long as the index says, with chunks
+ * that are not here. */
+int	bfile_grow(struct bfile *b, uint64_t size);
 int	map_load(struct sqc *q, const struct index_file *f, struct bfile *b);
 /* Saves what is newer than the index; wait: also where a write is under way */
 int	map_save(struct cache *c, struct bfile **v, unsigned n, bool wait);

@@ -335,9 +335,9 @@ coalesce(struct bfile *b)
 		v = &b->dirty.v[i];
 		from = v->off;
 		to = v->end;
-		if (chunk_present(b, from / CACHE_CHUNK))
+		if (chunk_is_sound(b, from / CACHE_CHUNK))
 			from -= from % CACHE_CHUNK;
-		if (to < INF && chunk_present(b, (to - 1) / CACHE_CHUNK))
+		if (to < INF && chunk_is_sound(b, (to - 1) / CACHE_CHUNK))
 			to = chunks_of(to) * CACHE_CHUNK;
 		if (dset_reserve(&d, 2)) {
 			dset_done(&d);
@@ -359,13 +359,13 @@ widen(struct bfile *b, uint64_t size, uint64_t *off, uint64_t *end)
 		return;
 	if (*off > size)
 		*off = size;	/* the hole between is zeros */
-	if (chunk_present(b, k0) && *off >= k0 * CACHE_CHUNK)
+	if (chunk_is_sound(b, k0) && *off >= k0 * CACHE_CHUNK)
 		*off = k0 * CACHE_CHUNK;
 	if (*end >= size) {
 		b->grow = b->grow < GROW_MIN ? GROW_MIN :
 		    b->grow >= GROW_MAX ? GROW_MAX : b->grow * 2;
 		*end = chunks_of(*end + b->grow) * CACHE_CHUNK;
-	} else if (chunk_present(b, k1)) {
+	} else if (chunk_is_sound(b, k1)) {
 		*end = (k1 + 1) * CACHE_CHUNK;
 	}
 }
@@ -563,9 +563,10 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 	size = atomic_load(&b->size);
 	first = is_here(b, off, end);
 	err = first ? record(b, size, off, end) : 0;
+	if (err)
+		goto out;
 	lock_drop(&b->lock);
-	if (!err)
-		err = write_bytes(b, p, n, off);
+	err = write_bytes(b, p, n, off);
 	lock_take(&b->lock);
 	if (!err) {
 		grow_size(b, end);
@@ -576,6 +577,7 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 	} else {
 		write_failed(b, size, off, end);
 	}
+out:
 	busy_leave(b, &e);
 	lock_drop(&b->lock);
 	map_account(b);

@@ -382,6 +382,19 @@ page_get(struct sqc *q, uint64_t ino, uint64_t page, int64_t *retepoch,
 }
 
 int
+index_pages_drop(struct sqc *q, uint64_t ino, uint64_t page)
+{
+	struct sqs *s = sq_prep(q, "DELETE FROM c_page WHERE ino=?1 AND"
+	    " page>=?2");
+
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, page);
+	return sqs_run(s);
+}
+
+int
 index_page_stale(struct sqc *q, uint64_t ino, uint64_t from, uint64_t to)
 {
 	struct page p;

@@ -563,6 +563,38 @@ landed_bytes(struct sqc *q, uint64_t ino, uint64_t seq, uint64_t *ret)
 	return r < 0 ? r : 0;
 }
 
+/* Is something of ino dirty as of seq?  1, 0, -errno. */
+static int
+has_dirty_of(struct sqc *q, uint64_t ino, uint64_t seq)
+{
+	struct sqs *s = sq_prep(q, "SELECT 1 FROM c_dirty WHERE ino=?1 AND"
+	    " seq=?2 UNION ALL SELECT 1 FROM c_file WHERE ino=?1 AND"
+	    " alldirty=1 AND allseq=?2 LIMIT 1");
+	int r;
+
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, ino);
+	sqs_int(s, 2, seq);
+	r = sqs_step(s);
+	sqs_reset(s);
+	return r;
+}
+
+/* After an unclean boot an op may land whose bytes were dropped here (L11).
+ * What was fetched in their place meanwhile is of the extents before it. */
+static int
+drop_others(struct cache *c, struct sqc *q, struct landed *l)
+{
+	int r;
+
+	if (!c->unclean)
+		return 0;
+	r = has_dirty_of(q, l->ino, l->seq);
+	l->dropped = r == 0;
+	return r == 0 ? index_pages_drop(q, l->ino, 0) : r < 0 ? r : 0;
+}
+
 int
 bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq)
 {
@@ -576,12 +608,14 @@ bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq)
 		" alldirty=0 AND ?2>0 AND NOT EXISTS"
 		" (SELECT 1 FROM c_dirty WHERE ino=?1)",
 	};
-	struct landed l = { ino, seq, clock_mono(), 0 };
+	struct landed l = { .ino = ino, .seq = seq, .when = clock_mono() };
 	struct sqs *s;
 	unsigned i;
 	int err;
 
 	err = landed_bytes(q, ino, seq, &l.bytes);
+	if (!err)
+		err = drop_others(c, q, &l);
 	for (i = 0; !err && i < sizeof(sql) / sizeof(*sql); i++) {
 		s = sq_prep(q, sql[i]);
 		if (s == NULL)
@@ -597,23 +631,12 @@ static int
 is_landed(struct cache *c, const struct landed *l)
 {
 	struct sqc *q;
-	struct sqs *s;
 	int r;
 
 	r = sq_read(c->index, &q);
 	if (r)
 		return r;
-	s = sq_prep(q, "SELECT 1 FROM c_dirty WHERE ino=?1 AND seq=?2"
-	    " UNION ALL SELECT 1 FROM c_file WHERE ino=?1 AND alldirty=1"
-	    " AND allseq=?2 LIMIT 1");
-	if (s == NULL) {
-		r = sq_err(q);
-	} else {
-		sqs_int(s, 1, l->ino);
-		sqs_int(s, 2, l->seq);
-		r = sqs_step(s);
-		sqs_reset(s);
-	}
+	r = has_dirty_of(q, l->ino, l->seq);
 	sq_read_end(q);
 	return r < 0 ? r : r == 0;
 }
@@ -623,6 +646,7 @@ static void
 apply_landed(struct cache *c, const struct landed *l)
 {
 	struct bfile *b;
+	uint64_t k;
 
 	lock_take(&c->tab_lock);
 	while ((b = table_find(c, l->ino)) != NULL && b->closed_off)
@@ -641,6 +665,8 @@ apply_landed(struct cache *c, const struct landed *l)
 		dset_rename(&b->dirty, l->seq, 0);
 	else
 		dset_drop_seq(&b->dirty, l->seq);
+	for (k = 0; l->dropped && k < chunks_of(atomic_load(&b->size)); k++)
+		chunk_clear(b, k);
 	b->base = true;
 	frozen_drop(b, l->seq);
 	map_update(b);

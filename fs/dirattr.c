@@ -100,3 +100,16 @@ dirattr_forget(struct dirattrs *d, uint64_t ino)
 		s->a.ino = 0;
 	lock_drop(&d->lock);
 }
+
+void
+dirattrs_clear(struct dirattrs *d)
+{
+	unsigned i;
+
+	lock_take(&d->lock);
+	for (i = 0; i < SLOTS; i++) {
+		d->slots[i].version++;
+		d->slots[i].a.ino = 0;
+	}
+	lock_drop(&d->lock);
+}

@@ -28,5 +28,6 @@ void	dirattr_put(struct dirattrs *d, const struct attr *a,
  * anything else. */
 void	dirattr_touch(struct dirattrs *d, uint64_t ino, int64_t time);
 void	dirattr_forget(struct dirattrs *d, uint64_t ino);
+void	dirattrs_clear(struct dirattrs *d);	/* the tree is another */
 
 #endif

@@ -59,15 +59,15 @@ void
 front_feed(struct fuse_front *fr, struct handle *h)
 {
 	struct feed to = { fr, h->v->ino };
-	uint64_t notices;
+	uint64_t changes;
 	uint32_t tag;
 	_Atomic uint32_t *at = met_at(fr, to.ino, &tag);
 
 	if (h->passed || h->writes || (h->flags & (O_DIRECT | O_TRUNC)) ||
 	    !atomic_compare_exchange_strong(at, &tag, 0))
 		return;
-	notices = atomic_load(&fr->notices);
+	changes = atomic_load(&fr->changes);
 	io_offer(fr->fs, h, feed, &to);
-	if (atomic_load(&fr->notices) != notices)
-		fs_inval_inode(fr->fs, to.ino);
+	if (atomic_load(&fr->changes) != changes)
+		front_inval_again(fr, to.ino);
 }

@@ -14,14 +14,16 @@
 #include "fs/fs.h"
 #include "fs/fuse_dev.h"
 #include "fs/io.h"
+#include "fs/memory.h"
 #include "meta/query.h"
 
 /* Every change of another host is invalidated exactly (F4), so the kernel may
  * keep what it knows for long. */
 #define KERNEL_TIMEOUT	(24 * 3600.0)
 
-/* Threads of the session, at most. */
-#define FRONT_THREADS	64
+/* Threads of the session, at most, by memory=. */
+#define FRONT_THREADS		64
+#define FRONT_THREADS_MIN	24
 
 /* Files that the kernel has just met, by the low bits of their inodes. */
 #define FRONT_MET	65536
@@ -37,9 +39,16 @@ struct fuse_front {
 	struct cond		 cond;
 	struct notice		*head, **tail;
 	bool			 stop;
-	_Atomic uint64_t	 notices;	/* ever queued */
+	_Atomic uint64_t	 changes;	/* by others, ever told of */
 	_Atomic uint32_t	 met[FRONT_MET];	/* the other bits */
 };
+
+/* Of the session, at most: each has a buffer for a request. */
+static inline unsigned
+front_threads(const struct fs *f)
+{
+	return memory_share(f->opt.memory, FRONT_THREADS, FRONT_THREADS_MIN);
+}
 
 static inline struct fs *
 req_fs(fuse_req_t req)
@@ -60,6 +69,8 @@ req_clears_ids(fuse_req_t req)
 void	front_stat(const struct attr *a, struct stat *ret);
 void	front_entry(const struct attr *a, struct fuse_entry_param *ret);
 /* A negative entry (the kernel keeps it too) where err is -ENOENT. */
+/* After what front_feed put there: not a change. */
+void	front_inval_again(struct fuse_front *fr, uint64_t ino);
 void	front_reply_entry(fuse_req_t req, int err, const struct attr *a);
 void	op_lookup(fuse_req_t, fuse_ino_t, const char *);
 void	op_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);

@@ -20,7 +20,6 @@
 #include "base/log.h"
 #include "fs/dirattr.h"
 #include "fs/fuse_main.h"
-#include "fs/memory.h"
 
 #define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
@@ -35,21 +34,17 @@ struct notice {
 /* --- invalidations --- */
 
 static void
-notice_add(struct fs *f, uint64_t ino, const char *name)
+notice_add(struct fuse_front *fr, uint64_t ino, const char *name)
 {
-	struct fuse_front *fr = f->front;
 	size_t n = strlen(name) + 1;
 	struct notice *x;
 
-	if (fr == NULL)
-		return;		/* not mounted yet: the kernel knows nothing */
 	x = malloc(sizeof *x + n);
 	if (x == NULL)
 		return;
 	x->next = NULL;
 	x->ino = ino;
 	memcpy(x->name, name, n);
-	atomic_fetch_add(&fr->notices, 1);
 	lock_take(&fr->lock);
 	*fr->tail = x;
 	fr->tail = &x->next;
@@ -57,18 +52,35 @@ notice_add(struct fs *f, uint64_t ino, const char *name)
 	lock_drop(&fr->lock);
 }
 
+/* Something was changed by others. */
+static void
+changed(struct fs *f, uint64_t ino, const char *name)
+{
+	struct fuse_front *fr = f->front;
+
+	dirattr_forget(f->dirs, ino);
+	if (fr == NULL)
+		return;		/* not mounted yet: the kernel knows nothing */
+	atomic_fetch_add(&fr->changes, 1);
+	notice_add(fr, ino, name);
+}
+
 void
 fs_inval_inode(struct fs *f, uint64_t ino)
 {
-	dirattr_forget(f->dirs, ino);
-	notice_add(f, ino, "");
+	changed(f, ino, "");
 }
 
 void
 fs_inval_entry(struct fs *f, uint64_t parent, const char *name)
 {
-	dirattr_forget(f->dirs, parent);
-	notice_add(f, parent, name);
+	changed(f, parent, name);
+}
+
+void
+front_inval_again(struct fuse_front *fr, uint64_t ino)
+{
+	notice_add(fr, ino, "");
 }
 
 static void
@@ -285,7 +297,7 @@ serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 		return -ENOMEM;
 	fuse_loop_cfg_set_clone_fd(cfg, 0);
 	fuse_loop_cfg_set_max_threads(cfg,
-	    memory_share(o->memory, FRONT_THREADS, IDLE_THREADS));
+	    front_threads(fr->fs));
 	fuse_loop_cfg_set_idle_threads(cfg, IDLE_THREADS);
 	err = -pthread_create(&thread, NULL, announce, &ready);
 	if (err == 0) {

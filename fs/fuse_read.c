@@ -2,9 +2,9 @@
  * FUSE: reads that may have to wait for a store.
  *
  * A thread of the session that waits answers nobody, and when a store goes
- * away all who read from it wait at once.  So only INLINE_MAX of them wait in
- * the session's threads, and the rest of those stay free for what needs no
- * store; further reads are handed to READERS threads of their own, in order.
+ * away all who read from it wait at once.  So KEPT_FREE of the session's
+ * threads never wait, for what needs no store; further reads are handed to
+ * READERS threads of their own, in order.
  * A read whose store is away, where it is to wait for its return (offline=
  * wait), is parked, which costs no thread:
  *
@@ -27,7 +27,7 @@
 #include "fs/fill.h"
 #include "fs/stores.h"
 
-#define INLINE_MAX	(FRONT_THREADS - 16)
+#define KEPT_FREE	16		/* threads of the session */
 #define READERS		64
 #define LOOK		(250 * NSEC_PER_MSEC)
 #define TRY_AGAIN	(5 * NSEC_PER_SEC)
@@ -176,7 +176,8 @@ front_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 	struct reading *r = NULL;
 	int err = -EAGAIN;
 
-	if (atomic_fetch_add(&rs->inside, 1) < INLINE_MAX)
+	if (atomic_fetch_add(&rs->inside, 1) <
+	    front_threads(f) - KEPT_FREE)
 		err = read_until(req, h, size, off, deadline);
 	atomic_fetch_sub(&rs->inside, 1);
 	if (err == 0)

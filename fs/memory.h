@@ -5,7 +5,8 @@
  * buffer) takes its number from here: all that it was made for at the default
  * of memory= and above, in proportion below.  What takes it in bytes has a
  * share in bytes.  Either way the sum stays below memory=; what a file that is
- * open costs besides (some 500 bytes) does not count.
+ * open costs besides does not count: some 500 bytes, and the content of a small
+ * one.
  */
 #ifndef FS_MEMORY_H
 #define FS_MEMORY_H
@@ -14,9 +15,8 @@
 
 /* `most` at 512 MiB and above, in proportion below, `least` at least. */
 unsigned memory_share(uint64_t memory, unsigned most, unsigned least);
-/* For the process, before its threads: page caches of databases have a
- * quarter of memory= together, the heap few arenas whatever the number of
- * cores. */
+/* For the process, before its threads: what reads databases has a quarter of
+ * memory= for pages, the heap few arenas whatever the number of cores. */
 void	memory_limit(uint64_t memory);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/dirattr.h"
 #include "meta/reload.h"
 
 #define SNAPSHOT_STORED_MAX (64u << 20)
@@ -150,6 +151,7 @@ ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
 		err = load_pieces(sh, &s, why);
 	if (err == 0)
 		err = sq_write(q, load_end_fn, &end);
+	dirattrs_clear(sh->fs->dirs);
 	if (err >= 0)
 		err = ship_drop_replaced(sh->fs, &end.changed);
 	if (err != 0)

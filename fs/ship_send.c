@@ -333,14 +333,23 @@ landed_fn(struct sqc *c, void *arg)
 	return batch_landed(l->sh->fs->meta, c, &l->h, &fns);
 }
 
+/* After an unclean boot what was read of a file that had not landed may not
+ * have been its content (L11): the kernel asks again. */
 static void
-tell_pins(struct fs *f, const struct buf *inos)
+tell(struct fs *f, const struct buf *inos)
 {
+	bool doubt = f->cache != NULL && cache_is_unclean(f->cache);
 	struct cur c;
 
 	cur_init(&c, inos->p, inos->len);
-	while (f->pins != NULL && cur_left(&c) > 0)
-		pins_changed(f, cur_u64(&c));
+	while ((doubt || f->pins != NULL) && cur_left(&c) > 0) {
+		uint64_t ino = cur_u64(&c);
+
+		if (doubt)
+			fs_inval_inode(f, ino);
+		if (f->pins != NULL)
+			pins_changed(f, ino);
+	}
 }
 
 int
@@ -380,7 +389,7 @@ ship_landed(struct ship *sh, uint64_t lsn, const uint8_t hash[32],
 	counter_add(segments_landed, 1);
 	(void)ship_pending(sh, &j);
 	ship_progress(sh, lsn, nbytes, true);
-	tell_pins(f, &k->inos);
+	tell(f, &k->inos);
 out:
 	buf_done(&k->bytes);
 	buf_done(&k->inos);

@@ -401,7 +401,7 @@ io_fsync(struct fs *f, struct handle *h, bool data_only)
 	bfile_put(b);
 	if (err == 0)
 		err = sq_sync(meta_sq(f->meta));
-	return err;
+	return err != 0 ? err : sync_err;
 }
 
 int
@@ -672,5 +672,7 @@ io_recover(struct fs *f)
 {
 	int err = sq_write(meta_sq(f->meta), unfreeze_tx, NULL);
 
-	return err != 0 ? err : cache_recover(f->cache, recover_one, f);
+	if (err == 0)
+		err = cache_recover(f->cache, recover_one, f);
+	return err != 0 ? err : cache_recovered(f->cache);
 }

@@ -856,6 +856,238 @@ START_TEST(test_first)
 }
 END_TEST
 
+#define REBOOTED	"33333333-3333-3333-3333-333333333333"
+
+static void
+reboot(void)
+{
+	setenv("GNSFS_SYS_BOOT_ID", REBOOTED, 1);
+	sys_init();
+}
+
+/* What fn does, and dies. */
+static void
+dies(void (*fn)(struct env *e))
+{
+	struct env e;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		env_open(&e, 1u << 30);
+		fn(&e);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+
+static void
+cut_of_part(struct env *e)
+{
+	static uint8_t buf[MB];
+	struct bfile *b;
+
+	bfile_make(e->c, 10, 4 * MB, &b);
+	bfile_fill(b, 2, bfile_clean_gen(b), buf, MB, -1);
+	bfile_fill(b, 3, bfile_clean_gen(b), buf, MB, -1);
+	bfile_write(b, "xyz", 3, 3 * MB + 5);
+	map_save(e->c, &b, 1, true);
+	if (ftruncate(bfile_fd(b), 2 * MB) != 0)
+		_exit(1);
+}
+
+/* What was not here is not here for being cut before. */
+START_TEST(test_cut_part)
+{
+	struct cache_orphan o[8] = { { 0 } };
+	struct env e;
+	struct bfile *b;
+
+	dies(cut_of_part);
+	env_open(&e, 0);
+	ck_assert_int_eq(cache_recover(e.c, each_orphan, o), 0);
+	ck_assert_uint_eq(o[0].size, 2 * MB);
+	ck_assert(!o[0].closed);
+	ck_assert_int_eq(bfile_get(e.c, 10, &b), 0);
+	ck_assert_int_eq(bfile_has(b, 0, 2 * MB), 0);
+	ck_assert(!bfile_is_sound(b));
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+static void
+cut_of_clean(struct env *e)
+{
+	static uint8_t buf[MB];
+	struct bfile *b;
+
+	memset(buf, 7, sizeof(buf));
+	bfile_make(e->c, 10, 2 * MB, &b);
+	bfile_fill(b, 0, bfile_clean_gen(b), buf, MB, -1);
+	bfile_fill(b, 1, bfile_clean_gen(b), buf, MB, -1);
+	map_save(e->c, &b, 1, true);
+	if (ftruncate(bfile_fd(b), 5) != 0)
+		_exit(1);
+}
+
+static void
+look_and_die(struct env *e)
+{
+	struct bfile *b;
+
+	if (bfile_get(e->c, 10, &b) != 0 || bfile_has(b, MB, MB) != 0)
+		_exit(1);
+}
+
+/* Killed once more after the file was made as long as it was. */
+START_TEST(test_cut_twice)
+{
+	struct env e;
+	struct bfile *b;
+
+	dies(cut_of_clean);
+	dies(look_and_die);
+	env_open(&e, 0);
+	ck_assert_int_eq(bfile_get(e.c, 10, &b), 0);
+	ck_assert_uint_eq(bfile_size(b), 2 * MB);
+	ck_assert_int_eq(bfile_has(b, 5, MB), 0);
+	ck_assert_int_eq(bfile_has(b, MB, MB), 0);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+static void
+upload_and_lose(struct env *e)
+{
+	static uint8_t buf[3 * MB], out[MB];
+	struct upload_view v;
+	struct bfile *b;
+	int i, err;
+
+	memset(buf, 7, sizeof(buf));
+	bfile_new(e->c, &b);
+	assign(e, b, 10);
+	bfile_write(b, buf, sizeof(buf), 0);
+	do_closed(e, b, 1);
+	bfile_keep(b);
+	err = upload_begin(b, 1, false, &v);
+	for (i = 0; !err && i < 3; i++)
+		err = upload_read(&v, out, MB, i * MB);
+	if (err || upload_end(&v) != 0 || ftruncate(bfile_fd(b), MB) != 0)
+		_exit(1);
+}
+
+/* A power cut took the end of what a store has: it is fetched again once the
+ * op has landed, and nothing is cut. */
+START_TEST(test_uploaded_lost)
+{
+	struct cache_orphan o[8] = { { 0 } };
+	struct env e;
+	struct bfile *b;
+
+	dies(upload_and_lose);
+	reboot();
+	env_open(&e, 0);
+	ck_assert(e.unclean);
+	ck_assert_int_eq(cache_recover(e.c, each_orphan, o), 0);
+	ck_assert_uint_eq(o[0].size, 3 * MB);
+	ck_assert(o[0].closed);
+	do_landed(&e, 10, 1);
+	ck_assert_int_eq(bfile_get(e.c, 10, &b), 0);
+	ck_assert_uint_eq(bfile_size(b), 3 * MB);
+	ck_assert(!bfile_is_dirty(b));
+	ck_assert_int_eq(bfile_has(b, 0, MB), 1);
+	ck_assert_int_eq(bfile_has(b, MB, MB), 0);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+static void
+tear_clean(struct env *e)
+{
+	static uint8_t buf[MB];
+	struct bfile *b;
+
+	memset(buf, 7, sizeof(buf));
+	bfile_make(e->c, 10, 2 * MB, &b);
+	bfile_fill(b, 0, bfile_clean_gen(b), buf, MB, -1);
+	map_save(e->c, &b, 1, true);
+	memset(buf, 0, sizeof(buf));
+	if (pwrite(bfile_fd(b), buf, MB, 0) != (ssize_t)MB)
+		_exit(1);
+}
+
+/* A write into a chunk that is not known to be right is of its bytes alone
+ * (C4). */
+START_TEST(test_write_unverified)
+{
+	struct env e;
+	struct bfile *b;
+
+	dies(tear_clean);
+	reboot();
+	env_open(&e, 0);
+	ck_assert_int_eq(bfile_get(e.c, 10, &b), 0);
+	ck_assert_int_eq(bfile_write(b, "xyz", 3, 100), 3);
+	ck_assert_int_eq(bfile_has(b, 100, 3), 1);
+	ck_assert_int_eq(bfile_has(b, 0, MB), 0);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+static void
+write_unsynced(struct env *e)
+{
+	struct bfile *b;
+
+	bfile_make(e->c, 10, 2 * MB, &b);
+	bfile_write(b, "xyz", 3, 5000);
+	do_closed(e, b, 3);
+	bfile_new(e->c, &b);
+	assign(e, b, 11);
+	bfile_write(b, "xyz", 3, 0);
+	unlink(file_path(b));
+}
+
+static void
+start_and_die(struct env *e)
+{
+	if (!e->unclean)
+		_exit(1);
+}
+
+/* A power cut is over when what it left was dealt with, not at the first start
+ * (L11); a file of unstored bytes that is gone does not stop it. */
+START_TEST(test_unclean_twice)
+{
+	struct cache_orphan o[8] = { { 0 } };
+	struct env e;
+
+	dies(write_unsynced);
+	reboot();
+	dies(start_and_die);
+	env_open(&e, 0);
+	ck_assert(e.unclean);
+	env_close(&e);
+	env_open(&e, 0);
+	ck_assert(e.unclean);
+	ck_assert_int_eq(cache_recover(e.c, each_orphan, o), 0);
+	ck_assert_uint_eq(o[0].ino, 10);
+	ck_assert(o[0].unsynced && o[0].had_base);
+	ck_assert_uint_eq(o[1].ino, 0);
+	ck_assert_int_eq(cache_recovered(e.c), 0);
+	env_close(&e);
+	env_open(&e, 0);
+	ck_assert(!e.unclean);
+	env_close(&e);
+}
+END_TEST
+
 /* 10,000 creates of small files leave the folder as it was. */
 START_TEST(test_many_small)
 {
@@ -985,6 +1217,11 @@ main(void)
 	tcase_add_test(t, test_unclean);
 	tcase_add_test(t, test_cut_off);
 	tcase_add_test(t, test_first);
+	tcase_add_test(t, test_cut_part);
+	tcase_add_test(t, test_cut_twice);
+	tcase_add_test(t, test_uploaded_lost);
+	tcase_add_test(t, test_write_unverified);
+	tcase_add_test(t, test_unclean_twice);
 	tcase_add_test(t, test_kill);
 	tcase_add_loop_test(t, test_model, 0, 6);
 	tcase_add_loop_test(t, test_crash, 0, 4);

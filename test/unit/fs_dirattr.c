@@ -45,6 +45,9 @@ START_TEST(times_merge)
 	ck_assert_int_eq(a.ctime, 200);
 	dirattr_forget(d, 7);
 	ck_assert(!dirattr_get(d, 7, &a, &version));
+	learn(7, 100);
+	dirattrs_clear(d);
+	ck_assert(!dirattr_get(d, 7, &a, &version));
 }
 END_TEST
 

@@ -14,6 +14,7 @@
 #include "backends/store.h"
 #include "base/clock.h"
 #include "base/sys.h"
+#include "fs/dirattr.h"
 #include "fs/home.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
@@ -143,6 +144,7 @@ fu_host(const char *name, const char *fault)
 	    .index = meta_sq(f->meta), .size_limit = 64 << 20, .pool = 2 },
 	    &f->cache, &unclean, &why) == 0, "%s", why.text);
 	ck_assert_int_eq(workers_new("t-io", 4, &f->io), 0);
+	ck_assert_int_eq(dirattrs_new(&f->dirs), 0);
 	ck_assert_int_eq(stores_new(f, fu_store(fault), &f->stores), 0);
 	return f;
 }
@@ -170,6 +172,7 @@ fu_stop(struct fs *f, bool close)
 	ship_free(f);
 	upload_free(f);
 	stores_free(f->stores);
+	dirattrs_free(f->dirs);
 	cache_close(f->cache);
 	meta_close(f->meta);
 	lock_done(&f->why_lock);
