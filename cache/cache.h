@@ -128,6 +128,9 @@ int	cache_pin_missing(struct cache *c, uint64_t pin,
 	    int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg);
 int	cache_pin_each(struct cache *c, uint64_t pin,
 	    int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg);
+/* Each pin that has inodes, once. */
+int	cache_pins_each(struct cache *c,
+	    int (*each)(void *arg, uint64_t pin), void *arg);
 
 /* Percent of size that is on this host (100 for size 0), and bytes. */
 int	cache_present(struct cache *c, uint64_t ino, uint64_t size,

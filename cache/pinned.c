@@ -642,3 +642,44 @@ cache_pin_each(struct cache *c, uint64_t pin,
 {
 	return pin_walk(c, pin, false, each, arg);
 }
+
+/* The pin after that one: 1, 0: none. */
+static int
+pin_after(struct cache *c, uint64_t after, uint64_t *ret)
+{
+	struct sqc *q;
+	struct sqs *s;
+	int r;
+
+	r = sq_read(c->index, &q);
+	if (r)
+		return r;
+	s = sq_prep(q, "SELECT pin FROM c_pin WHERE pin>?1"
+	    " ORDER BY pin LIMIT 1");
+	if (s == NULL) {
+		r = sq_err(q);
+	} else {
+		sqs_int(s, 1, after);
+		r = sqs_step(s);
+		if (r == 1)
+			*ret = sqs_col_int(s, 0);
+		sqs_reset(s);
+	}
+	sq_read_end(q);
+	return r;
+}
+
+int
+cache_pins_each(struct cache *c, int (*each)(void *arg, uint64_t pin),
+    void *arg)
+{
+	uint64_t pin = 0;
+	int r;
+
+	while ((r = pin_after(c, pin, &pin)) == 1) {
+		r = each(arg, pin);
+		if (r != 0)
+			break;
+	}
+	return r;
+}

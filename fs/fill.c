@@ -13,7 +13,6 @@
 #include "cache/small.h"
 #include "fs/content.h"
 #include "fs/memory.h"
-#include "fs/pins.h"
 #include "fs/sums.h"
 
 #define TABLE_SIZE	1024	/* a power of two */
@@ -832,7 +831,7 @@ struct whole {
 	struct fs	*f;
 	struct vnode	*v;
 	struct bfile	*b;
-	void		(*done)(void *arg, uint64_t bytes);
+	int		(*done)(void *arg, uint64_t bytes);
 	void		*arg;
 };
 
@@ -849,8 +848,6 @@ fill_large(struct whole *w, uint64_t size)
 		uint64_t len = size - off < CACHE_CHUNK ? size - off :
 		    CACHE_CHUNK;
 
-		if (pins_are_stopping(w->f))
-			return -ECANCELED;
 		ahead = chunk + 4 * RUN_CHUNKS;
 		if (chunk % RUN_CHUNKS == 0)
 			start(w->f, w->v, w->b, size, chunk,
@@ -865,8 +862,8 @@ fill_large(struct whole *w, uint64_t size)
 			    cache_room(w->f->cache, len, false) != 0)
 				return -ENOSPC;
 		}
-		if (w->done != NULL)
-			w->done(w->arg, len);
+		if (w->done != NULL && w->done(w->arg, len) != 0)
+			return -ECANCELED;
 	}
 	return 0;
 }
@@ -891,7 +888,7 @@ fill_whole(struct whole *w, bool verify)
 	vnode_leave(w->v);
 	if (err != 0 || w->b == NULL) {
 		if (err == 0 && w->done != NULL)
-			w->done(w->arg, w->v->attr.size);
+			(void)w->done(w->arg, w->v->attr.size);
 		return err;
 	}
 	for (tries = 0; tries < 3; tries++) {
@@ -927,7 +924,7 @@ verify_small(struct fs *f, struct vnode *v)
 
 int
 io_fill_whole(struct fs *f, uint64_t ino, bool verify,
-    void (*done)(void *arg, uint64_t bytes), void *arg, struct why *why)
+    int (*done)(void *arg, uint64_t bytes), void *arg, struct why *why)
 {
 	struct whole w = { .f = f, .done = done, .arg = arg };
 	int err, tries;

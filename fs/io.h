@@ -79,9 +79,10 @@ int64_t	io_until(const struct fs *f);
 /* --- whole files, for pins, warm, explain, sync --- */
 /* Everything of ino on this host: 0, or -errno (-ENOSPC, -EHOSTUNREACH...).
  * verify: checksums read back from disk (pin --wait). done is called with
- * bytes as they arrive; may be NULL. */
+ * bytes as they arrive, and ends it where it is not 0 (-ECANCELED); may be
+ * NULL. */
 int	io_fill_whole(struct fs *f, uint64_t ino, bool verify,
-	    void (*done)(void *arg, uint64_t bytes), void *arg,
+	    int (*done)(void *arg, uint64_t bytes), void *arg,
 	    struct why *why);
 /* Journals an `extents` op for every open file (below top, 0: all) that is
  * dirty, so that a sync covers it; *retseq the last journalled op. */

@@ -8,8 +8,10 @@
  * Who asked with --wait fills and verifies for himself meanwhile.
  *
  * The row is written first, then room is reserved; where there is none the
- * row is put back as it was.  So a crash between leaves a pin that waits for
- * room, never room that nobody gives back.
+ * row is put back as it was.  What is dropped goes the other way: the row last.
+ * So a crash between leaves a pin that waits for room, never room that nobody
+ * gives back; where it is left all the same, as after another host dropped a
+ * pin --everywhere, the thread gives it back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -117,21 +119,21 @@ make_pin(struct pins *p, const struct pin_request *r, struct pin_copy *ret,
 	return rc;
 }
 
-/* What --wait waits for: all here, each checksum read back.  The pin has a
- * waiter already, so that the thread leaves it alone; it has not after. */
+/* What --wait waits for: all here, each checksum read back.  The pin n (NULL:
+ * there was no memory for it) has a waiter already, so that the thread leaves
+ * it alone; it has not after. */
 static int
-fill_for(struct pins *p, uint64_t id, const struct pin_list *list,
-    pins_progress *progress, void *arg, struct why *why)
+fill_for(struct pins *p, struct pin *n, uint64_t id,
+    const struct pin_list *list, pins_progress *progress, void *arg,
+    struct why *why)
 {
 	struct fill_many m = { .f = p->f, .pool = p->pool,
 	    .prio = WORK_NORMAL, .verify = true, .list = list,
 	    .stop = &p->stopping, .progress = progress, .arg = arg };
-	struct pin *n;
 	int rc;
 
 	m.want = list->bytes;
 	lock_take(&p->lock);
-	n = pins_of(p, id);
 	if (n != NULL) {
 		n->began = clock_mono();
 		atomic_store(&n->arrived, 0);
@@ -168,7 +170,7 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 	struct pin_list list = { NULL };
 	struct pins *p = f->pins;
 	struct pin_copy row = { 0 };
-	struct pin *n;
+	struct pin *n = NULL;
 	int rc;
 
 	rc = fs_may_add(f);
@@ -194,7 +196,7 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 	*retfiles = list.n;
 	*retbytes = list.bytes;
 	if (r->wait)
-		rc = fill_for(p, row.id, &list, progress, arg, why);
+		rc = fill_for(p, n, row.id, &list, progress, arg, why);
 	pin_copy_done(&row);
 	pin_list_done(&list);
 	return rc;
@@ -205,24 +207,19 @@ pins_pin(struct fs *f, const struct pin_request *r, pins_progress *progress,
 int
 pins_drop(struct pins *p, const struct pin_copy *row)
 {
-	struct pin *n, **at;
+	struct pin *n;
 	int rc;
 
-	rc = pin_row_del(p->f, row);
-	if (rc == 0)
-		rc = cache_unpin(p->f->cache, row->id, NULL, 0);
 	lock_take(&p->lock);
-	for (at = &p->list; (n = *at) != NULL; at = &n->next)
-		if (n->id == row->id)
-			break;
-	if (n != NULL && n->waiters == 0 && n->began == 0) {
-		*at = n->next;
-		free(n);
-	} else if (n != NULL) {
+	n = pins_find(p, row->id);
+	if (n != NULL) {
 		n->edited = true;
 		atomic_store(&n->stop, true);
 	}
 	lock_drop(&p->lock);
+	rc = cache_unpin(p->f->cache, row->id, NULL, 0);
+	if (rc == 0)
+		rc = pin_row_del(p->f, row);
 	return rc;
 }
 
@@ -457,7 +454,7 @@ status_of(struct pins *p, const struct pin_copy *r, struct pin_status *s,
 	s->want = st.want_bytes;
 	s->have = st.have_bytes;
 	lock_take(&p->lock);
-	n = pins_of(p, r->id);
+	n = pins_find(p, r->id);
 	if (n != NULL) {
 		*why = n->why;
 		began = n->began;

@@ -20,8 +20,8 @@ void	pins_stop(struct fs *f);
 void	pins_free(struct fs *f);
 /* Before pins_stop: fills under way end soon. */
 void	pins_stop_fills(struct fs *f);
-/* Either of them has begun: a fill of a whole file ends early (-ECANCELED), so
- * that an unmount is bounded. */
+/* Either of them has begun: long work ends early, so that an unmount is
+ * bounded. */
 bool	pins_are_stopping(struct fs *f);
 /* A file below a pin appeared, changed or landed; never blocks. */
 void	pins_changed(struct fs *f, uint64_t ino);

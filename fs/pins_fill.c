@@ -17,6 +17,7 @@
 struct run {
 	struct fill_many	*m;
 	_Atomic int64_t		 arrived;
+	_Atomic bool		 over;		/* what is under way ends too */
 	struct lock		 lock;		/* what follows */
 	struct cond		 cond;
 	unsigned		 active;
@@ -29,7 +30,13 @@ struct run {
 
 struct job { struct run *r; struct pin_want w; };
 
-static void
+static bool
+is_over(const struct run *r)
+{
+	return atomic_load(&r->over) || atomic_load(r->m->stop);
+}
+
+static int
 arrived(void *arg, uint64_t bytes)
 {
 	struct run *r = arg;
@@ -37,6 +44,7 @@ arrived(void *arg, uint64_t bytes)
 	atomic_fetch_add(&r->arrived, (int64_t)bytes);
 	if (r->m->arrived != NULL)
 		atomic_fetch_add(r->m->arrived, (int64_t)bytes);
+	return is_over(r);
 }
 
 /* A damaged chunk is absent after it was found: the second try fetches it. */
@@ -75,7 +83,7 @@ job_run(void *arg)
 	struct why why = { "" };
 	int rc = -ECANCELED;
 
-	if (!atomic_load(r->m->stop))
+	if (!is_over(r))
 		rc = fill_one(r, j->w.ino, &why);
 	if (rc != 0 && rc != -ECANCELED)
 		name_file(r, j->w.ino, rc, &why);
@@ -198,6 +206,8 @@ fill_many(struct fill_many *m, struct why *why)
 	}
 	if (rc == 0 && wait_for(&r, 0, true))
 		rc = -ECANCELED;
+	if (rc != 0)
+		atomic_store(&r.over, true);
 	/* What runs borrows r. */
 	lock_take(&r.lock);
 	while (r.active > 0)

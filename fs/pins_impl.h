@@ -31,13 +31,19 @@ struct fill_many {
  * -ECANCELED: progress or stop said so. */
 int	fill_many(struct fill_many *m, struct why *why);
 
-/* One pin as this process knows it, beside its row. */
+/*
+ * One pin as this process knows it, beside its row.  The thread alone frees
+ * it, at the beginning of a pass, where it has no row and no waiter: till then
+ * a pin that was dropped has edited and stop set, so that nothing is fetched
+ * for it, nor pinned by a pass that began before.
+ */
 struct pin {
 	struct pin	*next;
 	uint64_t	 id;
 	unsigned	 waiters;	/* who fills it himself: --wait */
 	bool		 edited;	/* since the thread's pass began */
-	_Atomic bool	 stop;		/* ends its fill by the thread */
+	_Atomic bool	 stop;		/* ends its fill by the thread, and
+					   there is none till the next pass */
 	_Atomic int64_t	 arrived;	/* bytes since began */
 	int64_t		 began;		/* clock_mono of the present fill; 0 */
 	int64_t		 retry_at;	/* clock_mono; 0 now */
@@ -66,6 +72,8 @@ struct pins {
 void	*pins_main(void *pins);
 /* The pin of this id, made if need be (NULL: no memory).  Under p->lock. */
 struct pin *pins_of(struct pins *p, uint64_t id);
+/* The same, never made: NULL. */
+struct pin *pins_find(struct pins *p, uint64_t id);
 /* One change of pins at a time, in the order that they are asked for.  The
  * thread's pass over all pins takes a turn for each STEP of files, so that who
  * changes a pin never waits for more than that.  The end wakes the thread. */
@@ -82,14 +90,17 @@ int	pins_renew(struct pins *p, const struct pin_copy *row,
 /* What a pin waits for, and till when it is left alone; err 0: nothing. */
 void	pins_note_why(struct pins *p, uint64_t id, int err,
 	    const struct why *why);
-/* The thread's pass: drops what expired, renews the others. */
+/* The thread's pass: drops what expired and what the cache keeps for pins that
+ * are no more, renews the others.  What failed as a whole is tried again in
+ * the next, which is due then. */
 void	pins_sweep(struct pins *p);
 /* For cache_pin_each: into the pin_list arg. */
 int	pins_collect(void *arg, uint64_t ino, uint64_t size);
 
 /* --- pins.c --- */
 bool	pins_is_mine(const struct pins *p, const struct pin_copy *r);
-/* Row, reservation and all. */
+/* Row, reservation and all, in an edit or a turn of the pass.  Where it fails
+ * the row is there, and the next pass makes the pin whole again. */
 int	pins_drop(struct pins *p, const struct pin_copy *row);
 
 #endif

@@ -22,8 +22,8 @@
 
 /* --- the list in memory --- */
 
-static struct pin *
-find(struct pins *p, uint64_t id)
+struct pin *
+pins_find(struct pins *p, uint64_t id)
 {
 	struct pin *n;
 
@@ -36,7 +36,7 @@ find(struct pins *p, uint64_t id)
 struct pin *
 pins_of(struct pins *p, uint64_t id)
 {
-	struct pin *n = find(p, id);
+	struct pin *n = pins_find(p, id);
 
 	if (n != NULL)
 		return n;
@@ -110,7 +110,7 @@ pass_begins(struct pins *p, uint64_t id)
 
 	lock_take(&p->lock);
 	turn_take(p);
-	n = id != 0 ? find(p, id) : NULL;
+	n = id != 0 ? pins_find(p, id) : NULL;
 	ok = id == 0 || (n != NULL && !n->edited);
 	if (!ok)
 		turn_end(p);
@@ -200,12 +200,28 @@ delta_done(struct delta *ch)
 	pin_list_done(&ch->want);
 }
 
+/* What there is of the pin, against ch->want. */
+static int
+delta_against(struct pins *p, uint64_t id, struct delta *ch)
+{
+	struct pin_list is = { NULL };
+	int rc;
+
+	rc = cache_pin_each(p->f->cache, id, pins_collect, &is);
+	if (rc == 0) {
+		pin_list_sort(&is);
+		rc = difference(&ch->want, &is, &ch->add, &ch->gone,
+		    &ch->ngone);
+	}
+	pin_list_done(&is);
+	return rc;
+}
+
 /* ch is zero before, and to be done with also after a failure. */
 static int
 delta_find(struct pins *p, const struct pin_copy *row, bool must_exist,
     struct delta *ch, struct why *why)
 {
-	struct pin_list is = { NULL };
 	struct pin_text t;
 	int rc;
 
@@ -215,13 +231,7 @@ delta_find(struct pins *p, const struct pin_copy *row, bool must_exist,
 	rc = pin_text_run(&t, p->f, must_exist, &ch->want, why);
 	pin_text_done(&t);
 	if (rc == 0)
-		rc = cache_pin_each(p->f->cache, row->id, pins_collect, &is);
-	if (rc >= 0) {
-		pin_list_sort(&is);
-		rc = difference(&ch->want, &is, &ch->add, &ch->gone,
-		    &ch->ngone);
-	}
-	pin_list_done(&is);
+		rc = delta_against(p, row->id, ch);
 	return rc;
 }
 
@@ -258,34 +268,48 @@ step(uint64_t left)
 	return left < STEP ? left : STEP;
 }
 
+/* Takes out what is gone, a step in each turn of that pin (0: of none).  1: an
+ * edit of it came between. */
+static int
+unpin_in_steps(struct pins *p, uint64_t turn, uint64_t pin,
+    const struct delta *ch)
+{
+	uint64_t i, n;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < ch->ngone; i += n) {
+		n = step(ch->ngone - i);
+		if (!pass_begins(p, turn))
+			return 1;
+		rc = cache_unpin(p->f->cache, pin, ch->gone + i, n);
+		pass_ends(p);
+	}
+	return rc;
+}
+
 /* The same by the pass: looked for without a turn, changed in one a step.
  * Ends where an edit of this pin came between: that has renewed it. */
 static int
 renew_in_steps(struct pins *p, const struct pin_copy *row, struct why *why)
 {
 	struct delta ch = { .ngone = 0 };
-	struct cache *c = p->f->cache;
 	uint64_t i, n;
 	int rc;
 
 	rc = delta_find(p, row, false, &ch, why);
-	for (i = 0; rc == 0 && i < ch.ngone; i += n) {
-		n = step(ch.ngone - i);
-		if (!pass_begins(p, row->id))
-			goto out;
-		rc = cache_unpin(c, row->id, ch.gone + i, n);
-		pass_ends(p);
-	}
+	if (rc == 0)
+		rc = unpin_in_steps(p, row->id, row->id, &ch);
 	for (i = 0; rc == 0 && i < ch.add.n; i += n) {
 		n = step(ch.add.n - i);
-		if (!pass_begins(p, row->id))
-			goto out;
-		rc = cache_pin(c, row->id, ch.add.v + i, n, why);
+		if (!pass_begins(p, row->id)) {
+			rc = 1;
+			break;
+		}
+		rc = cache_pin(p->f->cache, row->id, ch.add.v + i, n, why);
 		pass_ends(p);
 	}
-out:
 	delta_done(&ch);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 void
@@ -294,7 +318,7 @@ pins_note_why(struct pins *p, uint64_t id, int err, const struct why *why)
 	struct pin *n;
 
 	lock_take(&p->lock);
-	n = pins_of(p, id);
+	n = pins_find(p, id);
 	if (n != NULL) {
 		n->why.text[0] = '\0';
 		if (err != 0) {
@@ -325,36 +349,81 @@ begin_with(struct pins *p, const struct pin_rows *rows)
 		if (pins_is_mine(p, &rows->v[i]))
 			(void)pins_of(p, rows->v[i].id);
 	while ((n = *at) != NULL) {
-		n->edited = false;
 		for (i = 0; i < rows->n && rows->v[i].id != n->id; i++)
 			;
-		if (i < rows->n || n->waiters > 0 || n->began != 0) {
-			at = &n->next;
+		if (i == rows->n && n->waiters == 0) {
+			*at = n->next;
+			free(n);
 			continue;
 		}
-		*at = n->next;
-		free(n);
+		n->edited = false;
+		if (i < rows->n)
+			atomic_store(&n->stop, atomic_load(&p->stopping));
+		at = &n->next;
 	}
 	lock_drop(&p->lock);
 }
 
-static void
-expire(struct pins *p, const struct pin_copy *row)
+struct strays {
+	struct pins		*p;
+	const struct pin_rows	*rows;
+	struct pin_list		 ids;
+};
+
+static int
+add_stray(void *arg, uint64_t pin)
 {
-	if (!pass_begins(p, row->id))
-		return;
-	log_info("pin expired", "name=%s", LOG_Q(row->name));
-	(void)pins_drop(p, row);
-	pass_ends(p);
+	struct strays *s = arg;
+	unsigned i;
+
+	for (i = 0; i < s->rows->n; i++)
+		if (s->rows->v[i].id == pin &&
+		    pins_is_mine(s->p, &s->rows->v[i]))
+			return 0;
+	return pin_list_add(&s->ids, pin, 0);
 }
 
-void
-pins_sweep(struct pins *p)
+/* Gives back what the cache keeps for pins that are no more: another host
+ * dropped them, or has taken them over. */
+static int
+drop_strays(struct pins *p, const struct pin_list *ids)
 {
-	struct pin_rows rows = { NULL, 0 };
-	struct why why;
-	int64_t now = clock_real();
-	unsigned i;
+	uint64_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < ids->n && !atomic_load(&p->stopping);
+	    i++) {
+		struct delta ch = { .ngone = 0 };
+
+		rc = delta_against(p, ids->v[i].ino, &ch);
+		if (rc == 0)
+			rc = unpin_in_steps(p, 0, ids->v[i].ino, &ch);
+		delta_done(&ch);
+	}
+	return rc;
+}
+
+static int
+expire(struct pins *p, const struct pin_copy *row)
+{
+	int rc;
+
+	if (!pass_begins(p, row->id))
+		return 0;
+	rc = pins_drop(p, row);
+	pass_ends(p);
+	if (rc == 0)
+		log_info("pin expired", "name=%s", LOG_Q(row->name));
+	else
+		pins_note_why(p, row->id, rc, NULL);
+	return rc;
+}
+
+/* The pass begins: what there is of pins, and of what was one. */
+static int
+sweep_begin(struct pins *p, struct pin_rows *rows, struct pin_list *strays)
+{
+	struct strays s = { .p = p, .rows = rows };
 	int rc;
 
 	p->expiry = p->waited = 0;
@@ -362,15 +431,35 @@ pins_sweep(struct pins *p)
 	lock_take(&p->lock);
 	p->stale = false;
 	lock_drop(&p->lock);
-	if (pin_rows_read(p->f, &rows) == 0)
-		begin_with(p, &rows);
+	rc = pin_rows_read(p->f, rows);
+	if (rc == 0) {
+		begin_with(p, rows);
+		rc = cache_pins_each(p->f->cache, add_stray, &s);
+	}
 	pass_ends(p);
+	*strays = s.ids;
+	return rc;
+}
+
+void
+pins_sweep(struct pins *p)
+{
+	struct pin_rows rows = { NULL, 0 };
+	struct pin_list strays = { NULL };
+	struct why why;
+	int64_t now = clock_real();
+	bool failed;
+	unsigned i;
+	int rc;
+
+	failed = sweep_begin(p, &rows, &strays) != 0 ||
+	    drop_strays(p, &strays) != 0;
 	for (i = 0; i < rows.n && !atomic_load(&p->stopping); i++) {
 		if (!pins_is_mine(p, &rows.v[i]))
 			continue;
 		if (rows.v[i].expires != 0 && rows.v[i].expires <= now &&
 		    fs_may_write(p->f) == 0) {
-			expire(p, &rows.v[i]);
+			failed = expire(p, &rows.v[i]) != 0 || failed;
 			continue;
 		}
 		if (rows.v[i].expires != 0 && (p->expiry == 0 ||
@@ -381,6 +470,9 @@ pins_sweep(struct pins *p)
 		if (rc != 0)
 			pins_note_why(p, rows.v[i].id, rc, &why);
 	}
+	if (failed)
+		pins_changed(p->f, 0);	/* and so once more */
+	pin_list_done(&strays);
 	pin_rows_done(&rows);
 }
 
@@ -436,12 +528,12 @@ next_pin(struct pins *p, uint64_t after)
 	lock_take(&p->lock);
 	for (n = p->list; n != NULL; n = n->next)
 		if (n->id > after && n->waiters == 0 && n->retry_at <= now &&
+		    !atomic_load(&n->stop) &&
 		    (best == NULL || n->id < best->id))
 			best = n;
 	if (best != NULL) {
 		best->began = now;
 		atomic_store(&best->arrived, 0);
-		atomic_store(&best->stop, atomic_load(&p->stopping));
 	}
 	lock_drop(&p->lock);
 	return best;

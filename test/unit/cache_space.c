@@ -281,6 +281,13 @@ count(void *arg, uint64_t ino, uint64_t size)
 	return 0;
 }
 
+static int
+add_pin(void *arg, uint64_t pin)
+{
+	*(int *)arg = *(int *)arg * 10 + (int)pin;
+	return 0;
+}
+
 static uint64_t
 reserve_blocks(void)
 {
@@ -312,6 +319,9 @@ START_TEST(test_pin)
 	ck_assert_uint_eq(st.reserved, 40 * MB + 1000);	/* once */
 	ck_assert_int_eq(cache_pin_missing(c, 5, count, &n), 0);
 	ck_assert_int_eq(n, 2);
+	n = 0;
+	ck_assert_int_eq(cache_pins_each(c, add_pin, &n), 0);
+	ck_assert_int_eq(n, 56);
 	/* too much: nothing is kept, and it says so */
 	w[1].ino = 50;
 	w[1].size = 80 * MB;
