@@ -11,6 +11,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "fs/pins_impl.h"
+#include "meta/reload.h"
 #include "fs/ship.h"
 
 #define SWEEP_EVERY	(3 * NSEC_PER_SEC)	/* when the tree changed */
@@ -419,6 +420,19 @@ expire(struct pins *p, const struct pin_copy *row)
 	return rc;
 }
 
+/* What a half loaded snapshot has no row of is no stray.  0, -EAGAIN. */
+static int
+tree_is_whole(struct fs *f)
+{
+	struct sqc *c = NULL;
+	int rc = sq_read(meta_sq(f->meta), &c);
+
+	if (rc == 0)
+		rc = reload_is_begun(c) == 1 ? -EAGAIN : 0;
+	sq_read_end(c);
+	return rc;
+}
+
 /* The pass begins: what there is of pins, and of what was one. */
 static int
 sweep_begin(struct pins *p, struct pin_rows *rows, struct pin_list *strays)
@@ -431,7 +445,9 @@ sweep_begin(struct pins *p, struct pin_rows *rows, struct pin_list *strays)
 	lock_take(&p->lock);
 	p->stale = false;
 	lock_drop(&p->lock);
-	rc = pin_rows_read(p->f, rows);
+	rc = tree_is_whole(p->f);
+	if (rc == 0)
+		rc = pin_rows_read(p->f, rows);
 	if (rc == 0) {
 		begin_with(p, rows);
 		rc = cache_pins_each(p->f->cache, add_stray, &s);
