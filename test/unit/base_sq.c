@@ -424,9 +424,14 @@ give_up(struct sqc *c, void *arg)
 	return -ENOSPC;
 }
 
+static _Atomic int asked;	/* of the threads below, by now */
+
+/* Until three more have asked, and a little longer: they are one group. */
 static int
 slow(struct sqc *c, void *arg)
 {
+	for (int i = 0; i < 1000 && atomic_load(&asked) < 4; i++)
+		clock_sleep(10 * NSEC_PER_MSEC);
 	clock_sleep(100 * NSEC_PER_MSEC);
 	return 7;
 }
@@ -434,12 +439,14 @@ slow(struct sqc *c, void *arg)
 static void *
 run_fn(void *arg)
 {
+	atomic_fetch_add(&asked, 1);
 	return (void *)(intptr_t)sq_write(q, *(sq_fn **)arg, NULL);
 }
 
 static void *
 run_insert(void *arg)
 {
+	atomic_fetch_add(&asked, 1);
 	return (void *)(intptr_t)sq_write(q, insert, arg);
 }
 
