@@ -57,7 +57,8 @@
 
 #define ROW_AGAIN	(10 * NSEC_PER_SEC)	/* a row that did not fit */
 
-static uint64_t reader_kib = UINT64_MAX;	/* of pages, each at most */
+/* Of pages, each connection, at most. */
+static uint64_t reader_kib = UINT64_MAX, writer_kib = UINT64_MAX;
 
 static const char SQL_BEGIN[] = "BEGIN IMMEDIATE";
 static const char SQL_COMMIT[] = "COMMIT";
@@ -511,8 +512,7 @@ static int
 conn_setup(struct sqc *c)
 {
 	const struct sq_opts *o = &c->q->opts;
-	uint64_t kib = c->q->w != NULL && reader_kib < o->cache_kib ?
-	    reader_kib : o->cache_kib;
+	uint64_t kib = c->q->w != NULL ? reader_kib : writer_kib;
 	int err;
 
 	sqlite3_extended_result_codes(c->db, 1);
@@ -520,7 +520,8 @@ conn_setup(struct sqc *c)
 	if (!err)
 		err = pragma(c, "wal_autocheckpoint", 0);
 	if (!err)
-		err = pragma(c, "cache_size", -(int64_t)kib);
+		err = pragma(c, "cache_size", -(int64_t)(kib < o->cache_kib ?
+		    kib : o->cache_kib));
 	if (!err)
 		err = pragma(c, "mmap_size", (int64_t)o->mmap_mib << 20);
 	if (!err)
@@ -961,7 +962,7 @@ look_after_wal(struct sq *q)
 	sqlite3 *db = q->w->db;
 	bool huge = q->wal_bytes > WAL_HUGE;
 	int64_t step = WAL_LIMIT;
-	int rc;
+	int rc, frames = 0, moved = 0;
 
 	/* on a small disk it stays small; on a full one it must begin anew
 	 * while there is room in hand */
@@ -977,10 +978,11 @@ look_after_wal(struct sq *q)
 	if (huge)
 		sqlite3_busy_timeout(db, RESTART_MS);
 	rc = sqlite3_wal_checkpoint_v2(db, NULL, huge ?
-	    SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	    SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &frames,
+	    &moved);
 	if (huge)
 		sqlite3_busy_timeout(db, BUSY_MS);
-	if (rc == SQLITE_OK)
+	if (rc == SQLITE_OK && moved == frames)
 		atomic_store(&q->wal_bad, false);
 	else if ((rc & 0xff) != SQLITE_BUSY)
 		complain(db, rc);
@@ -1183,6 +1185,10 @@ lead_syncs(struct sq *q)
 	w->tail = &w->head;
 	lock_drop(&q->lock);
 	err = sys.fdatasync(q->wal_fd);
+	if (err)
+		atomic_store(&q->wal_bad, true);
+	else if (atomic_load(&q->wal_bad))
+		err = -EIO;	/* what failed before may be of these */
 	while ((r = list)) {
 		list = r->next;
 		r->sync_err = err;
@@ -1228,11 +1234,10 @@ submit(struct sq *q, struct req *r)
 }
 
 /* The WAL was not synced, and will not be: the kernel has given up its pages.
- * What it holds goes into the database, at once. */
+ * What it holds goes into the database, at once; no sync succeeds before. */
 static void
 sync_failed(struct sq *q)
 {
-	atomic_store(&q->wal_bad, true);
 	(void)submit(q, &(struct req){ .how = FULL });
 }
 
@@ -1309,9 +1314,10 @@ sq_ballast(struct sq *q)
 }
 
 void
-sq_limit_readers(uint64_t bytes)
+sq_limit_pages(uint64_t bytes)
 {
-	reader_kib = bytes / 1024 / (2 * READERS);
+	reader_kib = bytes / 1024 / 2 / (2 * READERS);
+	writer_kib = bytes / 1024 / 2 / 2;
 }
 
 bool

@@ -63,10 +63,10 @@ void	sq_close(struct sq *q);
 int	sq_ballast(struct sq *q);
 bool	sq_is_low(struct sq *q);
 
-/* Before databases are opened: what the page caches of the readers of two of
- * them may take together.  (A limit for the process, which SQLite has too,
- * would take a mutex at every allocation.) */
-void	sq_limit_readers(uint64_t bytes);
+/* Before databases are opened: what the page caches of two of them may take,
+ * half of it those of their readers.  (A limit for the process, which SQLite
+ * has too, would take a mutex at every allocation.) */
+void	sq_limit_pages(uint64_t bytes);
 
 typedef int sq_fn(struct sqc *c, void *arg);
 /* Runs fn once in the writer's transaction and returns its result (0 or

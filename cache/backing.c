@@ -252,14 +252,14 @@ open_file(struct cache *c, struct sqc *q, const struct index_file *f,
 	return 0;
 }
 
-struct grow { struct bfile *b; uint64_t page; };
+struct grow { struct bfile *b; uint64_t chunk; };
 
 static int
 grow_tx(struct sqc *q, void *arg)
 {
 	struct grow *g = arg;
 
-	return index_pages_drop(q, g->b->ino, g->page);
+	return index_pages_cut(q, g->b->ino, g->chunk);
 }
 
 /* To `size`, with chunks that are not here.  That they are not is on disk
@@ -268,7 +268,7 @@ int
 bfile_grow(struct bfile *b, uint64_t size)
 {
 	uint64_t k = atomic_load(&b->size) / CACHE_CHUNK;
-	struct grow g = { b, k / PAGE_CHUNKS };
+	struct grow g = { b, k };
 	int err;
 
 	err = sq_write(b->c->index, grow_tx, &g);
@@ -276,10 +276,12 @@ bfile_grow(struct bfile *b, uint64_t size)
 		err = sys.ftruncate(b->fd, size);
 	if (err)
 		return err;
+	lock_take(&b->lock);
 	atomic_store(&b->size, size);
 	for (; k < chunks_of(size); k++)
 		chunk_clear(b, k);
 	map_update(b);
+	lock_drop(&b->lock);
 	return 0;
 }
 

@@ -120,7 +120,7 @@ start_tx(struct sqc *q, void *arg)
 	struct start *s = arg;
 	struct cache *c = s->c;
 	int64_t boot[2], was[2] = { 0, 0 }, clean = 1, epoch = 1, limit = 0;
-	int64_t closed = 0, unclean = 0;
+	int64_t closed = 0, unclean = 0, doubt = 0;
 	int err;
 
 	err = index_schema(q);
@@ -134,6 +134,8 @@ start_tx(struct sqc *q, void *arg)
 	index_meta_get(q, "limit", &limit);
 	index_meta_get(q, "closed", &closed);
 	index_meta_get(q, "unclean", &unclean);
+	index_meta_get(q, "doubt", &doubt);
+	c->doubt = doubt;
 	c->closed_at = clean ? closed : 0;
 	c->opened_at = clock_real();
 	s->crashed = !clean;
@@ -561,7 +563,9 @@ cache_recover(struct cache *c,
 	for (i = 0; !err && i < rows.len / sizeof(*r); i++) {
 		err = orphan(c, &r[i].f, &o);
 		if (err == -ENOENT) {
-			log_error("a backing file with unstored bytes is gone",
+			log_error("a backing file with unstored bytes is "
+			    "gone: nothing is stored any more until the "
+			    "cache's folder is put back, or the file removed",
 			    "ino=%llu", (unsigned long long)r[i].f.ino);
 			err = 0;
 			continue;
@@ -573,20 +577,33 @@ cache_recover(struct cache *c,
 	return err;
 }
 
+struct recovered { uint64_t last; };
+
 static int
 recovered_tx(struct sqc *q, void *arg)
 {
-	return index_meta_set(q, "unclean", 0);
+	struct recovered *r = arg;
+	int err = index_meta_set(q, "doubt", r->last);
+
+	return err ? err : index_meta_set(q, "unclean", 0);
 }
 
 int
-cache_recovered(struct cache *c)
+cache_recovered(struct cache *c, uint64_t last)
 {
-	return c->unclean ? sq_write_sync(c->index, recovered_tx, NULL) : 0;
+	struct recovered r = { last };
+	int err;
+
+	if (!c->unclean)
+		return 0;
+	err = sq_write_sync(c->index, recovered_tx, &r);
+	if (!err)
+		c->doubt = last;
+	return err;
 }
 
 bool
-cache_is_unclean(const struct cache *c)
+cache_is_doubtful(const struct cache *c, uint64_t seq)
 {
-	return c->unclean;
+	return seq <= c->doubt;
 }

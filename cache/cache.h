@@ -80,11 +80,11 @@ int	cache_recover(struct cache *c,
 	    int (*each)(void *arg, const struct cache_orphan *o), void *arg);
 
 /* After cache_recover, once what it gave is journalled: an unclean boot is over
- * (L11; until then the next start is after it as well). */
-int	cache_recovered(struct cache *c);
-
-/* This use began with an unclean boot. */
-bool	cache_is_unclean(const struct cache *c);
+ * (L11; until then the next start is after it as well).  last: the journal's
+ * newest op.  Until those have landed what was read of their files may not be
+ * what they say. */
+int	cache_recovered(struct cache *c, uint64_t last);
+bool	cache_is_doubtful(const struct cache *c, uint64_t seq);
 
 /* Closes what is idle where the process runs short of descriptors; the limit
  * may change while it runs.  Cheap: for now and then, and after an EMFILE. */

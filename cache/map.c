@@ -582,6 +582,32 @@ out:
 	}
 }
 
+/* The chunk in which a change begins or ends: what is not changed of it is
+ * compared while that can be. */
+static void
+check_edge(struct bfile *b, uint64_t at)
+{
+	struct page *p;
+	uint64_t k = at / CACHE_CHUNK;
+	bool doubt;
+
+	if (at % CACHE_CHUNK == 0)
+		return;
+	lock_take(&b->lock);
+	p = b->nunver > 0 ? page_of(b, k) : NULL;
+	doubt = p != NULL && is_unverified(p, k % PAGE_CHUNKS);
+	lock_drop(&b->lock);
+	if (doubt)
+		chunk_check(b, k);
+}
+
+void
+map_check_edges(struct bfile *b, uint64_t off, uint64_t end)
+{
+	check_edge(b, off);
+	check_edge(b, end);
+}
+
 /* Bytes [off, end) of one chunk: 1 here, 0 not, -1 to be checked first. */
 static int
 part_here(const struct bfile *b, uint64_t k, uint64_t off, uint64_t end)

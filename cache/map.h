@@ -153,6 +153,7 @@ struct cache {
 	int64_t		 closed_at; /* before, clock_real; 0: not cleanly */
 	int64_t		 opened_at;	/* this time */
 	bool		 unclean;
+	uint64_t	 doubt;		/* ops up to it; cache_is_doubtful */
 	_Atomic uint32_t next_inc;
 	_Atomic uint64_t next_clean;
 	_Atomic uint64_t limit, used, dirty, reserved, small_bytes;
@@ -208,8 +209,8 @@ int	index_dirty_add(struct sqc *q, uint64_t ino, uint64_t off,
 	    uint64_t end, uint64_t seq);
 int	index_dirty_load(struct sqc *q, const struct index_file *f,
 	    struct dset *ret);
-/* None of these pages, and after, is known. */
-int	index_pages_drop(struct sqc *q, uint64_t ino, uint64_t page);
+/* Chunks from k on are not here. */
+int	index_pages_cut(struct sqc *q, uint64_t ino, uint64_t k);
 /* Checksums of chunks [from, to) are those of older bytes now. */
 int	index_page_stale(struct sqc *q, uint64_t ino, uint64_t from,
 	    uint64_t to);
@@ -285,6 +286,10 @@ bool	chunk_is_sound(const struct bfile *b, uint64_t k);
 /* All of it that lies in the file: sound or dirty.  lock. */
 bool	chunk_is_here(const struct bfile *b, uint64_t k);
 void	map_pages_drop(struct bfile *b);		/* lock */
+/* Before [off, end) is changed, in no BUSY: chunks of an earlier boot that are
+ * changed in part are compared with their checksums (C4), for they have none
+ * after it. */
+void	map_check_edges(struct bfile *b, uint64_t off, uint64_t end);
 /* At a start, before others have it: as long as the index says, with chunks
  * that are not here. */
 int	bfile_grow(struct bfile *b, uint64_t size);

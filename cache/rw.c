@@ -556,6 +556,7 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 		/* closed or landed meanwhile: it counts as the next op's */
 		return bfile_wrote(b, off, n) ? -EIO : (ssize_t)n;
 	}
+	map_check_edges(b, off, end);
 	busy_init_write(&e, off, end);
 	lock_take(&b->lock);
 	map_settle(b);
@@ -708,6 +709,7 @@ bfile_truncate(struct bfile *b, uint64_t size)
 
 	if (size >= INF)
 		return -EFBIG;
+	map_check_edges(b, size, size);
 	busy_init_write(&e, 0, INF);
 	lock_take(&b->lock);
 	map_settle(b);
@@ -763,6 +765,7 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 		return -EOPNOTSUPP;
 	if (len == 0 || off > INF - len)
 		return len == 0 ? -EINVAL : -EFBIG;
+	map_check_edges(b, off, off + len);
 	busy_init_write(&e, 0, INF);
 	lock_take(&b->lock);
 	map_settle(b);

@@ -382,16 +382,30 @@ page_get(struct sqc *q, uint64_t ino, uint64_t page, int64_t *retepoch,
 }
 
 int
-index_pages_drop(struct sqc *q, uint64_t ino, uint64_t page)
+index_pages_cut(struct sqc *q, uint64_t ino, uint64_t k)
 {
-	struct sqs *s = sq_prep(q, "DELETE FROM c_page WHERE ino=?1 AND"
-	    " page>=?2");
+	uint64_t page = k / PAGE_CHUNKS;
+	struct page p;
+	int64_t epoch = 0;
+	struct sqs *s;
+	int r = page_get(q, ino, page, &epoch, &p);
 
+	if (r < 0)
+		return r;
+	s = sq_prep(q, "DELETE FROM c_page WHERE ino=?1 AND page>=?2");
 	if (s == NULL)
 		return sq_err(q);
 	sqs_int(s, 1, ino);
 	sqs_int(s, 2, page);
-	return sqs_run(s);
+	if (sqs_run(s) != 0)
+		return sq_err(q);
+	if (r == 0 || k % PAGE_CHUNKS == 0)
+		return 0;
+	for (k %= PAGE_CHUNKS; k < PAGE_CHUNKS; k++) {
+		p.present[k / 8] &= ~(1u << k % 8);
+		p.crcok[k / 8] &= ~(1u << k % 8);
+	}
+	return index_page_put(q, ino, page, epoch, &p);
 }
 
 int

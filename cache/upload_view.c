@@ -581,18 +581,26 @@ has_dirty_of(struct sqc *q, uint64_t ino, uint64_t seq)
 	return r;
 }
 
-/* After an unclean boot an op may land whose bytes were dropped here (L11).
- * What was fetched in their place meanwhile is of the extents before it. */
+/* An op may land whose bytes were dropped here, after an unclean boot (L11):
+ * of the file that it was uploaded from nothing is left.  What was fetched in
+ * its place meanwhile is of the extents before it. */
 static int
-drop_others(struct cache *c, struct sqc *q, struct landed *l)
+drop_others(struct sqc *q, struct landed *l)
 {
+	struct sqs *s = sq_prep(q, "SELECT 1 FROM c_frozen WHERE ino=?1 AND"
+	    " seq=?2");
 	int r;
 
-	if (!c->unclean)
-		return 0;
-	r = has_dirty_of(q, l->ino, l->seq);
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, l->ino);
+	sqs_int(s, 2, l->seq);
+	r = sqs_step(s);
+	sqs_reset(s);
+	if (r == 0)
+		r = has_dirty_of(q, l->ino, l->seq);
 	l->dropped = r == 0;
-	return r == 0 ? index_pages_drop(q, l->ino, 0) : r < 0 ? r : 0;
+	return r == 0 ? index_pages_cut(q, l->ino, 0) : r < 0 ? r : 0;
 }
 
 int
@@ -615,7 +623,7 @@ bfile_landed(struct cache *c, struct sqc *q, uint64_t ino, uint64_t seq)
 
 	err = landed_bytes(q, ino, seq, &l.bytes);
 	if (!err)
-		err = drop_others(c, q, &l);
+		err = drop_others(q, &l);
 	for (i = 0; !err && i < sizeof(sql) / sizeof(*sql); i++) {
 		s = sq_prep(q, sql[i]);
 		if (s == NULL)

@@ -65,12 +65,13 @@ req_clears_ids(fuse_req_t req)
 	return fuse_dev_clears_ids(&fr->dev);
 }
 
+/* fuse_main.c: after what front_feed put there; not a change. */
+void	front_inval_again(struct fuse_front *fr, uint64_t ino);
+
 /* fuse_attr.c */
 void	front_stat(const struct attr *a, struct stat *ret);
 void	front_entry(const struct attr *a, struct fuse_entry_param *ret);
 /* A negative entry (the kernel keeps it too) where err is -ENOENT. */
-/* After what front_feed put there: not a change. */
-void	front_inval_again(struct fuse_front *fr, uint64_t ino);
 void	front_reply_entry(fuse_req_t req, int err, const struct attr *a);
 void	op_lookup(fuse_req_t, fuse_ino_t, const char *);
 void	op_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);

@@ -20,5 +20,5 @@ void
 memory_limit(uint64_t memory)
 {
 	(void)mallopt(M_ARENA_MAX, ARENAS);
-	sq_limit_readers(memory / 4);
+	sq_limit_pages(memory / 2);
 }

@@ -15,8 +15,8 @@
 
 /* `most` at 512 MiB and above, in proportion below, `least` at least. */
 unsigned memory_share(uint64_t memory, unsigned most, unsigned least);
-/* For the process, before its threads: what reads databases has a quarter of
- * memory= for pages, the heap few arenas whatever the number of cores. */
+/* For the process, before its threads: half of memory= at most for pages of
+ * the databases, few arenas for the heap whatever the number of cores. */
 void	memory_limit(uint64_t memory);
 
 #endif

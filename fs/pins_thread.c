@@ -288,6 +288,19 @@ unpin_in_steps(struct pins *p, uint64_t turn, uint64_t pin,
 	return rc;
 }
 
+/* What was read before this is not of a half loaded snapshot: 0, -EAGAIN. */
+static int
+tree_is_whole(struct fs *f)
+{
+	struct sqc *c = NULL;
+	int rc = sq_read(meta_sq(f->meta), &c);
+
+	if (rc == 0)
+		rc = reload_is_begun(c) == 1 ? -EAGAIN : 0;
+	sq_read_end(c);
+	return rc;
+}
+
 /* The same by the pass: looked for without a turn, changed in one a step.
  * Ends where an edit of this pin came between: that has renewed it. */
 static int
@@ -298,6 +311,8 @@ renew_in_steps(struct pins *p, const struct pin_copy *row, struct why *why)
 	int rc;
 
 	rc = delta_find(p, row, false, &ch, why);
+	if (rc == 0)
+		rc = tree_is_whole(p->f);
 	if (rc == 0)
 		rc = unpin_in_steps(p, row->id, row->id, &ch);
 	for (i = 0; rc == 0 && i < ch.add.n; i += n) {
@@ -420,19 +435,6 @@ expire(struct pins *p, const struct pin_copy *row)
 	return rc;
 }
 
-/* What a half loaded snapshot has no row of is no stray.  0, -EAGAIN. */
-static int
-tree_is_whole(struct fs *f)
-{
-	struct sqc *c = NULL;
-	int rc = sq_read(meta_sq(f->meta), &c);
-
-	if (rc == 0)
-		rc = reload_is_begun(c) == 1 ? -EAGAIN : 0;
-	sq_read_end(c);
-	return rc;
-}
-
 /* The pass begins: what there is of pins, and of what was one. */
 static int
 sweep_begin(struct pins *p, struct pin_rows *rows, struct pin_list *strays)
@@ -445,9 +447,9 @@ sweep_begin(struct pins *p, struct pin_rows *rows, struct pin_list *strays)
 	lock_take(&p->lock);
 	p->stale = false;
 	lock_drop(&p->lock);
-	rc = tree_is_whole(p->f);
+	rc = pin_rows_read(p->f, rows);
 	if (rc == 0)
-		rc = pin_rows_read(p->f, rows);
+		rc = tree_is_whole(p->f);
 	if (rc == 0) {
 		begin_with(p, rows);
 		rc = cache_pins_each(p->f->cache, add_stray, &s);

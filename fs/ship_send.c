@@ -303,6 +303,7 @@ struct landing {
 	struct ship	*sh;
 	struct meta_head h;
 	struct buf	*inos;
+	struct buf	 doubt;		/* of them; cache_is_doubtful */
 };
 
 static int
@@ -318,8 +319,11 @@ landed_stored(void *arg, struct sqc *c, uint64_t ino, uint64_t seq)
 	struct landing *l = arg;
 	int err = 0;
 
-	if (l->sh->fs->cache != NULL)
+	if (l->sh->fs->cache != NULL) {
 		err = bfile_landed(l->sh->fs->cache, c, ino, seq);
+		if (cache_is_doubtful(l->sh->fs->cache, seq))
+			buf_put_u64(&l->doubt, ino);
+	}
 	buf_put_u64(l->inos, ino);
 	return err == -ENOENT ? 0 : err;
 }
@@ -333,23 +337,17 @@ landed_fn(struct sqc *c, void *arg)
 	return batch_landed(l->sh->fs->meta, c, &l->h, &fns);
 }
 
-/* After an unclean boot what was read of a file that had not landed may not
- * have been its content (L11): the kernel asks again. */
 static void
-tell(struct fs *f, const struct buf *inos)
+tell(struct fs *f, const struct landing *l)
 {
-	bool doubt = f->cache != NULL && cache_is_unclean(f->cache);
 	struct cur c;
 
-	cur_init(&c, inos->p, inos->len);
-	while ((doubt || f->pins != NULL) && cur_left(&c) > 0) {
-		uint64_t ino = cur_u64(&c);
-
-		if (doubt)
-			fs_inval_inode(f, ino);
-		if (f->pins != NULL)
-			pins_changed(f, ino);
-	}
+	cur_init(&c, l->doubt.p, l->doubt.len);
+	while (cur_left(&c) > 0)
+		fs_inval_inode(f, cur_u64(&c));
+	cur_init(&c, l->inos->p, l->inos->len);
+	while (f->pins != NULL && cur_left(&c) > 0)
+		pins_changed(f, cur_u64(&c));
 }
 
 int
@@ -389,10 +387,11 @@ ship_landed(struct ship *sh, uint64_t lsn, const uint8_t hash[32],
 	counter_add(segments_landed, 1);
 	(void)ship_pending(sh, &j);
 	ship_progress(sh, lsn, nbytes, true);
-	tell(f, &k->inos);
+	tell(f, &l);
 out:
 	buf_done(&k->bytes);
 	buf_done(&k->inos);
+	buf_done(&l.doubt);
 	free(k);
 	return err;
 }

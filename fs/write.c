@@ -563,22 +563,27 @@ journal_one(void *arg, struct vnode *v)
 		j->err = err;
 }
 
+static int
+newest_op(struct fs *f, uint64_t *ret)
+{
+	struct journal_stat st = { 0 };
+	struct sqc *c = NULL;
+	int err = sq_read(meta_sq(f->meta), &c);
+
+	if (err == 0)
+		err = journal_stat(c, &st);
+	sq_read_end(c);
+	*ret = st.last_seq;
+	return err;
+}
+
 int
 io_journal_dirty(struct fs *f, uint64_t top, uint64_t *retseq)
 {
 	struct journal_dirty j = { .f = f, .top = top, .older = INT64_MAX };
-	struct journal_stat st = { 0 };
-	struct sqc *c = NULL;
-	int err;
 
 	vnodes_each(f, journal_one, &j);
-	err = j.err != 0 ? j.err : sq_read(meta_sq(f->meta), &c);
-	if (err == 0)
-		err = journal_stat(c, &st);
-	sq_read_end(c);
-	if (err == 0)
-		*retseq = st.last_seq;
-	return err;
+	return j.err != 0 ? j.err : newest_op(f, retseq);
 }
 
 void
@@ -670,9 +675,12 @@ unfreeze_tx(struct sqc *c, void *arg)
 int
 io_recover(struct fs *f)
 {
+	uint64_t last = 0;
 	int err = sq_write(meta_sq(f->meta), unfreeze_tx, NULL);
 
 	if (err == 0)
 		err = cache_recover(f->cache, recover_one, f);
-	return err != 0 ? err : cache_recovered(f->cache);
+	if (err == 0)
+		err = newest_op(f, &last);
+	return err != 0 ? err : cache_recovered(f->cache, last);
 }

@@ -1015,6 +1015,7 @@ tear_clean(struct env *e)
 	memset(buf, 7, sizeof(buf));
 	bfile_make(e->c, 10, 2 * MB, &b);
 	bfile_fill(b, 0, bfile_clean_gen(b), buf, MB, -1);
+	bfile_fill(b, 1, bfile_clean_gen(b), buf, MB, -1);
 	map_save(e->c, &b, 1, true);
 	memset(buf, 0, sizeof(buf));
 	if (pwrite(bfile_fd(b), buf, MB, 0) != (ssize_t)MB)
@@ -1034,6 +1035,28 @@ START_TEST(test_write_unverified)
 	ck_assert_int_eq(bfile_get(e.c, 10, &b), 0);
 	ck_assert_int_eq(bfile_write(b, "xyz", 3, 100), 3);
 	ck_assert_int_eq(bfile_has(b, 100, 3), 1);
+	ck_assert_int_eq(bfile_has(b, 0, MB), 0);
+	/* one that is right stays whole */
+	ck_assert_int_eq(bfile_write(b, "xyz", 3, MB + 100), 3);
+	ck_assert_int_eq(bfile_has(b, MB, MB), 1);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+/* What lands was uploaded from a file that is here no more: what was fetched
+ * since is older. */
+START_TEST(test_landed_dropped)
+{
+	static uint8_t buf[MB];
+	struct env e;
+	struct bfile *b;
+
+	env_open(&e, 1u << 30);
+	ck_assert_int_eq(bfile_make(e.c, 10, 2 * MB, &b), 0);
+	ck_assert_int_eq(bfile_fill(b, 0, bfile_clean_gen(b), buf, MB, -1), 0);
+	ck_assert_int_eq(bfile_has(b, 0, MB), 1);
+	do_landed(&e, 10, 4);
 	ck_assert_int_eq(bfile_has(b, 0, MB), 0);
 	bfile_put(b);
 	env_close(&e);
@@ -1080,7 +1103,7 @@ START_TEST(test_unclean_twice)
 	ck_assert_uint_eq(o[0].ino, 10);
 	ck_assert(o[0].unsynced && o[0].had_base);
 	ck_assert_uint_eq(o[1].ino, 0);
-	ck_assert_int_eq(cache_recovered(e.c), 0);
+	ck_assert_int_eq(cache_recovered(e.c, 5), 0);
 	env_close(&e);
 	env_open(&e, 0);
 	ck_assert(!e.unclean);
@@ -1222,6 +1245,7 @@ main(void)
 	tcase_add_test(t, test_uploaded_lost);
 	tcase_add_test(t, test_write_unverified);
 	tcase_add_test(t, test_unclean_twice);
+	tcase_add_test(t, test_landed_dropped);
 	tcase_add_test(t, test_kill);
 	tcase_add_loop_test(t, test_model, 0, 6);
 	tcase_add_loop_test(t, test_crash, 0, 4);
