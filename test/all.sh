@@ -191,7 +191,8 @@ section "unit with sanitizers" 900 env CK_TIMEOUT_MULTIPLIER=4 \
 # Each for a second, from its seeds: what it found once is found again.
 section "fuzz" 300 make -s -j"$JOBS" fuzz FUZZ_TIME=1 FUZZ_JOBS="$JOBS" \
     FUZZ_FLAGS="-O0 -gline-tables-only"
-section "S3 server" 900 sh -c '. test/servers.sh && s3_install'
+section "S3 servers" 1200 sh -c \
+    '. test/servers.sh && s3_install && S3_SERVER=minio && s3_install'
 for backend in s3 gcs azure; do
 	[ -f "test/$backend.sh" ] || continue
 	section "$backend backend" 600 sh "test/$backend.sh" build

@@ -35,7 +35,7 @@ cleanup()
 				kill -KILL "${_proc#/proc/}" 2>/dev/null ;;
 			esac
 		done
-		awk -v root="$root/" 'index($5, root) == 1 { print $5 }' \
+		awk -v root="$root/" 'index($5 "/", root) == 1 { print $5 }' \
 		    /proc/self/mountinfo | sort -r | while read -r _dir; do
 			umount "$_dir" 2>/dev/null || umount -l "$_dir"
 		done
@@ -111,6 +111,8 @@ for file in /etc/apt/apt.conf.d/*; do
 done
 chroot "$root" update-ca-certificates >/dev/null 2>&1
 
+# What is to have mounts of its own in there needs a mount for its root.
+mount --bind "$root" "$root" || die "cannot bind the root"
 mount --bind /proc "$root/proc" && mount --rbind /dev "$root/dev" &&
     mount --bind /sys "$root/sys" || die "cannot bind /proc, /dev, /sys"
 mount -t tmpfs -o size=64m none "$root/run" || die "cannot mount /run"
