@@ -577,13 +577,10 @@ cache_recover(struct cache *c,
 	return err;
 }
 
-struct recovered { uint64_t last; };
-
 static int
 recovered_tx(struct sqc *q, void *arg)
 {
-	struct recovered *r = arg;
-	int err = index_meta_set(q, "doubt", r->last);
+	int err = index_meta_set(q, "doubt", *(uint64_t *)arg);
 
 	return err ? err : index_meta_set(q, "unclean", 0);
 }
@@ -591,12 +588,11 @@ recovered_tx(struct sqc *q, void *arg)
 int
 cache_recovered(struct cache *c, uint64_t last)
 {
-	struct recovered r = { last };
 	int err;
 
 	if (!c->unclean)
 		return 0;
-	err = sq_write_sync(c->index, recovered_tx, &r);
+	err = sq_write_sync(c->index, recovered_tx, &last);
 	if (!err)
 		c->doubt = last;
 	return err;

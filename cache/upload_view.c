@@ -563,13 +563,11 @@ landed_bytes(struct sqc *q, uint64_t ino, uint64_t seq, uint64_t *ret)
 	return r < 0 ? r : 0;
 }
 
-/* Is something of ino dirty as of seq?  1, 0, -errno. */
+/* Has ino a row of seq?  sql: ?1, ?2.  1, 0, -errno. */
 static int
-has_dirty_of(struct sqc *q, uint64_t ino, uint64_t seq)
+has_row(struct sqc *q, const char *sql, uint64_t ino, uint64_t seq)
 {
-	struct sqs *s = sq_prep(q, "SELECT 1 FROM c_dirty WHERE ino=?1 AND"
-	    " seq=?2 UNION ALL SELECT 1 FROM c_file WHERE ino=?1 AND"
-	    " alldirty=1 AND allseq=?2 LIMIT 1");
+	struct sqs *s = sq_prep(q, sql);
 	int r;
 
 	if (s == NULL)
@@ -581,22 +579,24 @@ has_dirty_of(struct sqc *q, uint64_t ino, uint64_t seq)
 	return r;
 }
 
+/* Is something of ino dirty as of seq?  1, 0, -errno. */
+static int
+has_dirty_of(struct sqc *q, uint64_t ino, uint64_t seq)
+{
+	return has_row(q, "SELECT 1 FROM c_dirty WHERE ino=?1 AND"
+	    " seq=?2 UNION ALL SELECT 1 FROM c_file WHERE ino=?1 AND"
+	    " alldirty=1 AND allseq=?2 LIMIT 1", ino, seq);
+}
+
 /* An op may land whose bytes were dropped here, after an unclean boot (L11):
  * of the file that it was uploaded from nothing is left.  What was fetched in
  * its place meanwhile is of the extents before it. */
 static int
 drop_others(struct sqc *q, struct landed *l)
 {
-	struct sqs *s = sq_prep(q, "SELECT 1 FROM c_frozen WHERE ino=?1 AND"
-	    " seq=?2");
-	int r;
+	int r = has_row(q, "SELECT 1 FROM c_frozen WHERE ino=?1 AND seq=?2",
+	    l->ino, l->seq);
 
-	if (s == NULL)
-		return sq_err(q);
-	sqs_int(s, 1, l->ino);
-	sqs_int(s, 2, l->seq);
-	r = sqs_step(s);
-	sqs_reset(s);
 	if (r == 0)
 		r = has_dirty_of(q, l->ino, l->seq);
 	l->dropped = r == 0;

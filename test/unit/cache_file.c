@@ -917,8 +917,9 @@ START_TEST(test_cut_part)
 }
 END_TEST
 
-static void
-cut_of_clean(struct env *e)
+/* A file of two clean chunks, which the index knows. */
+static struct bfile *
+make_clean(struct env *e)
 {
 	static uint8_t buf[MB];
 	struct bfile *b;
@@ -928,6 +929,14 @@ cut_of_clean(struct env *e)
 	bfile_fill(b, 0, bfile_clean_gen(b), buf, MB, -1);
 	bfile_fill(b, 1, bfile_clean_gen(b), buf, MB, -1);
 	map_save(e->c, &b, 1, true);
+	return b;
+}
+
+static void
+cut_of_clean(struct env *e)
+{
+	struct bfile *b = make_clean(e);
+
 	if (ftruncate(bfile_fd(b), 5) != 0)
 		_exit(1);
 }
@@ -1009,16 +1018,10 @@ END_TEST
 static void
 tear_clean(struct env *e)
 {
-	static uint8_t buf[MB];
-	struct bfile *b;
+	static const uint8_t zeros[MB];
+	struct bfile *b = make_clean(e);
 
-	memset(buf, 7, sizeof(buf));
-	bfile_make(e->c, 10, 2 * MB, &b);
-	bfile_fill(b, 0, bfile_clean_gen(b), buf, MB, -1);
-	bfile_fill(b, 1, bfile_clean_gen(b), buf, MB, -1);
-	map_save(e->c, &b, 1, true);
-	memset(buf, 0, sizeof(buf));
-	if (pwrite(bfile_fd(b), buf, MB, 0) != (ssize_t)MB)
+	if (pwrite(bfile_fd(b), zeros, MB, 0) != (ssize_t)MB)
 		_exit(1);
 }
 
