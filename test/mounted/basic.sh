@@ -192,6 +192,22 @@ rm "$m/late"
 what_is_there "from nothing"
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 stop_mount "$m"
+# --- told to end before it is up ---
+for ms in 020 040 060 080 120; do
+	"$GNSFS" mount -f "$url" "$m" -o "cache=$T/cache.m" >"$T/early" 2>&1 &
+	early=$!
+	sleep 0.$ms
+	kill -TERM $early
+	gone()
+	{
+		! kill -0 $early 2>/dev/null
+	}
+	check "a mount that is told to end after 0.$ms s does" wait_for 10 gone
+	kill -KILL $early 2>/dev/null
+	wait $early 2>/dev/null
+	umount -l "$m" 2>/dev/null
+done
+
 check_eq "no sidecar files of another kind lie in the store" "" \
     "$(cd "$T/stores/home" && find . -type f ! -path './log/*' \
     ! -path './data/*' ! -path './snap/*' ! -path './piece/*' \
