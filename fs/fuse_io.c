@@ -6,6 +6,7 @@
 
 #include "base/counters.h"
 #include "fs/fill.h"
+#include "fs/settle.h"
 #include "fs/tree.h"
 #include "fs/vnode.h"
 
@@ -176,10 +177,14 @@ op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct fs *f = req_fs(req);
 	struct handle *h = handle_of(fi);
+	struct settle_close *c = fuse_dev_close();
 
 	counter_add(fuse_requests, 1);
+	if (h->writes)
+		settle_close_begin(f, c);
 	fuse_reply_err(req, 0);		/* nobody waits for it in the kernel */
 	io_release(f, h);
+	settle_close_end(f, c);
 }
 
 void

@@ -62,6 +62,9 @@ ssize_t	io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 /* The last name of ino went (in the caller's order: after the commit): its
  * local bytes go now, or at the last close. */
 void	io_unlinked(struct fs *f, uint64_t ino);
+/* What is written of it is journalled now, open or not: before the op that
+ * gives it a name (L3).  0, also where nothing is; -errno. */
+int	io_journal_file(struct fs *f, uint64_t ino);
 /* Its bytes must be on disk before the name that replaces another is (L11). */
 int	io_sync_before_rename(struct fs *f, uint64_t ino);
 /* Explicit times from setattr on a file that may be open. */

@@ -563,6 +563,18 @@ journal_one(void *arg, struct vnode *v)
 		j->err = err;
 }
 
+int
+io_journal_file(struct fs *f, uint64_t ino)
+{
+	struct journal_dirty j = { .f = f, .older = INT64_MAX };
+	struct vnode *v = vnode_peek(f, ino);
+
+	if (v != NULL)
+		journal_one(&j, v);
+	vnode_put(f, v);
+	return j.err;
+}
+
 static int
 newest_op(struct fs *f, uint64_t *ret)
 {
