@@ -56,6 +56,7 @@ int	io_truncate(struct fs *f, uint64_t ino, uint64_t size);
 int	io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
 	    uint64_t len);
 off_t	io_lseek(struct fs *f, struct handle *h, uint64_t off, int whence);
+/* Bytes, fewer than n perhaps; 0 at the end of in. */
 ssize_t	io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 	    struct handle *out, uint64_t off_out, size_t n);
 

@@ -1,6 +1,6 @@
 /*
- * fs_files: what is written and named, without FUSE: a host that writes, and
- * another one that follows it.
+ * fs_files: files of a whole host, but for FUSE: what is written, named and
+ * copied, and what another host sees of it.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,6 +10,7 @@
 
 #include "fs/io.h"
 #include "fs/settle.h"
+#include "fs/stage.h"
 #include "fs/stores_impl.h"
 #include "fs/tree.h"
 #include "fs/upload_impl.h"
@@ -97,13 +98,20 @@ size_at(struct fs *at, const char *name)
 
 /* --- names come after bytes (L3) --- */
 
+/* From now on these faults (store.h) are what stores do. */
+static void
+restart(const char *faults)
+{
+	fs_stop(f, clock_mono() + patience);
+	setenv("GNSFS_FAULT", faults, 1);
+	f = host("a", false);
+}
+
 /* From now on what is uploaded takes its time. */
 static void
 hold_uploads(void)
 {
-	fs_stop(f, clock_mono() + patience);
-	setenv("GNSFS_FAULT", "op=put,key=data/,delay=1500", 1);
-	f = host("a", false);
+	restart("op=put,key=data/,delay=1000");
 	unsetenv("GNSFS_FAULT");
 }
 
@@ -278,6 +286,168 @@ START_TEST(test_a_large_upload_has_the_time_it_takes)
 }
 END_TEST
 
+/* --- what a request takes --- */
+
+/* However much is asked for: who asked can be interrupted between two. */
+START_TEST(test_a_copy_is_made_in_steps)
+{
+	struct handle *in = written("in", 1), *out = written("out", 1);
+	size_t most = 16 << 20;
+
+	ck_assert_int_eq(io_truncate(f, in->v->ino, most + 5), 0);
+	ck_assert_int_eq(io_copy_range(f, in, 0, out, 0, SIZE_MAX / 2), most);
+	ck_assert_int_eq(io_copy_range(f, in, most, out, most, SIZE_MAX / 2),
+	    5);
+	ck_assert_int_eq(io_copy_range(f, in, most + 5, out, most + 5, 1), 0);
+	io_release(f, in);
+	io_release(f, out);
+	ck_assert_uint_eq(size_at(f, "out"), most + 5);
+}
+END_TEST
+
+static bool
+is_zero(struct handle *h, uint64_t off)
+{
+	char c = 1;
+
+	ck_assert_int_eq(io_read(f, h, &c, 1, off), 1);
+	return c == 0;
+}
+
+/* What is not there needs no room (C5). */
+START_TEST(test_what_takes_away_needs_no_room)
+{
+	uint64_t tib = UINT64_C(1) << 40;
+	struct handle *h = written("x", NEW_SIZE);
+
+	ck_assert_int_eq(io_fallocate(f, h, FALLOC_FL_ZERO_RANGE |
+	    FALLOC_FL_KEEP_SIZE, NEW_SIZE - 7, tib), 0);
+	ck_assert(is_zero(h, NEW_SIZE - 7) && !is_zero(h, NEW_SIZE - 8));
+	ck_assert_int_eq(io_fallocate(f, h, FALLOC_FL_ZERO_RANGE |
+	    FALLOC_FL_KEEP_SIZE, NEW_SIZE, tib), 0);
+	f->state_room = INT64_MAX / 8;		/* its disk is full */
+	atomic_store(&f->room_seen, 0);
+	ck_assert_int_eq(io_write(f, h, "y", 1, 0), -ENOSPC);
+	ck_assert_int_eq(io_fallocate(f, h, 0, 0, 1), -ENOSPC);
+	ck_assert_int_eq(io_fallocate(f, h, FALLOC_FL_PUNCH_HOLE |
+	    FALLOC_FL_KEEP_SIZE, 5, tib), 0);
+	ck_assert(is_zero(h, 5) && !is_zero(h, 4));
+	f->state_room = 0;
+	io_release(f, h);
+	ck_assert_uint_eq(size_at(f, "x"), NEW_SIZE);
+}
+END_TEST
+
+/* What is asked for waits for uploads, as a write does; what can never be had
+ * does not wait.  The cache has 64 MiB. */
+START_TEST(test_allocation_waits_for_uploads)
+{
+	struct handle *h;
+	int64_t began;
+
+	hold_uploads();
+	f->opt.io_timeout = patience;
+	h = written("first", NEW_SIZE);
+	ck_assert_int_eq(io_fallocate(f, h, 0, 0, 50 << 20), 0);
+	io_release(f, h);
+	h = written("second", 1);
+	ck_assert_int_eq(io_fallocate(f, h, 0, 0, 40 << 20), 0);
+	began = clock_mono();
+	ck_assert_int_eq(io_fallocate(f, h, 0, 0, UINT64_C(1) << 40),
+	    -ENOSPC);
+	ck_assert_int_lt(clock_mono() - began, patience / 2);
+	io_release(f, h);
+}
+END_TEST
+
+/* --- opens that fail --- */
+
+static uint64_t
+recorded_size(const char *name)
+{
+	struct attr a;
+	struct sqc *c;
+
+	ck_assert_int_eq(sq_read(meta_sq(f->meta), &c), 0);
+	ck_assert_int_eq(meta_lookup(c, META_ROOT, name, &a), 0);
+	sq_read_end(c);
+	return a.size;
+}
+
+static int
+run_sql(struct sqc *c, void *arg)
+{
+	return sqs_run(sq_prep(c, arg));
+}
+
+/* O_TRUNC has cut the file by then: that is recorded once it can be. */
+START_TEST(test_a_failed_open_does_not_forget_what_it_cut)
+{
+	struct handle *h = written("x", NEW_SIZE);
+	struct sq *q = meta_sq(f->meta);
+	uint64_t ino = h->v->ino;
+	int64_t end;
+
+	io_release(f, h);
+	ck_assert_uint_eq(recorded_size("x"), NEW_SIZE);
+	ck_assert_int_eq(sq_write(q, run_sql, "CREATE TRIGGER refuse BEFORE "
+	    "INSERT ON op BEGIN SELECT RAISE(FAIL, 'by a test'); END"), 0);
+	ck_assert_int_ne(io_open(f, ino, O_RDONLY | O_TRUNC, &h), 0);
+	ck_assert_int_eq(sq_write(q, run_sql, "DROP TRIGGER refuse"), 0);
+	end = clock_mono() + patience;
+	while (recorded_size("x") != 0 && clock_mono() < end)
+		clock_sleep(20 * NSEC_PER_MSEC);
+	ck_assert_uint_eq(recorded_size("x"), 0);
+	synced();
+}
+END_TEST
+
+/* --- copies in other stores --- */
+
+static int
+add_store(struct sqc *c, void *arg)
+{
+	struct op op = { .kind = OP_STORE, .ino = 2, .name = "there",
+	    .value = arg, .nvalue = strlen(arg), .mtime = 1, .ctime = 1 };
+	uint64_t seq;
+
+	return journal(f->meta, c, &op, NEEDS_NOTHING, NULL, 0, &seq);
+}
+
+static int
+fence(void *arg, const struct stage_status *s)
+{
+	fs_set_write_state(f, FS_FENCED, "by a test");
+	return 0;
+}
+
+/* Where what is done cannot be recorded, what is not done yet ends too: who
+ * unmounts waits for it. */
+START_TEST(test_copies_end_where_they_cannot_be_recorded)
+{
+	const char *const all[] = { "/" };
+	struct pin_request req = { .selectors = all, .nselectors = 1 };
+	struct stage_status st;
+	struct why why = { "" };
+	char url[400], dir[300];
+	int64_t began;
+	uint64_t seq;
+
+	snprintf(dir, sizeof(dir), "%s/there", fu_dir);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	snprintf(url, sizeof(url), "file://%s", dir);
+	ck_assert_int_eq(sq_write(meta_sq(f->meta), add_store, url), 0);
+	io_release(f, written("one", NEW_SIZE));
+	io_release(f, written("two", NEW_SIZE));
+	synced();
+	restart("op=pull,nth=2,delay=40000");
+	began = clock_mono();
+	ck_assert_int_eq(stage_run(f, &req, "there", fence, NULL, &st, &seq,
+	    &why), -EROFS);
+	ck_assert_int_lt(clock_mono() - began, patience);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -288,6 +458,11 @@ main(void)
 	tcase_add_test(t, test_link_of_an_open_file);
 	tcase_add_test(t, test_a_name_waits_for_closes_before_it);
 	tcase_add_test(t, test_a_name_waits_no_longer_than_io_timeout);
+	tcase_add_test(t, test_a_copy_is_made_in_steps);
+	tcase_add_test(t, test_what_takes_away_needs_no_room);
+	tcase_add_test(t, test_allocation_waits_for_uploads);
+	tcase_add_test(t, test_a_failed_open_does_not_forget_what_it_cut);
+	tcase_add_test(t, test_copies_end_where_they_cannot_be_recorded);
 	tcase_add_test(t, test_a_large_upload_has_the_time_it_takes);
 	return fu_run("fs_files", t);
 }
