@@ -89,7 +89,9 @@ done_tx(struct sqc *c, void *arg)
 	    d->extents, some ? d->n : 0, &d->object, some ? 1 : 0);
 }
 
-/* A full disk is waited out; only our own end ends that. */
+/* A full disk is waited out; only our own end ends that.  So is what may fail
+ * for ever (a damaged row, an op that is too long): given back, its bytes would
+ * be sent again, and fail again. */
 static int
 must_write(struct job *j, sq_fn *fn, void *arg, bool *retfailed)
 {
