@@ -249,7 +249,10 @@ const struct tool_cmd tool_cmds[] = {
 	    "Room is reserved first (no room: nothing is pinned), then the "
 	    "bytes are fetched. Pinned bytes are never evicted, survive a "
 	    "restart, and new files that match are pinned as they come. A pin "
-	    "belongs to the host that made it.\n\n" SELECTORS " A path that "
+	    "belongs to the host that made it. It is named after its first "
+	    "selector; what is pinned under the name of a pin is added to it, "
+	    "and what was unpinned of that is pinned again, but a pin has one "
+	    "--in and one --and.\n\n" SELECTORS " A path that "
 	    "does not exist is an error; a glob or a filter that matches "
 	    "nothing yet is not.",
 	    cmd_pin, pin_opts, "pin", keys_pin },

@@ -24,7 +24,8 @@
 #define PIN(at) \
 	{ at "id", "Its number." }, \
 	{ at "name", "Its name." }, \
-	{ at "selectors", "What it was made with, one a line." }, \
+	{ at "selectors", "What it was made with, one a line; --not: " \
+	    "what was unpinned of it." }, \
 	{ at "host", "The host that it belongs to; empty: all." }, \
 	{ at "files", "Files that match." }, \
 	{ at "want", "Their bytes." }, \

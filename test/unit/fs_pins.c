@@ -223,6 +223,33 @@ START_TEST(test_passes_follow)
 }
 END_TEST
 
+/* Unpinned is what matches all of it, and no more; named again it is back.  A
+ * request that one pin cannot hold beside what it holds changes nothing. */
+START_TEST(test_parts_go_and_come)
+{
+	const char *both[] = { "name:f0000?", "name:*1" }, *all = "/";
+	struct pin_request part = { .selectors = both, .nselectors = 2,
+	    .flags = SELECT_AND }, whole = { .selectors = &all,
+	    .nselectors = 1, .name = "all" };
+	uint64_t files = 0, bytes;
+	struct why why = { "" };
+
+	wait_for(FILES, 1);
+	ck_assert_int_eq(pins_unpin(f, &part, &why), 0);
+	ck_assert_uint_eq(pinned(), FILES - 1);
+	whole.in = "/";
+	ck_assert_int_eq(pins_pin(f, &whole, NULL, NULL, &files, &bytes,
+	    &why), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(why.text, "--name"));
+	ck_assert_uint_eq(pinned(), FILES - 1);
+	whole.in = NULL;
+	ck_assert_int_eq(pins_pin(f, &whole, NULL, NULL, &files, &bytes,
+	    &why), 0);
+	ck_assert_uint_eq(files, FILES);
+	ck_assert_uint_eq(pinned(), FILES);
+}
+END_TEST
+
 /* What has no row is not kept: another host dropped it, or it never had. */
 START_TEST(test_strays_are_given_back)
 {
@@ -540,6 +567,7 @@ main(void)
 	tcase_add_test(t, test_edit_between_turns);
 	tcase_add_test(t, test_status_between_turns);
 	tcase_add_test(t, test_passes_follow);
+	tcase_add_test(t, test_parts_go_and_come);
 	tcase_add_test(t, test_strays_are_given_back);
 	tcase_add_test(t, test_row_goes_last);
 	tcase_add_test(t, test_read_again);
