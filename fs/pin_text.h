@@ -22,7 +22,7 @@
 
 struct pin_not {
 	struct selector	*sel;
-	unsigned	 of;		/* how many of the text's stand before */
+	unsigned	 of;		/* how many of sel stand before it */
 };
 
 struct pin_text {

@@ -284,8 +284,8 @@ const struct tool_cmd tool_cmds[] = {
 	    cmd_find, find_opts, "find", keys_find },
 	{ "tag", "add|rm|ls PATH [KEY=VALUE]", 2, 3,
 	    "labels that selectors can name",
-	    "A tag on a directory holds for all below it. rm takes KEY or "
-	    "KEY=VALUE.",
+	    "A tag on a directory holds for all below it. rm takes KEY, or "
+	    "KEY=VALUE, and fails where the tag has another value.",
 	    cmd_tag, NULL, "find", keys_tag },
 	{ "sync", "[PATH] [--timeout TIME]", 0, 1,
 	    "return when all is durable in the stores",

@@ -46,7 +46,7 @@ teardown(void)
 static json_t *
 ask(const char *line)
 {
-	static char text[1 << 16];
+	static _Thread_local char text[1 << 16];
 	size_t n = 0;
 	ssize_t got;
 	char *last;
@@ -179,6 +179,123 @@ START_TEST(bytes)
 }
 END_TEST
 
+static json_t *answers[2];
+
+static void *
+ask_beside(void *line)
+{
+	return ask(line);
+}
+
+/* Two at a time, while the store is asked; the answers are new. */
+static void
+ask_two(char *one, char *two)
+{
+	pthread_t t[2];
+
+	setenv("GNSFS_FAULT", "op=list,delay=500", 1);
+	ck_assert_int_eq(pthread_create(&t[0], NULL, ask_beside, one), 0);
+	ck_assert_int_eq(pthread_create(&t[1], NULL, ask_beside, two), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], (void **)&answers[i]);
+	unsetenv("GNSFS_FAULT");
+}
+
+/* How many of them went well. */
+static int
+well(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < 2; i++) {
+		n += json_is_true(json_object_get(answers[i], "ok"));
+		json_decref(answers[i]);
+	}
+	return n;
+}
+
+static int
+note_store(void *arg, const struct store_row *s)
+{
+	strcat(arg, s->name);
+	return 0;
+}
+
+static void
+has_stores(const char *want)
+{
+	char names[100] = "";
+	struct sqc *q;
+
+	ck_assert_int_eq(sq_read(meta_sq(F->meta), &q), 0);
+	ck_assert_int_eq(meta_stores(q, note_store, names), 0);
+	sq_read_end(q);
+	ck_assert_str_eq(names, want);
+}
+
+static char *
+store_line(char ret[500], const char *op, const char *name)
+{
+	snprintf(ret, 500, "{\"v\":1,\"cmd\":\"store\",\"args\":{\"op\":"
+	    "\"%s\",\"name\":\"%s\",\"url\":\"file://%s\"}}", op, name,
+	    fu_dir);
+	return ret;
+}
+
+/* Commands that ask the network meanwhile: none undoes the other. */
+START_TEST(stores_at_once)
+{
+	char one[500], two[500];
+
+	ask_two(store_line(one, "add", "a"), store_line(two, "add", "b"));
+	ck_assert_int_eq(well(), 2);
+	json_decref(ask(store_line(one, "rm", "b")));
+	json_decref(ask(store_line(one, "add", "b")));
+	has_stores("homeab");
+	ask_two(store_line(one, "add", "c"), store_line(two, "add", "c"));
+	ck_assert_int_eq(well(), 1);
+	has_stores("homeabc");
+	/* One that goes meanwhile does not come again. */
+	ask_two(store_line(one, "set", "c"), store_line(two, "rm", "c"));
+	ck_assert_int_eq(well(), 1);
+	has_stores("homeab");
+}
+END_TEST
+
+static void
+tag(const char *op, const char *key, const char *value, int err)
+{
+	char line[300], with[100] = "";
+	json_t *o;
+
+	if (value != NULL)
+		snprintf(with, sizeof(with), ",\"value\":\"%s\"", value);
+	snprintf(line, sizeof(line), "{\"v\":1,\"cmd\":\"tag\",\"args\":"
+	    "{\"op\":\"%s\",\"path\":\"/\",\"key\":\"%s\"%s}}", op, key,
+	    with);
+	o = ask(line);
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "errno")),
+	    err);
+	json_decref(o);
+}
+
+/* A tag goes by its key, or by its key and the value that it has. */
+START_TEST(tags_with_values)
+{
+	tag("add", "env", "test", 0);
+	tag("rm", "env", "prod", ENODATA);
+	tag("rm", "env", "", ENODATA);
+	tag("rm", "env", "test", 0);
+	tag("rm", "env", NULL, ENODATA);
+	tag("add", "env", "", 0);
+	tag("rm", "env", "test", ENODATA);
+	tag("rm", "env", "", 0);
+	tag("add", "env", "test", 0);
+	tag("rm", "env", NULL, 0);
+	tag("rm", "env", NULL, ENODATA);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -188,5 +305,7 @@ main(void)
 	tcase_add_test(t, long_names);
 	tcase_add_test(t, long_pins);
 	tcase_add_test(t, bytes);
+	tcase_add_test(t, stores_at_once);
+	tcase_add_test(t, tags_with_values);
 	return fu_run("fs_control", t);
 }
