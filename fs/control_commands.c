@@ -26,13 +26,13 @@ static int	ctl_unmount(struct ctl *c), ctl_stay(struct ctl *c),
 	ctl_sync(struct ctl *c), ctl_import(struct ctl *c);
 
 const struct ctl_cmd ctl_cmds[] = {
-	{ "status", ctl_status, true },
+	{ "status", ctl_status, true, true },
 	{ "explain", ctl_explain, true },
 	{ "find", ctl_find, true },
 	{ "pins", ctl_pins, true },
 	{ "imports", ctl_imports, true },
-	{ "unmount", ctl_unmount, false },
-	{ "stay", ctl_stay, false },
+	{ "unmount", ctl_unmount, false, true },
+	{ "stay", ctl_stay, false, true },
 	{ "sync", ctl_sync, false },
 	{ "import", ctl_import, false },
 	{ "refresh", ctl_refresh, false },

@@ -45,6 +45,7 @@ struct ctl_cmd {
 	const char	*name;
 	int		(*run)(struct ctl *c);	/* 0 or -errno with c->why */
 	bool		 others;	/* not only for the owner and root */
+	bool		 always;	/* brief, and whatever is under way */
 };
 extern const struct ctl_cmd ctl_cmds[];		/* ends with name NULL */
 

@@ -175,7 +175,8 @@ const struct tool_cmd tool_cmds[] = {
 	    "Flushes within a bound, says what is not uploaded, and returns "
 	    "when the daemon is gone. What could not be stored is kept, and "
 	    "sent at the next mount; the exit status is then 1. A mount whose "
-	    "daemon died is taken away.",
+	    "daemon died is taken away; one whose daemon is there and does "
+	    "not answer with --force alone.",
 	    cmd_umount, umount_opts, "mount", keys_pending },
 	{ "store", "add|ls|set|rm|check [NAME] [URL] [KEY=VALUE...]", 1, -1,
 	    "the stores of the namespace",

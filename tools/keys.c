@@ -174,8 +174,9 @@ const struct tool_key keys_status[] = {
 	{ "dir", "The mountpoint." },
 	{ "pid", "Of the daemon." },
 	{ "state_dir", "Where the daemon keeps its database." },
-	{ "write_state", "writable, read-only or fenced; dead or ending where "
-	    "no daemon answers (then only url, dir and why are there, too)." },
+	{ "write_state", "writable, read-only or fenced; dead, silent or "
+	    "ending where no daemon answers (then only url, dir and why are "
+	    "there, too)." },
 	{ "why", "Why it is not writable." },
 	{ "passthrough", "on, or why files are not handed to the kernel." },
 	{ "uptime", "Of the daemon, ns." },
