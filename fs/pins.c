@@ -525,6 +525,7 @@ pins_start(struct fs *f)
 		return -ENOMEM;
 	p->f = f;
 	p->stale = true;
+	atomic_init(&p->batch, PIN_BATCH);
 	meta_session_get(f->meta, &session);
 	memcpy(p->host, session.host, sizeof p->host);
 	if (p->host[0] == '\0')
