@@ -12,6 +12,27 @@
 #include "fs/control.h"
 #include "tools/client.h"
 
+static int
+say_bytes(const char *text, struct why *why)
+{
+	return why_set(why, -EINVAL, "'%s' is not UTF-8, and nothing else can "
+	    "be asked for; of a file its directory can be named", text);
+}
+
+int
+args_text(json_t *args, const char *key, const char *text, struct why *why)
+{
+	return json_object_set_new(args, key, json_string(text)) == 0 ? 0 :
+	    say_bytes(text, why);
+}
+
+int
+args_append(json_t *list, const char *text, struct why *why)
+{
+	return json_array_append_new(list, json_string(text)) == 0 ? 0 :
+	    say_bytes(text, why);
+}
+
 /* For a daemon to take a request, and for one that needs no store and no walk
  * of the tree to say the first word. */
 #define TAKE_TIME	(5 * NSEC_PER_SEC)

@@ -45,6 +45,13 @@ int	mounts_default(const struct mount_list *l, const char *n,
 /* A namespace path as seen on this host: new. */
 char	*mount_path(const struct mount_ref *m, const char *nspath);
 
+/* A text of the command line into what is asked.  -EINVAL with why where it is
+ * not UTF-8: a request has no other. */
+int	args_text(json_t *args, const char *key, const char *text,
+	    struct why *why);
+/* The same, at the end of a list. */
+int	args_append(json_t *list, const char *text, struct why *why);
+
 /* Told of what comes before the result; item is borrowed. */
 struct client_fns {
 	void	(*progress)(void *arg, const json_t *p);

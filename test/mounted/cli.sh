@@ -183,6 +183,38 @@ stop_mount "$m"
 export GNSFS_FAULT="op=get,key=data/,delay=1500"
 start_mount "$home" "$m" "cache=$T/cache3"
 unset GNSFS_FAULT
+
+# --- what is no UTF-8 cannot be asked for, and is not left out silently ---
+"$GNSFS" tag ls "$m/large" >"$T/tags"
+while read -r args; do
+	eval "check_rc 2 'bytes: $args' '$GNSFS' $args"
+	check_says "are said to be that" "is not UTF-8"
+done <<'END'
+explain "$m/$odd"
+tag ls "$m/$odd"
+tag add "$m/large" "k=$odd"
+tag rm "$m/large" "kind=$odd"
+tag add "$m/large" "$odd=v"
+refresh "$m/$odd"
+sync "$m/$odd"
+import "$lake" "$m/$odd"
+policy set "$m" "store=$odd"
+policy ls "$m/$odd"
+pin "$m/$odd"
+pin "$m/large" --name "$odd"
+unpin --name "$odd" -n "$m"
+find "name:*.x" --in "$m/$odd"
+stage "$m/large" --to "$odd"
+store rm "$odd" -n "$m"
+store set second --rename "$odd" -n "$m"
+store set second "profile=$odd" -n "$m"
+END
+check "nothing was tagged" sh -c "'$GNSFS' tag ls '$m/large' |
+    cmp - '$T/tags'"
+"$GNSFS" pins "$m" --json >"$T/pins"
+check_eq "nor pinned" "['/large']" "$(json "$T/pins" '[p["name"] for p in j]')"
+
+# --- the progress line, on a terminal and in a pipe ---
 check "a pin on a terminal" python3 "$py" tty "$GNSFS" pin "$m/large" --wait
 check_says "shows a line of progress" "^.x1b\[K[0-9.]+ [KM]?i?B of 2.9 MiB "
 check_says "and wipes it at its end" "^.x1b\[K.*1 files, 2.9 MiB: all here"
