@@ -270,7 +270,8 @@ pin_text_write(const struct pin_request *r, struct buf *out, struct why *why)
 	}
 	for (i = 0; rc == 0 && i < r->nselectors; i++) {
 		rc = is_line(r->selectors[i], why);
-		if (rc == 0 && strncmp(r->selectors[i], "--", 2) == 0)
+		if (rc == 0 && (*r->selectors[i] == '\0' ||
+		    strncmp(r->selectors[i], "--", 2) == 0))
 			rc = why_set(why, -EINVAL, "'%s' is no selector",
 			    r->selectors[i]);
 		buf_printf(out, "%s\n", r->selectors[i]);
@@ -363,8 +364,10 @@ pin_text_merge(const char *a, const char *b, struct buf *out)
 	    !is_within(b, a, false) || (and && (!is_within(a, b, true) ||
 	    !is_within(b, a, true)))))
 		return -EEXIST;
-	if (and)
-		at = "";	/* it is b, all of which is named again */
+	if (and || *a == '\0') {
+		buf_puts(out, b);	/* all of which is named again */
+		return buf_err(out);
+	}
 	while (next_entry(&at, &e)) {
 		if ((e.is_not && !any) || (e.is_sel && has_not(at) &&
 		    has_entry(b, e.p, e.n)))

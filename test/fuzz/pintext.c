@@ -38,7 +38,8 @@ request(char *text, unsigned flags)
 	int rc;
 
 	while (r.nselectors < LINES && at != NULL)
-		lines[r.nselectors++] = strsep(&at, "\n");
+		if (*(lines[r.nselectors] = strsep(&at, "\n")) != '\0')
+			r.nselectors++;
 	r.flags = flags & 1 ? SELECT_AND : 0;
 	r.in = flags & 2 ? lines[0] : NULL;
 	rc = pin_text_write(&r, &out, &why);
