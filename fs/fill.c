@@ -172,22 +172,22 @@ static void
 recent_add(struct fill *fl, struct fetch *x)
 {
 	int64_t now = clock_mono();
-	struct recent *e, *free = NULL;
+	struct recent *e, *place = NULL;
 	unsigned i;
 
-	for (i = 0; i < fl->most_recent && free == NULL; i++) {
+	for (i = 0; i < fl->most_recent && place == NULL; i++) {
 		e = &fl->recent[i];
 		if (e->x != NULL && e->came < now - RECENT_AGE)
 			recent_drop(fl, e);
 		if (e->x == NULL)
-			free = e;
+			place = e;
 	}
-	if (free == NULL || x->buf == NULL) {
+	if (place == NULL || x->buf == NULL) {
 		fill_fetch_unref(fl, x);
 		return;
 	}
-	free->x = x;
-	free->came = now;
+	place->x = x;
+	place->came = now;
 	atomic_fetch_add(&fl->nrecent, 1);
 }
 

@@ -41,8 +41,8 @@ void	fill_note_read(struct fs *f, struct handle *h, uint64_t off,
 
 /*
  * The same without a copy, where it can be had: true, and the bytes, clipped
- * to the size, which stay until fill_unref.  false: nothing was done that fill_read would not do;
- * ask io_read.
+ * to the size, which stay until fill_unref.  false: nothing was done that
+ * fill_read would not do; ask io_read.
  */
 #define FILL_REF_MAX	2	/* chunks */
 struct fetch;

@@ -382,8 +382,8 @@ run_collect(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
 		}
 		if (r != NULL && (!wanted || r->n == RUN_CHUNKS))
 			break;
-		if (r != NULL && (r->x[r->n] = fill_fetch_add(fl, b, c, size)) !=
-		    NULL)
+		if (r != NULL &&
+		    (r->x[r->n] = fill_fetch_add(fl, b, c, size)) != NULL)
 			r->n++;
 	}
 	lock_drop(&fl->lock);

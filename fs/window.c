@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 
-#define NEAR		((uint64_t)8 << 20) /* parallel reads are out of order */
+#define NEAR		((uint64_t)8 << 20) /* in parallel, out of order */
 #define NEAR_NEW	((uint64_t)2 << 20)	/* of one that may be none */
 #define HICCUP		(60 * NSEC_PER_MSEC)	/* to be read through */
 #define SAMPLE		(50 * NSEC_PER_MSEC)	/* of bodies under way */

@@ -120,9 +120,9 @@ python3 test/bench/link.py --to "$S3_PORT" --rate 80e6 --rtt 0.020 \
     >"$T/link" <"$T/link.end" &
 exec 8>"$T/link.end"
 wait_for 10 [ -s "$T/link" ] || bail "no link"
+far=http://127.0.0.1:$(cat "$T/link")
 check "import over a slow link" "$GNSFS" import \
-    "s3://lake/one?endpoint=http://127.0.0.1:$(cat "$T/link")&region=us-east-1" \
-    "$m/slow"
+    "s3://lake/one?endpoint=$far&region=us-east-1" "$m/slow"
 had=$(counter fill_bytes)
 check "24 MiB of it are read" sh -c "dd if='$m/slow/large' bs=1M count=24 \
     status=none | cmp -n 25165824 - '$S3_DIR/objects/lake/one/large'"
