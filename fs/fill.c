@@ -11,7 +11,7 @@
 
 #define BEGIN_ALIGN	(128u << 10)	/* where in a chunk a miss begins */
 #define SLICE		(250 * NSEC_PER_MSEC)
-#define RECENT_AGE	NSEC_PER_SEC	/* who wants it has had it */
+#define RECENT_AGE	(2 * NSEC_PER_SEC)	/* nobody comes for it */
 
 int
 fill_new(uint64_t memory, struct fill **ret)
@@ -182,13 +182,27 @@ recent_add(struct fill *fl, struct fetch *x)
 		if (e->x == NULL)
 			place = e;
 	}
-	if (place == NULL || x->buf == NULL) {
+	if (place == NULL || x->buf == NULL || x->seen) {
 		fill_fetch_unref(fl, x);
 		return;
 	}
 	place->x = x;
 	place->came = now;
 	atomic_fetch_add(&fl->nrecent, 1);
+}
+
+/* A reader has its last byte: it will not come again. */
+static void
+seen(struct fill *fl, struct fetch *x)
+{
+	unsigned i;
+
+	x->seen = true;
+	if (atomic_load(&fl->nrecent) == 0)
+		return;
+	for (i = 0; i < fl->most_recent; i++)
+		if (fl->recent[i].x == x)
+			recent_drop(fl, &fl->recent[i]);
 }
 
 static struct recent *
@@ -233,26 +247,33 @@ fill_fetch_end(struct fill *fl, struct fetch *x, int err, bool kept,
 
 /* --- read-ahead --- */
 
-/* The window of a handle, after a read of [off, off+n): 0 = not sequential. */
-static uint64_t
-window(struct fs *f, struct handle *h, uint64_t off, size_t n)
+/* How far ahead is fetched, and in what steps. */
+struct reach { uint64_t window, step; };
+
+/* Of a handle, after a read of [off, off+n); window 0: not sequential. */
+static struct reach
+reach(struct fs *f, struct handle *h, uint64_t off, size_t n)
 {
 	struct fill *fl = f->fill;
 	struct vnode *v = h->v;
 	uint32_t lane = atomic_load(&v->lane);
-	uint64_t most = WINDOW_UNKNOWN, w;
+	struct window_link link = { 0 };
+	struct reach r;
+	uint64_t most;
 
 	if (lane != 0) {
 		lock_take(&fl->lock);
-		most = window_most(&fl->lanes[lane - 1].link);
+		link = fl->lanes[lane - 1].link;
 		lock_drop(&fl->lock);
 	}
+	most = window_most(&link);
 	if (most > (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK)
 		most = (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK;
 	lock_take(&v->lock);
-	w = window_read(&h->streams, off, n, most);
+	r.window = window_read(&h->streams, off, n, most);
 	lock_drop(&v->lock);
-	return w;
+	r.step = window_step(&link, r.window);
+	return r;
 }
 
 uint64_t
@@ -266,32 +287,20 @@ fill_size(struct vnode *v)
 	return size;
 }
 
-/* Reads ahead in steps, so that runs are long, but a few of them. */
-static uint64_t
-step_of(uint64_t window)
-{
-	uint64_t step = CACHE_CHUNK;
-
-	while (step < RUN_CHUNKS * CACHE_CHUNK && step * 8 <= window)
-		step *= 2;
-	return step;
-}
-
-/* w: the window after that read. */
+/* After that read, in whole steps. */
 static void
 read_ahead(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
-    uint64_t off, size_t n, uint64_t w)
+    uint64_t off, size_t n, const struct reach *r)
 {
-	uint64_t end = off + n + w, step = step_of(w);
+	uint64_t at = off + n, end = at + r->window;
 
-	if (w == 0 || off + n >= size)
+	if (r->window == 0 || at >= size)
 		return;
-	if (end > size)
-		end = size;
-	if (end < size && (off + n) / step == off / step && off != 0)
+	end = end > size ? size : end - end % r->step;
+	if (end < size && at / r->step == off / r->step && off != 0)
 		return;
-	fill_start(f, h->v, b, size, (off + n) / CACHE_CHUNK,
-	    (end - 1) / CACHE_CHUNK, 0, WORK_NORMAL);
+	fill_start(f, h->v, b, size, at / CACHE_CHUNK, (end - 1) / CACHE_CHUNK,
+	    0, WORK_NORMAL);
 }
 
 void
@@ -299,9 +308,12 @@ fill_note_read(struct fs *f, struct handle *h, uint64_t off, size_t n)
 {
 	struct bfile *b = vnode_backing(h->v);
 	uint64_t size = fill_size(h->v);
+	struct reach r;
 
-	if (b != NULL && n > 0 && size > 0 && !bfile_is_complete(b))
-		read_ahead(f, h, b, size, off, n, window(f, h, off, n));
+	if (b != NULL && n > 0 && size > 0 && !bfile_is_complete(b)) {
+		r = reach(f, h, off, n);
+		read_ahead(f, h, b, size, off, n, &r);
+	}
 	bfile_put(b);
 }
 
@@ -373,6 +385,8 @@ wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 	if (r == 0 && is_ready(x, at, n)) {
 		*ret = x;
 		r = 1;
+		if (at + n >= x->len)
+			seen(fl, x);
 	} else
 		fill_fetch_unref(fl, x);
 out:
@@ -460,7 +474,8 @@ fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
     struct fill_ref *ret)
 {
 	struct bfile *b = vnode_backing(h->v);
-	uint64_t size = fill_size(h->v), end = off + n, w;
+	uint64_t size = fill_size(h->v), end = off + n;
+	struct reach r;
 	bool ok = false;
 
 	ret->n = 0;
@@ -471,11 +486,11 @@ fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	    bfile_has(b, off, within(off, end)) == 1)
 		goto out;
 	n = (size_t)(end - off);
-	w = window(f, h, off, n);
-	if (w > 0)
+	r = reach(f, h, off, n);
+	if (r.window > 0)
 		fill_start(f, h->v, b, size, off / CACHE_CHUNK,
 		    (end - 1) / CACHE_CHUNK, 0, WORK_URGENT);
-	read_ahead(f, h, b, size, off, n, w);
+	read_ahead(f, h, b, size, off, n, &r);
 	ok = ref_wait(f, b, off, end, ret);
 	if (!ok)
 		fill_unref(f, ret);
@@ -508,7 +523,7 @@ fill_recent(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 		e->x->refs++;
 		ref_add(ret, e->x, at, within(at, end));
 		if (at % CACHE_CHUNK + within(at, end) == e->x->len)
-			recent_drop(fl, e);	/* all of it was read */
+			seen(fl, e->x);
 	}
 	lock_drop(&fl->lock);
 	ok = at >= end && !bfile_is_dirty(b);
@@ -548,14 +563,14 @@ fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
 {
 	uint64_t size = fill_size(h->v);
 	int64_t deadline = io_until(f);
-	uint64_t w = window(f, h, off, n);
+	struct reach far = reach(f, h, off, n);
 	size_t done = 0;
 	ssize_t r = 0;
 
-	if (off + n <= size && w > 0)
+	if (off + n <= size && far.window > 0)
 		fill_start(f, h->v, b, size, off / CACHE_CHUNK,
 		    (off + n - 1) / CACHE_CHUNK, 0, WORK_URGENT);
-	read_ahead(f, h, b, size, off, n, w);
+	read_ahead(f, h, b, size, off, n, &far);
 	while (done < n) {
 		uint64_t at = off + done;
 		size_t take = CACHE_CHUNK - at % CACHE_CHUNK;

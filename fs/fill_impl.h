@@ -31,6 +31,7 @@ struct fetch {
 	uint32_t	 need;		/* the lowest hi a waiter waits for */
 	uint8_t		*buf;		/* NULL until bytes arrive */
 	bool		 done;
+	bool		 seen;		/* a reader had its last byte */
 	int		 err;
 };
 

@@ -5,7 +5,11 @@
 
 #define NEAR		((uint64_t)8 << 20) /* in parallel, out of order */
 #define NEAR_NEW	((uint64_t)2 << 20)	/* of one that may be none */
-#define HICCUP		(60 * NSEC_PER_MSEC)	/* to be read through */
+#define HICCUP		(200 * NSEC_PER_MSEC)	/* to be read through, */
+#define STEP_MIN	((uint64_t)1 << 20)
+#define STEP_MAX	((uint64_t)8 << 20)
+#define HICCUP_MAX	(48. * (1 << 20))	/* with so many bytes at most */
+#define FAR		(10 * NSEC_PER_MSEC)
 #define SAMPLE		(50 * NSEC_PER_MSEC)	/* of bodies under way */
 
 /* --- streams --- */
@@ -124,10 +128,23 @@ window_end(struct window_link *l, struct window_get *g, int64_t now)
 uint64_t
 window_most(const struct window_link *l)
 {
-	double w = (double)l->rate * (2 * l->latency + HICCUP) / NSEC_PER_SEC;
+	double rate = (double)l->rate / NSEC_PER_SEC;
+	double w = rate * HICCUP < HICCUP_MAX ? rate * HICCUP : HICCUP_MAX;
 
 	if (l->rate == 0)
 		return WINDOW_UNKNOWN;
+	w += rate * 2 * l->latency;
 	return w < (double)WINDOW_MIN ? WINDOW_MIN :
 	    w > (double)WINDOW_MAX ? WINDOW_MAX : (uint64_t)w;
+}
+
+uint64_t
+window_step(const struct window_link *l, uint64_t window)
+{
+	unsigned gets = l->latency > 0 && l->latency < FAR ? 4 : 8;
+	uint64_t step = STEP_MIN;
+
+	while (step < STEP_MAX && step * 2 * gets <= window)
+		step *= 2;
+	return step;
 }

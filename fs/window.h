@@ -7,7 +7,7 @@
  * comes in while a request travels fetches no faster, it is only what a reader
  * that stops has fetched in vain.  So the bodies of GETs are measured, and the
  * time to the first byte of each, and the window covers twice that time and
- * WINDOW_HICCUP more at the rate at which bytes came.
+ * a hiccup more at the rate at which bytes came.
  *
  * No clock, no lock, no memory of its own: times are clock_mono's, and the
  * caller sees to it that one thread at a time is here.
@@ -65,5 +65,9 @@ void	window_came(struct window_link *l, struct window_get *g, uint64_t n,
 void	window_end(struct window_link *l, struct window_get *g, int64_t now);
 /* What the link has a use for, WINDOW_MIN to WINDOW_MAX. */
 uint64_t window_most(const struct window_link *l);
+/* A window is fetched in requests of so many bytes, a power of two, 1 to 8 MiB:
+ * few, as each costs, but some four to eight at once, and twice as many of a
+ * store that is far: such a one gives each connection no more than a part. */
+uint64_t window_step(const struct window_link *l, uint64_t window);
 
 #endif

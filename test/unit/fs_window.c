@@ -123,6 +123,7 @@ read_through(struct reader *r, uint64_t size)
 		    window_most(&r->link));
 		while (r->asked < off + MIB + w)
 			ask(r, now, MIB);
+		ck_assert_uint_le(window_step(&r->link, w), w / 2);
 		if (r->asked - off > r->most)
 			r->most = r->asked - off;
 		q = &r->q[r->head++ % GETS];
@@ -154,6 +155,7 @@ START_TEST(test_link_of_a_gigabit)
 
 	ck_assert(read_through(&r, 512 * MIB) > 0.95);
 	ck_assert_uint_le(window_most(&r.link), 32 * MIB);
+	ck_assert_uint_eq(window_step(&r.link, 32 * MIB), 4 * MIB);
 }
 END_TEST
 
@@ -163,6 +165,18 @@ START_TEST(test_fast_and_far_link)
 
 	ck_assert(read_through(&r, 4096 * MIB) > 0.9);
 	ck_assert_uint_eq(window_most(&r.link), WINDOW_MAX);
+	ck_assert_uint_eq(window_step(&r.link, WINDOW_MAX), 8 * MIB);
+}
+END_TEST
+
+/* Few requests, as each costs, and no more than a hiccup ahead. */
+START_TEST(test_fast_and_near_link)
+{
+	struct reader r = LINK(10e9, 1);
+
+	ck_assert(read_through(&r, 1024 * MIB) > 0.95);
+	ck_assert_uint_le(window_most(&r.link), 52 * MIB);
+	ck_assert_uint_eq(window_step(&r.link, 48 * MIB), 8 * MIB);
 }
 END_TEST
 
@@ -207,6 +221,7 @@ main(void)
 	tcase_add_test(link, test_slow_link);
 	tcase_add_test(link, test_link_of_a_gigabit);
 	tcase_add_test(link, test_fast_and_far_link);
+	tcase_add_test(link, test_fast_and_near_link);
 	tcase_add_test(link, test_far_and_slow_link);
 	tcase_add_test(link, test_link_becomes_faster);
 	suite_add_tcase(s, streams);
