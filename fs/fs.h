@@ -13,6 +13,7 @@
  *   node     the numbers by which the kernel knows inodes
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
+ *   window   how far ahead of readers
  *   sums     whether they are those that were stored
  *   ahead    small files, before they are asked for
  *   import   adopting a bucket

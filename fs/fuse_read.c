@@ -125,7 +125,7 @@ read_until(fuse_req_t req, struct handle *h, size_t size, off_t off,
 	io_interrupted_arg = &w;
 	io_deadline = deadline;
 	if (fill_ref(f, h, (uint64_t)off, size, &ref)) {
-		fuse_reply_buf(req, ref.p, ref.n);
+		fuse_reply_iov(req, ref.v, ref.n);
 		fill_unref(f, &ref);
 	} else
 		err = read_copy(req, h, size, off);

@@ -10,6 +10,7 @@
 
 #include "fs/fs.h"
 #include "fs/vnode.h"
+#include "fs/window.h"
 
 struct handle {
 	struct vnode	*v;
@@ -17,9 +18,7 @@ struct handle {
 	bool		 writes;
 	bool		 passed;	/* fs/pass.h */
 	unsigned	 kind;		/* of a new file (pass_kind); else 0 */
-	/* read-ahead, under v->lock: where the last read ended, the window */
-	uint64_t	 next_off;
-	uint64_t	 window;
+	struct window_streams streams;	/* read-ahead, under v->lock */
 };
 
 /* --- files --- */

@@ -60,6 +60,7 @@ struct vnode {
 	bool		 have_bytes;
 	bool		 no_row;	/* in the gate: none a moment ago */
 	uint64_t	 room;		/* bytes of cache_room not used up */
+	_Atomic uint32_t lane;		/* of its fills; 0: none yet (fill) */
 	struct extents	*held;	/* whatever the tree says now; NULL */
 };
 

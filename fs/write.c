@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "fs/content.h"
 #include "fs/dirattr.h"
+#include "fs/fill.h"
 #include "fs/io.h"
 #include "fs/pass.h"
 #include "fs/settle.h"
@@ -649,6 +650,7 @@ io_tick(struct fs *f)
 	    .older = clock_mono() - OPEN_DIRTY_MAX };
 
 	vnodes_each(f, journal_one, &j);
+	fill_trim(f);
 }
 
 int
