@@ -100,7 +100,7 @@ copy_range(int from, int to, uint64_t off, uint64_t end)
 
 /* Was it written while it was copied?  A clone is of one moment, and nobody
  * asks.  Writes that we do not see show in ctime, once that is so old that it
- * must have moved. */
+ * must have moved: each sets it when it begins (wait_for_writes). */
 static bool
 copy_is_torn(const struct bfile *b, const struct upload_view *v, int64_t began)
 {
@@ -143,6 +143,14 @@ make_copy(struct bfile *b, struct upload_view *v)
 	return 0;
 }
 
+/* Of a write that is under way the ctime is that of its begin, however long it
+ * takes.  Holes are looked for under the lock that it has. */
+static void
+wait_for_writes(const struct bfile *b)
+{
+	(void)lseek(b->fd, 0, SEEK_HOLE);
+}
+
 int
 upload_begin(struct bfile *b, uint64_t seq, bool copy, struct upload_view *ret)
 {
@@ -152,6 +160,8 @@ upload_begin(struct bfile *b, uint64_t seq, bool copy, struct upload_view *ret)
 
 	if (!copy && atomic_load(&b->writers) > 0)
 		return -EBUSY;
+	if (atomic_load(&b->unseen))
+		wait_for_writes(b);
 	v.own = atomic_load(&b->own);
 	v.gen = atomic_load(&b->gen);
 	v.ctime = ctime_of(b);
