@@ -136,8 +136,10 @@ int	ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
 int	ship_catch_up(struct ship *sh, int64_t deadline, struct why *why);
 /* The next slot, once; what is there is applied, and all after it. */
 int	ship_poll(struct ship *sh, struct why *why);
-/* The bytes of these inodes (u64 each) are not what the cache has. */
-int	ship_drop_replaced(struct fs *f, const struct buf *inos);
+/* The bytes of these inodes (u64 each) are not what the cache has.  -ESTALE:
+ * one is being written here. */
+int	ship_drop_replaced(struct fs *f, const struct buf *inos,
+	    struct why *why);
 
 /* ship_load.c */
 #define PIECE_STORED_MAX (16u << 20) /* bytes; PIECE_MAX before compression */

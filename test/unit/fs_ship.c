@@ -498,6 +498,127 @@ START_TEST(test_outage)
 }
 END_TEST
 
+/* --- what comes between --- */
+
+/* The writer of a host's database, held; what is written meanwhile queues. */
+struct held {
+	struct fs	*f;
+	pthread_t	 thread;
+	_Atomic bool	 in, go;
+};
+
+static int
+hold_fn(struct sqc *c, void *arg)
+{
+	struct held *h = arg;
+
+	atomic_store(&h->in, true);
+	while (!atomic_load(&h->go))
+		clock_sleep(NSEC_PER_MSEC);
+	return 0;
+}
+
+static void *
+hold_main(void *arg)
+{
+	struct held *h = arg;
+
+	ck_assert_int_eq(sq_write(meta_sq(h->f->meta), hold_fn, h), 0);
+	return NULL;
+}
+
+static void
+hold(struct held *h, struct fs *f)
+{
+	h->f = f;
+	ck_assert_int_eq(pthread_create(&h->thread, NULL, hold_main, h), 0);
+	while (!atomic_load(&h->in))
+		clock_sleep(NSEC_PER_MSEC);
+}
+
+static void
+let_go(struct held *h)
+{
+	atomic_store(&h->go, true);
+	ck_assert_int_eq(pthread_join(h->thread, NULL), 0);
+}
+
+struct creating { struct fs *f; pthread_t thread; uint64_t seq; };
+
+static void *
+create_main(void *arg)
+{
+	struct creating *k = arg;
+
+	k->seq = fu_create(k->f, "mine", "of this host alone");
+	return NULL;
+}
+
+/* A change of ours is queued after a segment of another host was judged, and
+ * before it is applied: then it stands against that one, as if it had come
+ * before (L13). */
+START_TEST(test_change_between)
+{
+	struct held h = { 0 };
+	struct creating k;
+	struct fs *a, *b;
+	char home[400], away[400];
+
+	fu_format();
+	snprintf(home, sizeof(home), "%s/home", fu_dir);
+	snprintf(away, sizeof(away), "%s/away", fu_dir);
+	fu_stop(fu_up("a", NULL), true);
+	b = fu_up("b", NULL);
+	fu_synced(b, fu_create(b, "theirs", "of b"));
+	fu_stop(b, true);
+	ck_assert_int_eq(rename(home, away), 0);
+	k.f = a = fu_up("a", NULL);
+	wait_state(a, "offline");
+	hold(&h, a);
+	ck_assert_int_eq(pthread_create(&k.thread, NULL, create_main, &k), 0);
+	clock_sleep(50 * NSEC_PER_MSEC);	/* it is the next to run */
+	ck_assert_int_eq(rename(away, home), 0);
+	wait_state(a, "catching up");
+	clock_sleep(500 * NSEC_PER_MSEC);
+	let_go(&h);
+	ck_assert_int_eq(pthread_join(k.thread, NULL), 0);
+	wait_state(a, "fenced");
+	ck_assert_uint_eq(fu_pending(a), 2);
+	ck_assert(fu_has(a, "mine") && !fu_has(a, "theirs"));
+	fu_stop(a, false);
+}
+END_TEST
+
+/* What is fetched after a segment that took longer to apply than a poll may
+ * take has a time of its own: the home is not down. */
+START_TEST(test_slow_to_apply)
+{
+	struct held h = { 0 };
+	struct fs *a, *b;
+	struct why why = { "" };
+	struct ship_status st;
+
+	fu_format();
+	a = fu_up("a", NULL);
+	b = fu_host("b", NULL);
+	b->opt.read_only = true;
+	ck_assert_int_eq(fu_start(b, &why), 0);
+	hold(&h, b);
+	fu_synced(a, fu_create(a, "x", "x"));
+	clock_sleep(5500 * NSEC_PER_MSEC);
+	let_go(&h);
+	for (int i = 0; i < 100; i++) {
+		ship_status(b, &st);
+		ck_assert_str_eq(st.state, "running");
+		clock_sleep(5 * NSEC_PER_MSEC);
+	}
+	ck_assert(fu_has(b, "x"));
+	ck_assert(!stores_is_down(b, STORE_HOME_ID));
+	fu_stop(b, true);
+	fu_stop(a, true);
+}
+END_TEST
+
 /* A mount that began without the home, while another host took it: WAITING,
  * and on when that one has gone. */
 START_TEST(test_waiting)
@@ -776,6 +897,8 @@ main(void)
 	tcase_add_test(t, test_offline);
 	tcase_add_test(t, test_outage);
 	tcase_add_test(t, test_waiting);
+	tcase_add_test(t, test_change_between);
+	tcase_add_test(t, test_slow_to_apply);
 	tcase_add_test(t, test_sessions);
 	tcase_add_test(t, test_no_first_segment);
 	tcase_add_test(t, test_killed_while_sending);
