@@ -544,7 +544,7 @@ choose_snapshot(struct ship *sh, const struct manifest *m, uint64_t *ret,
 		return why_set(why, -ESTALE, "the log went on without this"
 		    " host and what it would have to replay is gone; what was"
 		    " not stored is kept in its state directory");
-	if (newest == 0 && (begun == 1 || m->watermark > 1))
+	if (newest == 0 && begun == 1)
 		return why_set(why, -EBADMSG, "%s: MANIFEST names no snapshot"
 		    " to begin with", sh->home->url);
 	*ret = newest;
