@@ -156,7 +156,7 @@ int	ship_open_session(struct ship *sh, int64_t deadline, struct why *why);
 int	ship_take_session(struct ship *sh, struct why *why);
 /* The session that this mount has in the log is not open any more. */
 bool	ship_session_lost(struct ship *sh, char *ret, size_t n);
-int	ship_close_session(struct ship *sh, int64_t deadline, struct why *why);
+int	ship_close_session(struct ship *sh, struct why *why);
 
 /* ship_send.c */
 /* Puts bytes into slot lsn = head + 1.  1: ours is there; 0: another's was
@@ -172,7 +172,8 @@ int	ship_landed(struct ship *sh, uint64_t lsn, const uint8_t hash[32],
 	    uint64_t nbytes, struct why *why);
 
 /* ship_snapshot.c */
-int	ship_snapshot_make(struct ship *sh, struct why *why);
+/* deadline: -ETIMEDOUT after it; 0 none.  What was put stays, for the next. */
+int	ship_snapshot_make(struct ship *sh, int64_t deadline, struct why *why);
 void	*ship_snapshot_main(void *arg);
 
 #endif

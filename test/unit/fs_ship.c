@@ -734,6 +734,63 @@ START_TEST(test_killed_while_sending)
 }
 END_TEST
 
+/* The log takes a new host longer to replay than the home's first answer may:
+ * it writes all the same, from the start. */
+START_TEST(test_long_log)
+{
+	struct fs *f;
+	struct why why = { "" };
+	char name[20];
+
+	fu_format();
+	f = fu_up("a", NULL);
+	for (int i = 0; i < 12; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		fu_synced(f, fu_create(f, name, NULL));
+	}
+	fu_stop(f, true);
+	f = fu_host("b", "op=get,key=log/,delay=300");
+	ck_assert_int_eq(ship_start(f, clock_mono() + NSEC_PER_SEC / 2, &why),
+	    0);
+	ck_assert_int_eq(atomic_load(&f->write_state), FS_WRITABLE);
+	wait_state(f, "running");
+	fu_synced(f, fu_create(f, "x", "x"));
+	fu_stop(f, true);
+}
+END_TEST
+
+/* A host that was fenced with nothing queued, and whose next opening's answer
+ * was lost, is fenced no more: not at the start after it either, which finds
+ * changes. */
+START_TEST(test_fence_ends)
+{
+	struct fs *a, *b;
+	struct why why = { "" };
+
+	fu_format();
+	a = fu_up("a", NULL);
+	b = fu_host("b", NULL);
+	b->opt.takeover = true;
+	ck_assert_msg(fu_start(b, &why) == 0, "%s", why.text);
+	wait_state(a, "fenced");
+	fu_stop(a, false);
+	fu_stop(b, true);
+	a = fu_host("a", "op=put,key=log/,nth=1,rc=unreachable,after=1");
+	a->opt.lag = 3600 * NSEC_PER_SEC;
+	why.text[0] = '\0';
+	ck_assert_msg(fu_start(a, &why) == 0, "%s", why.text);
+	wait_state(a, "running");
+	ck_assert_int_eq(atomic_load(&a->write_state), FS_WRITABLE);
+	(void)fu_create(a, "queued", "not sent");
+	ck_assert_uint_eq(fu_pending(a), 2);
+	fu_stop(a, false);
+	a = fu_up("a", NULL);
+	ck_assert_int_eq(atomic_load(&a->write_state), FS_WRITABLE);
+	fu_synced(a, fu_create(a, "x", "x"));
+	fu_stop(a, true);
+}
+END_TEST
+
 /* A read-only mount follows what another writes, and writes nothing. */
 START_TEST(test_follower)
 {
@@ -786,6 +843,64 @@ START_TEST(test_snapshot_by_itself)
 	f = fu_up("b", NULL);
 	ck_assert(fu_has(f, "f0") && fu_has(f, "g19"));
 	fu_stop(f, true);
+}
+END_TEST
+
+/* One that fails is made again after a minute, not at each segment. */
+START_TEST(test_snapshot_fails)
+{
+	struct fs *f;
+	char name[20];
+
+	fu_format();
+	f = fu_up("a", "op=put,key=snap/,nth=1,rc=denied");
+	for (int i = 0; i < 76; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		fu_synced(f, fu_create(f, name, NULL));
+	}
+	clock_sleep(500 * NSEC_PER_MSEC);
+	ck_assert_uint_eq(fu_objects("snap/"), 0);
+	fu_stop(f, false);
+}
+END_TEST
+
+struct stopping { struct fs *f; _Atomic bool ended; };
+
+static void *
+stop_main(void *arg)
+{
+	struct stopping *s = arg;
+
+	fu_stop(s->f, true);
+	atomic_store(&s->ended, true);
+	return NULL;
+}
+
+/* An unmount closes the session first, and then makes a snapshot, for which
+ * it does not take for ever. */
+START_TEST(test_close_before_snapshot)
+{
+	struct stopping s = { 0 };
+	struct fs *b;
+	struct why why = { "" };
+	pthread_t thread;
+	char name[20];
+
+	fu_format();
+	s.f = fu_up("a", "op=put,key=piece/,delay=12000");
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		fu_synced(s.f, fu_create(s.f, name, NULL));
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, stop_main, &s), 0);
+	clock_sleep(3 * NSEC_PER_SEC);
+	b = fu_host("b", NULL);
+	ck_assert_msg(fu_start(b, &why) == 0, "%s", why.text);
+	ck_assert(!atomic_load(&s.ended));
+	ck_assert(fu_has(b, "f19"));
+	fu_stop(b, false);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_eq(fu_objects("snap/"), 0);
 }
 END_TEST
 
@@ -906,5 +1021,9 @@ main(void)
 	tcase_add_test(t, test_close_queued);
 	tcase_add_test(t, test_follower);
 	tcase_add_test(t, test_snapshot_by_itself);
+	tcase_add_test(t, test_snapshot_fails);
+	tcase_add_test(t, test_close_before_snapshot);
+	tcase_add_test(t, test_long_log);
+	tcase_add_test(t, test_fence_ends);
 	return fu_run("fs_ship", t);
 }
