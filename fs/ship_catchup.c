@@ -184,6 +184,32 @@ changes_tell(struct fs *f, struct changes *ch)
 	}
 }
 
+static int
+tell_name(void *arg, uint64_t parent, const char *name)
+{
+	fs_inval_entry(arg, parent, name);
+	return 0;
+}
+
+/* Files that are open here and have others' bytes now: who opens one of them
+ * from now on gets these (F1). */
+static void
+changes_renew(struct fs *f, const struct buf *inos)
+{
+	struct cur c;
+
+	cur_init(&c, inos->p, inos->len);
+	while (f->front != NULL && cur_left(&c) > 0) {
+		uint64_t ino = cur_u64(&c);
+		struct sqc *q = NULL;
+
+		if (vnode_replaced(f, ino) == 1 &&
+		    sq_read(meta_sq(f->meta), &q) == 0)
+			(void)meta_names(q, ino, tell_name, f);
+		sq_read_end(q);
+	}
+}
+
 static void
 changes_done(struct changes *ch)
 {
@@ -240,6 +266,7 @@ ship_drop_replaced(struct fs *f, const struct buf *inos, struct why *why)
 struct replay {
 	const struct segment *seg;
 	bool		 alone;		/* only if nothing of ours is queued */
+	bool		 overtaken;	/* something was */
 	const struct changed_fns *fns;
 	struct why	*why;
 };
@@ -251,8 +278,9 @@ replay_fn(struct sqc *c, void *arg)
 	uint64_t changes = 0;
 	int err = r->alone ? journal_changes(c, &changes) : 0;
 
-	if (err == 0 && changes > 0)
-		err = -EAGAIN;	/* of a moment ago */
+	r->overtaken = err == 0 && changes > 0;
+	if (r->overtaken)
+		err = -EAGAIN;
 	return err != 0 ? err : segment_replay(c, r->seg, r->fns, r->why);
 }
 
@@ -297,7 +325,7 @@ load_attach(void *arg, uint64_t lo, uint64_t hi, const uint8_t *hashes,
 	return err == 0 ? 0 : why_set(a->why, err, "%s", why_text(&own, err));
 }
 
-/* -EAGAIN: changes of ours were queued meanwhile; nothing is applied. */
+/* 1: changes of ours were queued meanwhile, and nothing is applied. */
 static int
 replay(struct ship *sh, const struct segment *seg, enum verdict v,
     struct why *why)
@@ -305,8 +333,8 @@ replay(struct ship *sh, const struct segment *seg, enum verdict v,
 	struct fs *f = sh->fs;
 	struct changes ch = { 0 };
 	struct changed_fns fns = { told_inode, told_entry, &ch };
-	struct replay r = { seg, v == APPLY, f->front != NULL ? &fns : NULL,
-	    why };
+	struct replay r = { seg, v == APPLY, false, f->front != NULL ? &fns :
+	    NULL, why };
 	struct attaching a = { .sh = sh, .why = why };
 	int err;
 
@@ -321,10 +349,12 @@ replay(struct ship *sh, const struct segment *seg, enum verdict v,
 		err = sq_write(meta_sq(f->meta), replay_fn, &r);
 	if (err >= 0)
 		err = ship_drop_replaced(f, &ch.replaced, why);
-	if (err == 0)
+	if (err == 0) {
+		changes_renew(f, &ch.replaced);
 		changes_tell(f, &ch);
+	}
 	changes_done(&ch);
-	return err;
+	return r.overtaken ? 1 : err;
 }
 
 /* Says why ours cannot go on against this segment. */
@@ -380,7 +410,7 @@ again:
 		goto out;
 	}
 	err = replay(sh, &seg, v, &own);
-	if (err == -EAGAIN) {
+	if (err > 0) {
 		err = 0;
 		goto again;
 	}

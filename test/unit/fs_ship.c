@@ -561,6 +561,7 @@ START_TEST(test_change_between)
 {
 	struct held h = { 0 };
 	struct creating k;
+	struct ship_status was, is;
 	struct fs *a, *b;
 	char home[400], away[400];
 
@@ -574,6 +575,7 @@ START_TEST(test_change_between)
 	ck_assert_int_eq(rename(home, away), 0);
 	k.f = a = fu_up("a", NULL);
 	wait_state(a, "offline");
+	ship_status(a, &was);
 	hold(&h, a);
 	ck_assert_int_eq(pthread_create(&k.thread, NULL, create_main, &k), 0);
 	clock_sleep(50 * NSEC_PER_MSEC);	/* it is the next to run */
@@ -583,6 +585,8 @@ START_TEST(test_change_between)
 	let_go(&h);
 	ck_assert_int_eq(pthread_join(k.thread, NULL), 0);
 	wait_state(a, "fenced");
+	ship_status(a, &is);
+	ck_assert_uint_eq(is.lsn, was.lsn);	/* not the opening of b either */
 	ck_assert_uint_eq(fu_pending(a), 2);
 	ck_assert(fu_has(a, "mine") && !fu_has(a, "theirs"));
 	fu_stop(a, false);
@@ -766,8 +770,11 @@ START_TEST(test_fence_ends)
 {
 	struct fs *a, *b;
 	struct why why = { "" };
+	char home[400], away[400];
 
 	fu_format();
+	snprintf(home, sizeof(home), "%s/home", fu_dir);
+	snprintf(away, sizeof(away), "%s/away", fu_dir);
 	a = fu_up("a", NULL);
 	b = fu_host("b", NULL);
 	b->opt.takeover = true;
@@ -775,10 +782,12 @@ START_TEST(test_fence_ends)
 	wait_state(a, "fenced");
 	fu_stop(a, false);
 	fu_stop(b, true);
+	ck_assert_int_eq(rename(home, away), 0);
 	a = fu_host("a", "op=put,key=log/,nth=1,rc=unreachable,after=1");
 	a->opt.lag = 3600 * NSEC_PER_SEC;
 	why.text[0] = '\0';
 	ck_assert_msg(fu_start(a, &why) == 0, "%s", why.text);
+	ck_assert_int_eq(rename(away, home), 0);
 	wait_state(a, "running");
 	ck_assert_int_eq(atomic_load(&a->write_state), FS_WRITABLE);
 	(void)fu_create(a, "queued", "not sent");
