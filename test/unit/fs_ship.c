@@ -586,7 +586,7 @@ START_TEST(test_change_between)
 	ck_assert_int_eq(pthread_join(k.thread, NULL), 0);
 	wait_state(a, "fenced");
 	ship_status(a, &is);
-	ck_assert_uint_eq(is.lsn, was.lsn);	/* not the opening of b either */
+	ck_assert_uint_eq(is.lsn, was.lsn);	/* nor the opening of b */
 	ck_assert_uint_eq(fu_pending(a), 2);
 	ck_assert(fu_has(a, "mine") && !fu_has(a, "theirs"));
 	fu_stop(a, false);
