@@ -712,7 +712,20 @@ bfile_keep(struct bfile *b)
 static int
 replaced_tx(struct sqc *q, void *arg)
 {
-	return index_remove(q, *(uint64_t *)arg);
+	struct bfile *b = arg;
+	struct sqs *s;
+	int r;
+
+	if (atomic_load(&b->writers) > 0)
+		return -EBUSY;
+	s = sq_prep(q, "SELECT 1 FROM c_file WHERE ino=?1 AND alldirty"
+	    " UNION ALL SELECT 1 FROM c_dirty WHERE ino=?1 LIMIT 1");
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, b->ino);
+	r = sqs_step(s);
+	sqs_reset(s);
+	return r < 0 ? r : r == 1 ? -EBUSY : index_remove(q, b->ino);
 }
 
 int
@@ -724,7 +737,7 @@ bfile_replaced(struct cache *c, uint64_t ino)
 	err = bfile_get(c, ino, &b);
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	err = sq_write(c->index, replaced_tx, &ino);
+	err = sq_write(c->index, replaced_tx, b);
 	if (!err)
 		bfile_forget(b);
 	bfile_put(b);

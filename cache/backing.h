@@ -205,8 +205,9 @@ int	bfile_landed(struct cache *c, struct sqc *q, uint64_t ino,
  * and left alone): memory follows.  The cache also does it by itself before
  * it evicts, and now and then. */
 void	cache_landed_commit(struct cache *c);
-/* A remote or local replacement of the content by one in stores: a new
- * incarnation with nothing present, old one lives while referenced (F1). */
+/* A remote replacement of the content by one in stores: a new incarnation
+ * with nothing present, old one lives while referenced (F1).  -EBUSY: it is
+ * open for writing or has dirty bytes, and is left as it was (L13). */
 int	bfile_replaced(struct cache *c, uint64_t ino);
 
 #endif

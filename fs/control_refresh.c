@@ -20,7 +20,8 @@ int
 ctl_refresh(struct ctl *c)
 {
 	struct refresh_request r = { .progress = progress, .arg = c,
-	    .every = arg_int(c, "every", -1) };
+	    .every = arg_int(c, "every", -1),
+	    .empty = arg_bool(c, "empty") };
 	struct refresh_result res;
 	int rc;
 

@@ -476,6 +476,9 @@ manifest_parse(const struct buf *b, struct manifest *m)
 			goto out;
 		m->snaps[m->nsnaps++] = (uint64_t)lsn;
 	}
+	/* L7: what a snapshot does not have is in the log */
+	if (m->watermark > (m->nsnaps > 0 ? m->snaps[m->nsnaps - 1] : 0) + 1)
+		goto out;
 	err = 0;
 out:
 	json_decref(j);

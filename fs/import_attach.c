@@ -172,6 +172,10 @@ import_attach(struct importing *im, struct why *why)
 	size_t np;
 	int err;
 
+	err = fs_may_write(f);	/* L13: what came before took its time */
+	if (err != 0)
+		return why_set(why, err, "this mount became read-only; `gnsfs"
+		    " status` says why");
 	err = sq_write(meta_sq(f->meta), attach_fn, &a);
 	if (err < 0)
 		return why_set(why, err, "'%s': %s", im->r->path,

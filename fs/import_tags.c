@@ -164,6 +164,8 @@ store_keys(struct tagging *g)
 	int err = 0;
 
 	if (g->keys.len > g->noted)
+		err = fs_may_write(g->t->f);
+	if (err == 0 && g->keys.len > g->noted)
 		err = sq_write(meta_sq(g->t->f->meta), keys_tx, g);
 	if (err == 0)
 		g->noted = g->keys.len;
@@ -222,7 +224,9 @@ store_changes(struct tagging *g, struct changes *c, bool remove)
 			err = -ECANCELED;
 			break;
 		}
-		err = sq_write(meta_sq(g->t->f->meta), store_tx, &s);
+		err = fs_may_write(g->t->f);	/* L13 */
+		if (err == 0)
+			err = sq_write(meta_sq(g->t->f->meta), store_tx, &s);
 		if (err != 0)
 			break;
 		g->noted = g->keys.len;

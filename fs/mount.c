@@ -166,10 +166,11 @@ open_cache(struct fs *f, struct why *why)
 	return err;
 }
 
-/* away: why the home was not reached, or NULL. */
+/* away: why the home was not reached, or NULL.  time: ns, for it to answer;
+ * what is done on this host before it is asked takes its own. */
 static int
 start_parts(struct fs *f, struct store **home, const struct why *away,
-    int64_t deadline, struct why *why)
+    int64_t time, struct why *why)
 {
 	int err;
 
@@ -195,7 +196,7 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 	if (err == 0)
 		err = io_recover(f);
 	if (err == 0)
-		err = ship_start(f, deadline, why);
+		err = ship_start(f, clock_mono() + time, why);
 	if (err == 0)
 		err = upload_start(f);
 	if (err == 0)
@@ -247,7 +248,7 @@ ask_home(struct fs *f, struct store **home, struct home_id *id,
 static int
 start(struct fs *f, struct why *why)
 {
-	int64_t deadline = clock_mono() + START_TIME, asked;
+	int64_t deadline = clock_mono() + START_TIME, left;
 	struct why unreached = { "" };
 	struct store *home = NULL;
 	struct home_id id = { .name = "" };
@@ -255,11 +256,10 @@ start(struct fs *f, struct why *why)
 	int away = 0, err;
 
 	err = ask_home(f, &home, &id, &canonical, &away, &unreached);
-	asked = clock_mono();
+	left = deadline - clock_mono();
+	/* it may wait for a mount that ends */
 	if (err == 0)
 		err = state_dir_open(f, canonical, away, &id, why);
-	/* it may have waited for a mount that ends */
-	deadline += clock_mono() - asked;
 	if (err == -EHOSTUNREACH && away != 0)
 		err = away;
 	if (err == 0 && away == -ENOENT) {
@@ -280,7 +280,7 @@ start(struct fs *f, struct why *why)
 		err = open_cache(f, why);
 	if (err == 0)
 		err = start_parts(f, &home, away != 0 ? &unreached : NULL,
-		    deadline, why);
+		    left, why);
 	store_free(home);
 	free(canonical);
 	return err;
@@ -385,7 +385,7 @@ fs_stop(struct fs *f, int64_t deadline)
 	if (f->upload != NULL)
 		upload_stop(f);
 	if (f->ship != NULL)
-		ship_stop(f, deadline > 0);
+		ship_stop(f, deadline);
 	/* Whoever kicks what is freed then has ended. */
 	stores_stop(f->stores);
 	workers_free(f->io);

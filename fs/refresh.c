@@ -118,6 +118,9 @@ carry_out(struct fs *f, struct refresh *r, const struct refresh_request *rq,
 		    (rq->progress != NULL && rq->progress(rq->arg, 0, 0) != 0))
 			err = why_set(why, -ECANCELED, "it was cancelled, and"
 			    " is done in part");
+		else if ((err = fs_may_write(f)) != 0)	/* L13 */
+			why_set(why, err, "this mount became read-only, and it"
+			    " is done in part; `gnsfs status` says why");
 		if (err != 0)
 			break;
 		refresh_old(r, STEP, hold, f);
@@ -209,6 +212,22 @@ make_plan(struct fs *f, const struct import_row *row, struct import *imp,
 	return err;
 }
 
+/* A disk that is not mounted, here or under a gateway, lists nothing: that
+ * must not be how an import loses its files. */
+static int
+check_empty(struct fs *f, const struct import_row *row,
+    const struct refresh_request *rq, const struct refresh_result *ret,
+    struct why *why)
+{
+	if (ret->keys > 0 || ret->st.gone == 0 || rq->empty)
+		return 0;
+	why_set(why, -ENODATA, "lists nothing, and the import has %" PRIu64
+	    " files, which are kept; if the bucket is empty indeed, `gnsfs"
+	    " refresh PATH --empty` takes them away", ret->st.gone);
+	name_store(f, row->store, -ENODATA, why);
+	return -ENODATA;
+}
+
 /* The tags, too, where the import has them. */
 static int
 ask_tags(struct fs *f, const struct import_row *row,
@@ -250,8 +269,10 @@ refresh_one(struct fs *f, const struct import_row *row, bool wait,
 		err = make_plan(f, row, imp, &r, why);
 	if (err == 0) {
 		ret->st = *refresh_stats(r);
-		err = carry_out(f, r, rq, &seq, why);
+		err = check_empty(f, row, rq, ret, why);
 	}
+	if (err == 0)
+		err = carry_out(f, r, rq, &seq, why);
 	if (err == 0 && row->tags != NULL)
 		err = ask_tags(f, row, ret, &seq, why);
 	refresh_free(r);

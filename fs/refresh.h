@@ -34,6 +34,7 @@ struct refresh_request {
 	const char	*path;		/* of the import's root directory */
 	int64_t		 every;		/* ns; 0: not any more, and that is
 					   all; -1: as it is */
+	bool		 empty;		/* also where nothing is listed */
 	/* told as it goes; may be NULL; nonzero cancels */
 	int		(*progress)(void *arg, uint64_t keys, uint64_t bytes);
 	void		*arg;
@@ -46,7 +47,8 @@ struct refresh_result {
 };
 /* 0: it shows what the bucket had when it was listed, and that is in the log.
  * -EINVAL: the path is no import; -EROFS; -EHOSTUNREACH, -ENOENT (bucket),
- * -EACCES: nothing was changed; -ETIMEDOUT: it is done here, but not in the
+ * -EACCES, -ENODATA (nothing is listed, and that would take all files away):
+ * nothing was changed; -ETIMEDOUT: it is done here, but not in the
  * log yet; with why, which names the store. */
 int	fs_refresh(struct fs *f, const struct refresh_request *r,
 	    struct refresh_result *ret, struct why *why);

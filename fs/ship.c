@@ -27,6 +27,7 @@
 #include "meta/reload.h"
 
 #define CALL_TIMEOUT	(30 * NSEC_PER_SEC)
+#define ASK_TIMEOUT	(4 * NSEC_PER_SEC)	/* after a long catching up */
 #define CALL_RATE	(256 * 1024)	/* bytes/s that a call may count on */
 #define RETRY_FIRST	NSEC_PER_SEC
 #define RETRY_MOST	(15 * NSEC_PER_SEC)
@@ -124,6 +125,7 @@ ship_set_state(struct ship *sh, enum ship_state st, const char *why)
 		log_debug("log", "state=%s", LOG_Q(state_names[st]));
 }
 
+/* arg: why, "": it is not. */
 static int
 fenced_fn(struct sqc *c, void *arg)
 {
@@ -242,6 +244,9 @@ bring_up(struct ship *sh, int64_t deadline, struct why *why)
 	if (err != 0 || f->opt.read_only)
 		return err;
 	ship_set_state(sh, SHIP_OPENING, "");
+	/* the log may have taken longer than the first answer may */
+	if (deadline != 0 && deadline < clock_mono() + ASK_TIMEOUT)
+		deadline = clock_mono() + ASK_TIMEOUT;
 	if (!sh->asked)
 		err = ship_ask_home(sh, deadline, why);
 	if (err == 0)
@@ -466,9 +471,11 @@ start_fenced(struct ship *sh, struct why *why)
 		return 0;
 	if (err != 0)
 		return err;
-	if (changes == 0)
-		return 0;	/* nothing of ours is lost: catches up */
-	return why_set(why, -ESTALE, "%s", text);
+	if (changes > 0)
+		return why_set(why, -ESTALE, "%s", text);
+	/* nothing of ours is lost: it catches up, and what comes is new */
+	err = sq_write(meta_sq(sh->fs->meta), fenced_fn, "");
+	return err < 0 ? err : 0;
 }
 
 static int
@@ -601,31 +608,38 @@ stop_threads(struct ship *sh)
 	atomic_store(&sh->cancel, false);
 }
 
+/* First what others wait for: a snapshot needs no session. */
+static void
+close_up(struct ship *sh, int64_t deadline)
+{
+	struct why why = { "" };
+	int err;
+
+	err = ship_close_session(sh, &why);
+	if (err != 0) {
+		log_warn("the session stays open", "why=%s",
+		    LOG_Q(why_text(&why, err)));
+		return;
+	}
+	if (sh->lsn - sh->snap_lsn <= SNAP_AT_END)
+		return;
+	err = ship_snapshot_make(sh, deadline, &why);
+	if (err != 0)
+		log_warn("no snapshot was written", "why=%s",
+		    LOG_Q(why_text(&why, err)));
+}
+
 void
-ship_stop(struct fs *f, bool close_session)
+ship_stop(struct fs *f, int64_t deadline)
 {
 	struct ship *sh = f->ship;
-	struct why why = { "" };
 	struct journal_stat j;
-	int err;
 
 	if (sh == NULL)
 		return;
 	stop_threads(sh);
-	if (close_session && sh->state == SHIP_RUNNING && sh->opened &&
-	    ship_pending(sh, &j) == 0 && j.ops == 0) {
-		if (sh->lsn - sh->snap_lsn > SNAP_AT_END) {
-			err = ship_snapshot_make(sh, &why);
-			if (err != 0)
-				log_warn("no snapshot was written", "why=%s",
-				    LOG_Q(why_text(&why, err)));
-			why.text[0] = '\0';
-		}
-		err = ship_close_session(sh, clock_mono() +
-		    10 * NSEC_PER_SEC, &why);
-		if (err != 0)
-			log_warn("the session stays open", "why=%s",
-			    LOG_Q(why_text(&why, err)));
-	}
+	if (deadline != 0 && sh->state == SHIP_RUNNING && sh->opened &&
+	    ship_pending(sh, &j) == 0 && j.ops == 0)
+		close_up(sh, deadline);
 	ship_set_state(sh, SHIP_STOPPED, "");
 }

@@ -42,8 +42,9 @@ struct ship;
  * so), the queue is kept (L13).  Then starts the thread.  Also where it fails
  * ship_stop and ship_free follow. */
 int	ship_start(struct fs *f, int64_t deadline, struct why *why);
-/* Thread ended; session closed if nothing was queued and `close_session`. */
-void	ship_stop(struct fs *f, bool close_session);
+/* Thread ended; session closed if nothing was queued, and a snapshot made as
+ * far as the deadline lets it; 0: neither. */
+void	ship_stop(struct fs *f, int64_t deadline);
 /* After ship_stop, when no thread is left that kicks; nothing where there is
  * none. */
 void	ship_free(struct fs *f);

@@ -7,7 +7,10 @@
  *
  * One's own frozen batch, met on the way, lands (S1, S3).  Anything else that
  * changes something while changes of ours are queued means that another host
- * took over (L13): they are not applied, and the queue is kept.
+ * took over (L13): they are not applied, and the queue is kept.  Bytes that
+ * were written and have no op yet are such changes, too; so they get one first
+ * (decide), what is queued is counted again in the transaction that applies
+ * (replay_fn), and bytes that nobody stored are never dropped (bfile_replaced).
  */
 #include "fs/ship_impl.h"
 #include "fs/vnode.h"
@@ -22,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/backing.h"
+#include "fs/io.h"
 #include "fs/stores.h"
 #include "meta/import.h"
 #include "meta/reload.h"
@@ -99,17 +103,39 @@ judge(struct ship *sh, const struct segment *seg, enum verdict *ret)
 		err = journal_changes(c, &changes);
 	if (err != 0)
 		goto out;
-	*ret = APPLY;
-	if (changes > 0) {
-		err = is_harmless(sh, c, seg);
-		if (err >= 0)
-			*ret = err == 1 ? HARMLESS : AGAINST;
-		if (err > 0)
-			err = 0;
-	}
+	err = is_harmless(sh, c, seg);
+	if (err >= 0)
+		*ret = err == 1 ? HARMLESS : changes > 0 ? AGAINST : APPLY;
+	if (err > 0)
+		err = 0;
 out:
 	batch_done(&frozen);
 	sq_read_end(c);
+	return err;
+}
+
+/* What was written to files that are open gets its op. */
+static int
+journal_open(struct ship *sh)
+{
+	struct fs *f = sh->fs;
+	uint64_t seq;
+
+	if (f->opt.read_only || f->vnodes == NULL)
+		return 0;
+	return io_journal_dirty(f, 0, &seq);
+}
+
+static int
+decide(struct ship *sh, const struct segment *seg, enum verdict *ret)
+{
+	int err = judge(sh, seg, ret);
+
+	if (err == 0 && *ret == APPLY) {
+		err = journal_open(sh);
+		if (err == 0)
+			err = judge(sh, seg, ret);
+	}
 	return err;
 }
 
@@ -235,7 +261,7 @@ find_replaced(const struct segment *seg, struct buf *out)
 }
 
 int
-ship_drop_replaced(struct fs *f, const struct buf *inos)
+ship_drop_replaced(struct fs *f, const struct buf *inos, struct why *why)
 {
 	struct cur c;
 	int err = 0;
@@ -246,6 +272,10 @@ ship_drop_replaced(struct fs *f, const struct buf *inos)
 		if (err == -ENOENT)
 			err = 0;
 	}
+	if (err == -EBUSY)
+		err = why_set(why, -ESTALE, "another host changed a file that"
+		    " is being written here; what was not stored is kept in"
+		    " this host's state directory");
 	return err;
 }
 
@@ -253,6 +283,8 @@ ship_drop_replaced(struct fs *f, const struct buf *inos)
 
 struct replay {
 	const struct segment *seg;
+	bool		 alone;		/* only if nothing of ours is queued */
+	bool		 overtaken;	/* something was */
 	const struct changed_fns *fns;
 	struct why	*why;
 };
@@ -261,8 +293,13 @@ static int
 replay_fn(struct sqc *c, void *arg)
 {
 	struct replay *r = arg;
+	uint64_t changes = 0;
+	int err = r->alone ? journal_changes(c, &changes) : 0;
 
-	return segment_replay(c, r->seg, r->fns, r->why);
+	r->overtaken = err == 0 && changes > 0;
+	if (r->overtaken)
+		err = -EAGAIN;
+	return err != 0 ? err : segment_replay(c, r->seg, r->fns, r->why);
 }
 
 struct attaching {
@@ -306,33 +343,36 @@ load_attach(void *arg, uint64_t lo, uint64_t hi, const uint8_t *hashes,
 	return err == 0 ? 0 : why_set(a->why, err, "%s", why_text(&own, err));
 }
 
+/* 1: changes of ours were queued meanwhile, and nothing is applied. */
 static int
-replay(struct ship *sh, const struct segment *seg, struct why *why)
+replay(struct ship *sh, const struct segment *seg, enum verdict v,
+    struct why *why)
 {
 	struct fs *f = sh->fs;
 	struct changes ch = { 0 };
 	struct changed_fns fns = { told_inode, told_entry, &ch };
-	struct replay r = { seg, f->front != NULL ? &fns : NULL, why };
+	struct replay r = { seg, v == APPLY, false, f->front != NULL ? &fns :
+	    NULL, why };
 	struct attaching a = { .sh = sh, .why = why };
 	int err;
 
 	err = segment_attaches(seg, load_attach, &a);
-	if (err == 0)
+	if (err == 0 && v == APPLY)
 		err = find_replaced(seg, &ch.replaced);
 	/* before, lest a crash leave old bytes under a new tree; and after,
 	 * for what was filled in between */
 	if (err == 0)
-		err = ship_drop_replaced(f, &ch.replaced);
+		err = ship_drop_replaced(f, &ch.replaced, why);
 	if (err == 0)
 		err = sq_write(meta_sq(f->meta), replay_fn, &r);
 	if (err >= 0)
-		err = ship_drop_replaced(f, &ch.replaced);
+		err = ship_drop_replaced(f, &ch.replaced, why);
 	if (err == 0) {
 		changes_renew(f, &ch.replaced);
 		changes_tell(f, &ch);
 	}
 	changes_done(&ch);
-	return err;
+	return r.overtaken ? 1 : err;
 }
 
 /* Says why ours cannot go on against this segment. */
@@ -372,8 +412,9 @@ ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
 	else if (err != 0)
 		why_set(why, err, "%s: %s", sh->home->url, why_text(&own,
 		    err));
+again:
 	if (err == 0)
-		err = judge(sh, &seg, &v);
+		err = decide(sh, &seg, &v);
 	if (err != 0)
 		goto out;
 	if (v == AGAINST) {
@@ -386,7 +427,11 @@ ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
 			err = 1;
 		goto out;
 	}
-	err = replay(sh, &seg, &own);
+	err = replay(sh, &seg, v, &own);
+	if (err > 0) {
+		err = 0;
+		goto again;
+	}
 	if (err == -EBADMSG && strncmp(own.text, "segment", 7) == 0)
 		(void)home_damaged(sh->home, key, own.text, why);
 	else if (err != 0)
@@ -457,9 +502,10 @@ slot_result(struct ship_fetches *fs, unsigned i, uint64_t lsn,
 }
 
 /* Applies slots from head + 1 until one is absent; `window` of them are
- * fetched at once, more as long as all are there. */
+ * fetched at once, more as long as all are there.  timeout: ns, of what is
+ * fetched at once, for between lies work; 0: that of any call. */
 static int
-replay_log(struct ship *sh, int64_t deadline, struct why *why)
+replay_log(struct ship *sh, int64_t timeout, struct why *why)
 {
 	struct ship_fetches *fs = calloc(1, sizeof(*fs));
 	struct meta_head h;
@@ -471,6 +517,8 @@ replay_log(struct ship *sh, int64_t deadline, struct why *why)
 	ship_fetches_init(fs, sh);
 	err = ship_head(sh, &h);
 	while (err == 0) {
+		int64_t deadline = timeout != 0 ? clock_mono() + timeout : 0;
+
 		fs->n = 0;
 		for (unsigned i = 0; i < window; i++)
 			segment_key(h.lsn + 1 + i, ship_fetches_add(fs,
@@ -529,19 +577,22 @@ choose_snapshot(struct ship *sh, const struct manifest *m, uint64_t *ret,
 		return err;
 	begun = reload_is_begun(c);
 	err = begun < 0 ? begun : meta_head(c, &h);
-	if (err == 0)
-		err = journal_stat(c, &j);
 	sq_read_end(c);
 	if (err != 0)
 		return err;
 	*ret = 0;
 	if (begun == 0 && h.lsn > 0 && h.lsn + 1 >= m->watermark)
 		return 0;
+	err = journal_open(sh);
+	if (err == 0)
+		err = ship_pending(sh, &j);
+	if (err != 0)
+		return err;
 	if (j.ops > 0)
 		return why_set(why, -ESTALE, "the log went on without this"
 		    " host and what it would have to replay is gone; what was"
 		    " not stored is kept in its state directory");
-	if (newest == 0 && (begun == 1 || m->watermark > 1))
+	if (newest == 0 && begun == 1)
 		return why_set(why, -EBADMSG, "%s: MANIFEST names no snapshot"
 		    " to begin with", sh->home->url);
 	*ret = newest;
@@ -605,5 +656,5 @@ ship_poll(struct ship *sh, struct why *why)
 	/* L7: an hour without progress */
 	if (clock_boot() - sh->progress > L7_INTERVAL)
 		return ship_catch_up(sh, 0, why);
-	return replay_log(sh, clock_mono() + POLL_TIMEOUT, why);
+	return replay_log(sh, POLL_TIMEOUT, why);
 }

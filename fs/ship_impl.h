@@ -136,8 +136,10 @@ int	ship_apply(struct ship *sh, uint64_t lsn, const struct buf *bytes,
 int	ship_catch_up(struct ship *sh, int64_t deadline, struct why *why);
 /* The next slot, once; what is there is applied, and all after it. */
 int	ship_poll(struct ship *sh, struct why *why);
-/* The bytes of these inodes (u64 each) are not what the cache has. */
-int	ship_drop_replaced(struct fs *f, const struct buf *inos);
+/* The bytes of these inodes (u64 each) are not what the cache has.  -ESTALE:
+ * one is being written here. */
+int	ship_drop_replaced(struct fs *f, const struct buf *inos,
+	    struct why *why);
 
 /* ship_load.c */
 #define PIECE_STORED_MAX (16u << 20) /* bytes; PIECE_MAX before compression */
@@ -154,7 +156,7 @@ int	ship_open_session(struct ship *sh, int64_t deadline, struct why *why);
 int	ship_take_session(struct ship *sh, struct why *why);
 /* The session that this mount has in the log is not open any more. */
 bool	ship_session_lost(struct ship *sh, char *ret, size_t n);
-int	ship_close_session(struct ship *sh, int64_t deadline, struct why *why);
+int	ship_close_session(struct ship *sh, struct why *why);
 
 /* ship_send.c */
 /* Puts bytes into slot lsn = head + 1.  1: ours is there; 0: another's was
@@ -170,7 +172,8 @@ int	ship_landed(struct ship *sh, uint64_t lsn, const uint8_t hash[32],
 	    uint64_t nbytes, struct why *why);
 
 /* ship_snapshot.c */
-int	ship_snapshot_make(struct ship *sh, struct why *why);
+/* deadline: -ETIMEDOUT after it; 0 none.  What was put stays, for the next. */
+int	ship_snapshot_make(struct ship *sh, int64_t deadline, struct why *why);
 void	*ship_snapshot_main(void *arg);
 
 #endif

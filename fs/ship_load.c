@@ -153,7 +153,7 @@ ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
 		err = sq_write(q, load_end_fn, &end);
 	dirattrs_clear(sh->fs->dirs);
 	if (err >= 0)
-		err = ship_drop_replaced(sh->fs, &end.changed);
+		err = ship_drop_replaced(sh->fs, &end.changed, why);
 	if (err != 0)
 		goto out;
 	log_info("snapshot loaded", "lsn=%" PRIu64 " pieces=%u ms=%" PRId64,

@@ -319,11 +319,19 @@ opened_fn(struct sqc *c, void *arg)
 	return err;
 }
 
+static int
+reopened_fn(struct sqc *c, void *arg)
+{
+	int err = settle_fn(c, arg);
+
+	return err != 0 ? err : meta_set(c, "fenced", "");
+}
+
 /* The answer to our open was lost, and catching up met it in the log: 1. */
 static int
 reopened(struct ship *sh, struct roster *r)
 {
-	int err = sq_write(meta_sq(sh->fs->meta), settle_fn, r);
+	int err = sq_write(meta_sq(sh->fs->meta), reopened_fn, r);
 
 	return err < 0 ? err : 1;
 }
@@ -447,7 +455,7 @@ close_fn(struct sqc *c, void *arg)
 }
 
 int
-ship_close_session(struct ship *sh, int64_t deadline, struct why *why)
+ship_close_session(struct ship *sh, struct why *why)
 {
 	struct closing cl = { sh, 0 };
 	struct journal_stat j = { 0 };

@@ -37,6 +37,7 @@ struct spooled {
 
 struct making {
 	struct ship	*sh;
+	int64_t		 deadline;	/* 0: none */
 	int		 fd;		/* the spool */
 	uint64_t	 end;
 	struct spooled	*v;
@@ -49,6 +50,13 @@ struct making {
 	int		 err;
 	struct why	 why;
 };
+
+static int
+check_time(const struct making *m)
+{
+	return m->deadline != 0 && clock_mono() >= m->deadline ? -ETIMEDOUT :
+	    0;
+}
 
 /* --- the scan --- */
 
@@ -79,8 +87,10 @@ spool_piece(void *arg, enum tbl tbl, uint64_t rows, const uint8_t hash[32],
 {
 	struct making *m = arg;
 	struct spooled *sp;
-	int err;
+	int err = check_time(m);
 
+	if (err != 0)
+		return err;
 	if (m->n == m->cap) {
 		size_t cap = m->cap != 0 ? 2 * m->cap : 64;
 
@@ -134,7 +144,7 @@ mark_known(struct making *m, const struct manifest *mf, struct why *why)
 	if (mf->nsnaps == 0)
 		return 0;
 	snapshot_key(mf->snaps[mf->nsnaps - 1], key);
-	ship_call(m->sh, &c, why, 0, 0);
+	ship_call(m->sh, &c, why, m->deadline, 0);
 	rc = store_get_all(m->sh->home, &c, key, 64u << 20, &b, NULL);
 	if (rc == STORE_OK)
 		err = snapshot_decode(b.p, b.len, &old, NULL);
@@ -176,11 +186,11 @@ piece_put(struct making *m, const struct spooled *sp, struct why *why)
 		goto out;
 	piece_key(sp->hash, key);
 	/* named by its content: of an import it may be there */
-	ship_call(m->sh, &c, NULL, 0, 0);
+	ship_call(m->sh, &c, NULL, m->deadline, 0);
 	rc = store_head(m->sh->home, &c, key, &info);
 	if (rc == STORE_OK && info.size == sp->len)
 		goto out;
-	ship_call(m->sh, &c, why, 0, sp->len);
+	ship_call(m->sh, &c, why, m->deadline, sp->len);
 	c.sole = true;
 	rc = store_put_mem(m->sh->home, &c, key, STORE_IF_ABSENT, NULL, p,
 	    sp->len, NULL);
@@ -210,7 +220,9 @@ puts_run(void *arg)
 		lock_drop(&m->lock);
 		if (sp == NULL)
 			break;
-		err = piece_put(m, sp, &why);
+		err = check_time(m);
+		if (err == 0)
+			err = piece_put(m, sp, &why);
 		lock_take(&m->lock);
 		m->put_pieces++;
 		m->put_bytes += sp->len;
@@ -256,7 +268,7 @@ put_list(struct making *m, struct why *why)
 	err = snapshot_encode(&m->s, &b);
 	if (err == 0) {
 		snapshot_key(m->s.lsn, key);
-		ship_call(m->sh, &c, why, 0, b.len);
+		ship_call(m->sh, &c, why, m->deadline, b.len);
 		rc = store_put_mem(m->sh->home, &c, key, STORE_IF_ABSENT,
 		    NULL, b.p, b.len, NULL);
 		/* one of that lsn is as good: the state is the same (L12) */
@@ -301,13 +313,13 @@ put_manifest(struct making *m, struct manifest *mf, struct why *why)
 
 	for (int i = 0; err == -EAGAIN && i < MANIFEST_TRIES; i++) {
 		if (i > 0) {
-			ship_call(m->sh, &c, NULL, 0, 0);
+			ship_call(m->sh, &c, NULL, m->deadline, 0);
 			err = manifest_read(m->sh->home, &c, mf, why);
 			if (err != 0)
 				return err;
 		}
 		manifest_add(mf, m->s.lsn);
-		ship_call(m->sh, &c, NULL, 0, 0);
+		ship_call(m->sh, &c, NULL, m->deadline, 0);
 		err = manifest_write(m->sh->home, &c, mf, why);
 	}
 	if (err == -EAGAIN)
@@ -327,7 +339,7 @@ make(struct making *m, struct why *why)
 	struct store_call c;
 	int err;
 
-	ship_call(sh, &c, NULL, 0, 0);
+	ship_call(sh, &c, NULL, m->deadline, 0);
 	err = manifest_read(sh->home, &c, &mf, why);
 	if (err == 0)
 		err = scan(m, why);
@@ -337,6 +349,8 @@ make(struct making *m, struct why *why)
 		err = mark_known(m, &mf, why);
 	if (err == 0)
 		err = put_pieces(m, why);
+	if (err == 0)
+		err = check_time(m);
 	if (err == 0)
 		err = put_list(m, why);
 	if (err == 0)
@@ -357,9 +371,9 @@ make(struct making *m, struct why *why)
 }
 
 int
-ship_snapshot_make(struct ship *sh, struct why *why)
+ship_snapshot_make(struct ship *sh, int64_t deadline, struct why *why)
 {
-	struct making m = { .sh = sh, .fd = -1 };
+	struct making m = { .sh = sh, .deadline = deadline, .fd = -1 };
 	int err;
 
 	lock_take(&sh->lock);
@@ -389,7 +403,7 @@ ship_snapshot(struct fs *f, struct why *why)
 	if (f->opt.read_only)
 		return why_set(why, -EROFS, "a mount that is read-only writes"
 		    " no snapshots");
-	return ship_snapshot_make(f->ship, why);
+	return ship_snapshot_make(f->ship, 0, why);
 }
 
 void *
@@ -400,6 +414,7 @@ ship_snapshot_main(void *arg)
 	lock_take(&sh->lock);
 	while (!sh->snap_stop) {
 		struct why why = { "" };
+		int64_t until;
 		int err;
 
 		if (!sh->snap_want || sh->snap_busy) {
@@ -407,16 +422,17 @@ ship_snapshot_main(void *arg)
 			continue;
 		}
 		lock_drop(&sh->lock);
-		err = ship_snapshot_make(sh, &why);
+		err = ship_snapshot_make(sh, 0, &why);
 		if (err != 0)
 			log_warn("no snapshot was written", "why=%s",
 			    LOG_Q(why_text(&why, err)));
 		lock_take(&sh->lock);
 		sh->snap_want = false;
 		/* the next segment asks again, but not at once */
-		if (err != 0 && !sh->snap_stop)
-			(void)cond_wait_until(&sh->snap_cond, &sh->lock,
-			    clock_mono() + RETRY_AFTER);
+		until = clock_mono() + RETRY_AFTER;
+		while (err != 0 && !sh->snap_stop && cond_wait_until(
+		    &sh->snap_cond, &sh->lock, until) == 0)
+			;
 	}
 	lock_drop(&sh->lock);
 	return NULL;

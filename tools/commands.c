@@ -69,6 +69,8 @@ static const struct tool_opt refresh_opts[] = {
 	{ "every", 0, "TIME", "And again each time that this has passed since "
 	    "the last, by the host that has the namespace mounted; 0: not any "
 	    "more, and not now." },
+	{ "empty", 0, NULL, "Also where nothing is listed, so that all files "
+	    "of the import go." },
 	{ NULL }
 };
 
@@ -229,14 +231,16 @@ const struct tool_cmd tool_cmds[] = {
 	    "Ended early, it goes on where it was when it is asked again.\n\n"
 	    SELECTORS,
 	    cmd_stage, stage_opts, "store", keys_stage },
-	{ "refresh", "PATH [--every TIME]", 1, 1,
+	{ "refresh", "PATH [--every TIME] [--empty]", 1, 1,
 	    "bring an import up to date with its bucket",
 	    "Lists the bucket again. New objects appear, vanished ones go, "
 	    "and of a changed one the new content is read by who opens it "
 	    "from then on; who has it open goes on with what is on this host "
 	    "of the old one, and gets ESTALE for the rest. Pins follow. A "
-	    "listing that fails changes nothing. PATH is the directory that "
-	    "was imported to, wherever it was moved since.\n\n"
+	    "listing that fails changes nothing; so does one of nothing, as "
+	    "of a disk that is not mounted, while the import has files. PATH "
+	    "is the directory that was imported to, wherever it was moved "
+	    "since.\n\n"
 	    " gnsfs refresh /gns/imagenet --every 10m",
 	    cmd_refresh, refresh_opts, "store", keys_refresh },
 	{ "imports", "[DIR]", 0, 1,

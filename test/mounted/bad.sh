@@ -391,6 +391,10 @@ damaged "gnsfs.json empty" 'gnsfs.json is damaged; restore'
 altered snapped
 flip "$A/MANIFEST" 0
 damaged "MANIFEST altered" 'MANIFEST; damaged; restore'
+altered snapped
+sed -i 's/"watermark": *[0-9]*/"watermark": 999999/' "$A/MANIFEST"
+check "MANIFEST has another watermark" grep -q 999999 "$A/MANIFEST"
+damaged "a watermark beyond all snapshots" 'MANIFEST; damaged; restore'
 altered
 flip "$(slot 3)"
 damaged "a segment altered" 'log/0/0000000000000003; damaged; restore'

@@ -134,4 +134,48 @@ check_eq "it has it all" "stored new crash" \
     sed 's/ $//')"
 check "fsck finds one digest" "$GNSFS" fsck "$T/c"
 stop_mount "$T/c"
+
+# --- mounted without the home, which another host changes meanwhile ---
+# What is open and written has no op yet, and is a change all the same (L13).
+home_away()
+{
+	mv "$T/stores/home" "$T/stores/away"
+	start_mount "$url" "$a" cache="$T/cache.d" passthrough="$1"
+}
+
+# state_is DIR STATE: of the log
+state_is()
+{
+	"$GNSFS" status "$1" --json >"$T/status.json"
+	[ "$(json "$T/status.json" 'j["log"]["state"]')" = "$2" ]
+}
+
+for pass in auto off; do
+	mount_as hosta "$a" cache="$T/cache.d" || bail "the first again"
+	cp "$T/large" "$a/rewritten"
+	cp "$T/small" "$a/removed"
+	stop_mount "$a"
+	mount_as hostb "$b" || bail "the second again"
+	echo "by b" >"$b/rewritten"
+	rm "$b/removed"
+	stop_mount "$b"
+	home_away "$pass"
+	exec 3>>"$a/rewritten" 4>>"$a/removed"
+	echo more >&3
+	echo more >&4
+	check "bytes are on disk ($pass)" sync "$a/rewritten" "$a/removed"
+	mv "$T/stores/away" "$T/stores/home"
+	check "the host is fenced ($pass)" wait_for 20 is_fenced "$a"
+	exec 3>&- 4>&-
+	quiet "$GNSFS" umount "$a"
+	rm -f "$(_slot "$a")"
+	check "rescue ($pass)" "$GNSFS" rescue "$T/cache.d" "$T/rescued.$pass"
+	{ cat "$T/large"; echo more; } >"$T/want"
+	check "what was rewritten is there ($pass)" \
+	    cmp "$T/want" "$T/rescued.$pass/rewritten"
+	{ cat "$T/small"; echo more; } >"$T/want"
+	check "what was removed is there ($pass)" \
+	    cmp "$T/want" "$T/rescued.$pass/removed"
+	rm -rf "$T/cache.d"
+done
 finish

@@ -9,6 +9,7 @@ begin
 m=$T/m
 py=$TOP/test/mounted/refresh.py
 many=3000
+refreshed_with=
 [ -z "${GNSFS_TEST_SHORT:-}" ] || many=1200
 
 # put FILE KEY: FILE becomes the object KEY, as other programs do it.
@@ -76,7 +77,7 @@ lsn()
 # refreshed NAME PYTHON: a refresh, and what it says of itself.
 refreshed()
 {
-	check "$1" "$GNSFS" refresh "$in" --json
+	check "$1" "$GNSFS" refresh "$in" $refreshed_with --json
 	cp "$T/out" "$T/said"
 	check_eq "$1: $(echo "$2" | tr -s '\n\t' ' ')" True \
 	    "$(json "$T/said" "($2)")"
@@ -220,6 +221,23 @@ failures()
 	s3)	s3_start "$T/s3" "$S3_PORT" >"$T/out" 2>&1 ;;
 	esac
 	check "it comes back" wait_for 30 "$GNSFS" refresh "$in"
+
+	# what is under a disk that is not mounted
+	names "$in" >"$T/before"
+	mkdir "$dir.under"
+	mv "$dir"/* "$dir.under/"
+	check_rc 1 "a store that lists nothing" "$GNSFS" refresh "$in"
+	check_says "is named" "the store '.*lake': lists nothing"
+	check_says "with the way out" 'refresh PATH --empty'
+	names "$in" | diff "$T/before" - >"$T/diff"
+	check "and nothing vanished" [ ! -s "$T/diff" ]
+	refreshed_with=--empty
+	refreshed "unless it is meant" 'j["keys"] == 0 and j["gone"] > 200'
+	refreshed_with=
+	mv "$dir.under"/* "$dir/"
+	refreshed "all come back" 'j["keys"] == j["added"] > 200'
+	rmdir "$dir.under"
+	same "all are back"
 }
 
 # A listing that breaks off after its first page.

@@ -151,6 +151,9 @@ START_TEST(test_hostile)
 	    "{\"watermark\":1,\"head\":1,\"snapshots\":[5,3]}",
 	    "{\"watermark\":1,\"head\":1,\"snapshots\":[\"x\"]}",
 	    "{\"watermark\":1,\"head\":1,\"snapshots\":[1,2,3,4,5,6,7,8,9]}",
+	    "{\"watermark\":999999,\"head\":0,\"snapshots\":[7]}",
+	    "{\"watermark\":9,\"head\":9,\"snapshots\":[3,7]}",
+	    "{\"watermark\":2,\"head\":9,\"snapshots\":[]}",
 	};
 	struct home_id id;
 	struct manifest m;

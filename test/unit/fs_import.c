@@ -3,6 +3,7 @@
 
 #include "meta/import.h"
 #include "fs/import.h"
+#include "fs/refresh.h"
 
 static char lake[400], lake_url[450];
 
@@ -268,6 +269,51 @@ START_TEST(test_cancelled)
 }
 END_TEST
 
+/* The host is fenced while the bucket is listed: nothing is journalled any more
+ * (L13). */
+static int
+fence(void *arg, uint64_t keys, uint64_t bytes)
+{
+	fs_set_write_state(arg, FS_FENCED, "by a test");
+	return 0;
+}
+
+START_TEST(test_fenced)
+{
+	struct import_request r = request(lake_url, "/set");
+	struct refresh_request rr = { .path = "/set", .every = -1 };
+	struct refresh_result rres;
+	struct import_result res;
+	struct why why = { "" };
+	struct attr at;
+	struct fs *f;
+
+	object("a", "1");
+	f = fu_up("a", NULL);
+	ck_assert_int_eq(refresh_start(f), 0);
+	r.progress = fence;
+	r.arg = f;
+	ck_assert_int_eq(fs_import(f, &r, &res, &why), -EROFS);
+	ck_assert_str_ne(why.text, "");
+	ck_assert_int_eq(get_attr(f, "/set", &at), -ENOENT);
+	ck_assert_uint_eq(fu_pending(f), 0);
+
+	fs_set_write_state(f, FS_WRITABLE, "by a test");
+	r.progress = NULL;
+	why.text[0] = '\0';
+	ck_assert_msg(fs_import(f, &r, &res, &why) == 0, "%s", why.text);
+	object("b", "2");
+	rr.progress = fence;
+	rr.arg = f;
+	ck_assert_int_eq(fs_refresh(f, &rr, &rres, &why), -EROFS);
+	ck_assert_int_eq(get_attr(f, "/set/b", &at), -ENOENT);
+	ck_assert_uint_eq(fu_pending(f), 0);
+	refresh_stop(f);
+	refresh_done(f);
+	fu_stop(f, true);
+}
+END_TEST
+
 /* The home fails while pieces are put: nothing half-made is left. */
 static const char *const faults[] = {
 	"op=put,key=piece/,nth=2,rc=unreachable",
@@ -350,6 +396,7 @@ main(void)
 	tcase_add_test(t, test_digest_after_import);
 	tcase_add_test(t, test_refused);
 	tcase_add_test(t, test_cancelled);
+	tcase_add_test(t, test_fenced);
 	tcase_add_loop_test(t, test_home_fails, 0,
 	    sizeof(faults) / sizeof(faults[0]));
 	tcase_add_test(t, test_answers_lost);

@@ -498,6 +498,131 @@ START_TEST(test_outage)
 }
 END_TEST
 
+/* --- what comes between --- */
+
+/* The writer of a host's database, held; what is written meanwhile queues. */
+struct held {
+	struct fs	*f;
+	pthread_t	 thread;
+	_Atomic bool	 in, go;
+};
+
+static int
+hold_fn(struct sqc *c, void *arg)
+{
+	struct held *h = arg;
+
+	atomic_store(&h->in, true);
+	while (!atomic_load(&h->go))
+		clock_sleep(NSEC_PER_MSEC);
+	return 0;
+}
+
+static void *
+hold_main(void *arg)
+{
+	struct held *h = arg;
+
+	ck_assert_int_eq(sq_write(meta_sq(h->f->meta), hold_fn, h), 0);
+	return NULL;
+}
+
+static void
+hold(struct held *h, struct fs *f)
+{
+	h->f = f;
+	ck_assert_int_eq(pthread_create(&h->thread, NULL, hold_main, h), 0);
+	while (!atomic_load(&h->in))
+		clock_sleep(NSEC_PER_MSEC);
+}
+
+static void
+let_go(struct held *h)
+{
+	atomic_store(&h->go, true);
+	ck_assert_int_eq(pthread_join(h->thread, NULL), 0);
+}
+
+struct creating { struct fs *f; pthread_t thread; uint64_t seq; };
+
+static void *
+create_main(void *arg)
+{
+	struct creating *k = arg;
+
+	k->seq = fu_create(k->f, "mine", "of this host alone");
+	return NULL;
+}
+
+/* A change of ours is queued after a segment of another host was judged, and
+ * before it is applied: then it stands against that one, as if it had come
+ * before (L13). */
+START_TEST(test_change_between)
+{
+	struct held h = { 0 };
+	struct creating k;
+	struct ship_status was, is;
+	struct fs *a, *b;
+	char home[400], away[400];
+
+	fu_format();
+	snprintf(home, sizeof(home), "%s/home", fu_dir);
+	snprintf(away, sizeof(away), "%s/away", fu_dir);
+	fu_stop(fu_up("a", NULL), true);
+	b = fu_up("b", NULL);
+	fu_synced(b, fu_create(b, "theirs", "of b"));
+	fu_stop(b, true);
+	ck_assert_int_eq(rename(home, away), 0);
+	k.f = a = fu_up("a", NULL);
+	wait_state(a, "offline");
+	ship_status(a, &was);
+	hold(&h, a);
+	ck_assert_int_eq(pthread_create(&k.thread, NULL, create_main, &k), 0);
+	clock_sleep(50 * NSEC_PER_MSEC);	/* it is the next to run */
+	ck_assert_int_eq(rename(away, home), 0);
+	wait_state(a, "catching up");
+	clock_sleep(500 * NSEC_PER_MSEC);
+	let_go(&h);
+	ck_assert_int_eq(pthread_join(k.thread, NULL), 0);
+	wait_state(a, "fenced");
+	ship_status(a, &is);
+	ck_assert_uint_eq(is.lsn, was.lsn);	/* nor the opening of b */
+	ck_assert_uint_eq(fu_pending(a), 2);
+	ck_assert(fu_has(a, "mine") && !fu_has(a, "theirs"));
+	fu_stop(a, false);
+}
+END_TEST
+
+/* What is fetched after a segment that took longer to apply than a poll may
+ * take has a time of its own: the home is not down. */
+START_TEST(test_slow_to_apply)
+{
+	struct held h = { 0 };
+	struct fs *a, *b;
+	struct why why = { "" };
+	struct ship_status st;
+
+	fu_format();
+	a = fu_up("a", NULL);
+	b = fu_host("b", NULL);
+	b->opt.read_only = true;
+	ck_assert_int_eq(fu_start(b, &why), 0);
+	hold(&h, b);
+	fu_synced(a, fu_create(a, "x", "x"));
+	clock_sleep(5500 * NSEC_PER_MSEC);
+	let_go(&h);
+	for (int i = 0; i < 100; i++) {
+		ship_status(b, &st);
+		ck_assert_str_eq(st.state, "running");
+		clock_sleep(5 * NSEC_PER_MSEC);
+	}
+	ck_assert(fu_has(b, "x"));
+	ck_assert(!stores_is_down(b, STORE_HOME_ID));
+	fu_stop(b, true);
+	fu_stop(a, true);
+}
+END_TEST
+
 /* A mount that began without the home, while another host took it: WAITING,
  * and on when that one has gone. */
 START_TEST(test_waiting)
@@ -613,6 +738,68 @@ START_TEST(test_killed_while_sending)
 }
 END_TEST
 
+/* The log takes a new host longer to replay than the home's first answer may:
+ * it writes all the same, from the start. */
+START_TEST(test_long_log)
+{
+	struct fs *f;
+	struct why why = { "" };
+	char name[20];
+
+	fu_format();
+	f = fu_up("a", NULL);
+	for (int i = 0; i < 12; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		fu_synced(f, fu_create(f, name, NULL));
+	}
+	fu_stop(f, true);
+	f = fu_host("b", "op=get,key=log/,delay=300");
+	ck_assert_int_eq(ship_start(f, clock_mono() + NSEC_PER_SEC / 2, &why),
+	    0);
+	ck_assert_int_eq(atomic_load(&f->write_state), FS_WRITABLE);
+	wait_state(f, "running");
+	fu_synced(f, fu_create(f, "x", "x"));
+	fu_stop(f, true);
+}
+END_TEST
+
+/* A host that was fenced with nothing queued, and whose next opening's answer
+ * was lost, is fenced no more: not at the start after it either, which finds
+ * changes. */
+START_TEST(test_fence_ends)
+{
+	struct fs *a, *b;
+	struct why why = { "" };
+	char home[400], away[400];
+
+	fu_format();
+	snprintf(home, sizeof(home), "%s/home", fu_dir);
+	snprintf(away, sizeof(away), "%s/away", fu_dir);
+	a = fu_up("a", NULL);
+	b = fu_host("b", NULL);
+	b->opt.takeover = true;
+	ck_assert_msg(fu_start(b, &why) == 0, "%s", why.text);
+	wait_state(a, "fenced");
+	fu_stop(a, false);
+	fu_stop(b, true);
+	ck_assert_int_eq(rename(home, away), 0);
+	a = fu_host("a", "op=put,key=log/,nth=1,rc=unreachable,after=1");
+	a->opt.lag = 3600 * NSEC_PER_SEC;
+	why.text[0] = '\0';
+	ck_assert_msg(fu_start(a, &why) == 0, "%s", why.text);
+	ck_assert_int_eq(rename(away, home), 0);
+	wait_state(a, "running");
+	ck_assert_int_eq(atomic_load(&a->write_state), FS_WRITABLE);
+	(void)fu_create(a, "queued", "not sent");
+	ck_assert_uint_eq(fu_pending(a), 2);
+	fu_stop(a, false);
+	a = fu_up("a", NULL);
+	ck_assert_int_eq(atomic_load(&a->write_state), FS_WRITABLE);
+	fu_synced(a, fu_create(a, "x", "x"));
+	fu_stop(a, true);
+}
+END_TEST
+
 /* A read-only mount follows what another writes, and writes nothing. */
 START_TEST(test_follower)
 {
@@ -665,6 +852,64 @@ START_TEST(test_snapshot_by_itself)
 	f = fu_up("b", NULL);
 	ck_assert(fu_has(f, "f0") && fu_has(f, "g19"));
 	fu_stop(f, true);
+}
+END_TEST
+
+/* One that fails is made again after a minute, not at each segment. */
+START_TEST(test_snapshot_fails)
+{
+	struct fs *f;
+	char name[20];
+
+	fu_format();
+	f = fu_up("a", "op=put,key=snap/,nth=1,rc=denied");
+	for (int i = 0; i < 76; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		fu_synced(f, fu_create(f, name, NULL));
+	}
+	clock_sleep(500 * NSEC_PER_MSEC);
+	ck_assert_uint_eq(fu_objects("snap/"), 0);
+	fu_stop(f, false);
+}
+END_TEST
+
+struct stopping { struct fs *f; _Atomic bool ended; };
+
+static void *
+stop_main(void *arg)
+{
+	struct stopping *s = arg;
+
+	fu_stop(s->f, true);
+	atomic_store(&s->ended, true);
+	return NULL;
+}
+
+/* An unmount closes the session first, and then makes a snapshot, for which
+ * it does not take for ever. */
+START_TEST(test_close_before_snapshot)
+{
+	struct stopping s = { 0 };
+	struct fs *b;
+	struct why why = { "" };
+	pthread_t thread;
+	char name[20];
+
+	fu_format();
+	s.f = fu_up("a", "op=put,key=piece/,delay=12000");
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		fu_synced(s.f, fu_create(s.f, name, NULL));
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, stop_main, &s), 0);
+	clock_sleep(3 * NSEC_PER_SEC);
+	b = fu_host("b", NULL);
+	ck_assert_msg(fu_start(b, &why) == 0, "%s", why.text);
+	ck_assert(!atomic_load(&s.ended));
+	ck_assert(fu_has(b, "f19"));
+	fu_stop(b, false);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_eq(fu_objects("snap/"), 0);
 }
 END_TEST
 
@@ -776,6 +1021,8 @@ main(void)
 	tcase_add_test(t, test_offline);
 	tcase_add_test(t, test_outage);
 	tcase_add_test(t, test_waiting);
+	tcase_add_test(t, test_change_between);
+	tcase_add_test(t, test_slow_to_apply);
 	tcase_add_test(t, test_sessions);
 	tcase_add_test(t, test_no_first_segment);
 	tcase_add_test(t, test_killed_while_sending);
@@ -783,5 +1030,9 @@ main(void)
 	tcase_add_test(t, test_close_queued);
 	tcase_add_test(t, test_follower);
 	tcase_add_test(t, test_snapshot_by_itself);
+	tcase_add_test(t, test_snapshot_fails);
+	tcase_add_test(t, test_close_before_snapshot);
+	tcase_add_test(t, test_long_log);
+	tcase_add_test(t, test_fence_ends);
 	return fu_run("fs_ship", t);
 }

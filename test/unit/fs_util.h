@@ -159,7 +159,7 @@ fu_start(struct fs *f, struct why *why)
 	int err = ship_start(f, clock_mono() + 5 * NSEC_PER_SEC, why);
 
 	if (err != 0) {		/* tests try again */
-		ship_stop(f, false);
+		ship_stop(f, 0);
 		ship_free(f);
 	}
 	return err;
@@ -169,7 +169,7 @@ fu_start(struct fs *f, struct why *why)
 FU void
 fu_stop(struct fs *f, bool close)
 {
-	ship_stop(f, close);
+	ship_stop(f, close ? clock_mono() + 10 * NSEC_PER_SEC : 0);
 	atomic_store(&f->stopping, true);
 	stores_stop(f->stores);
 	workers_free(f->io);
