@@ -254,7 +254,7 @@ index_dirty_add(struct sqc *q, uint64_t ino, uint64_t off, uint64_t end,
 			return sq_err(q);
 		sqs_int(s, 1, ino);
 		sqs_int(s, 2, off);
-		sqs_int(s, 3, end);
+		sqs_int(s, 3, r.off);	/* not one that begins at its end */
 		err = sqs_run(s);
 		if (err)
 			return err;
