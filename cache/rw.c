@@ -335,9 +335,11 @@ coalesce(struct bfile *b)
 		v = &b->dirty.v[i];
 		from = v->off;
 		to = v->end;
-		if (chunk_is_sound(b, from / CACHE_CHUNK))
+		/* an op under way must not come to what it has not seen */
+		if (v->seq == 0 && chunk_is_sound(b, from / CACHE_CHUNK))
 			from -= from % CACHE_CHUNK;
-		if (to < INF && chunk_is_sound(b, (to - 1) / CACHE_CHUNK))
+		if (v->seq == 0 && to < INF &&
+		    chunk_is_sound(b, (to - 1) / CACHE_CHUNK))
 			to = chunks_of(to) * CACHE_CHUNK;
 		if (dset_reserve(&d, 2)) {
 			dset_done(&d);
