@@ -474,6 +474,8 @@ static void
 busy_init_write(struct busy *e, uint64_t off, uint64_t end)
 {
 	e->kind = BUSY_WRITE;
+	e->from = off;
+	e->to = end;
 	e->off = off - off % CACHE_CHUNK;
 	e->end = end >= INF ? INF : chunks_of(end) * CACHE_CHUNK;
 }
@@ -751,6 +753,22 @@ fallocate_bytes(struct bfile *b, int mode, uint64_t off, uint64_t len)
 			err = sys.fallocate(b->fd, mode, off, len);
 	} while (was_leased(err, &tries));
 	atomic_fetch_add(&b->gen, 1);
+	return err;
+}
+
+int
+punch_bytes(struct bfile *b, uint64_t off, uint64_t len)
+{
+	int err, tries = 0;
+
+	atomic_fetch_add(&b->own, 1);
+	do {
+		err = bfile_writable(b);
+		if (!err)
+			err = sys.fallocate(b->fd, FALLOC_FL_PUNCH_HOLE |
+			    FALLOC_FL_KEEP_SIZE, off, len);
+	} while (was_leased(err, &tries));
+	atomic_fetch_add(&b->own, 1);
 	return err;
 }
 

@@ -293,6 +293,23 @@ index_dirty_load(struct sqc *q, const struct index_file *f, struct dset *ret)
 	return err ? err : r;
 }
 
+int
+index_dirty_save(struct sqc *q, uint64_t ino, const struct dset *d)
+{
+	unsigned i;
+	int err;
+
+	err = run_ino(q, sq_prep(q, "UPDATE c_file SET alldirty=0, allseq=0"
+	    " WHERE ino=?1"), ino);
+	if (!err)
+		err = run_ino(q, sq_prep(q,
+		    "DELETE FROM c_dirty WHERE ino=?1"), ino);
+	for (i = 0; !err && i < d->n; i++)
+		err = dirty_put(q, ino, d->v[i].off, d->v[i].end,
+		    d->v[i].seq);
+	return err;
+}
+
 #define bit(p, k)	((p)[(k) / 8] >> ((k) % 8) & 1)
 
 static void

@@ -124,11 +124,13 @@ op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	struct fs *f = req_fs(req);
 	struct handle *h = handle_of(fi);
 	struct bfile *b;
+	unsigned turn;
 	size_t n;
 
 	counter_add(fuse_requests, 1);
-	if (io_read_local(f, h, (uint64_t)off, size, &b, &n) == 0) {
+	if (io_read_local(f, h, (uint64_t)off, size, &b, &n, &turn) == 0) {
 		reply_local(req, b, n, off);
+		bfile_read_end(b, turn);
 		bfile_put(b);
 		return;
 	}
