@@ -138,7 +138,7 @@ void
 file_info(const struct stat *st, struct store_info *ret)
 {
 	*ret = (struct store_info){ .size = st->st_size };
-	ret->mtime = st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
+	ret->mtime = clock_ns(st->st_mtim);
 	snprintf(ret->version.text, sizeof(ret->version.text),
 	    "e:%" PRIx64 "-%" PRIx64 "-%" PRIx64, (uint64_t)st->st_ino,
 	    (uint64_t)ret->mtime, (uint64_t)st->st_size);

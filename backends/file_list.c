@@ -177,7 +177,7 @@ dir_open(const char *path, DIR **ret, struct stat *retst)
 static int64_t
 mtime_of(const struct stat *st)
 {
-	return st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
+	return clock_ns(st->st_mtim);
 }
 
 /* Can a folder's mtime be told from that of a change made now?  Kernels stamp

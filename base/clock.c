@@ -1,9 +1,18 @@
 /* clock: see base/clock.h. */
 #include "base/clock.h"
 
-#include <time.h>
-
 #include "base/sys.h"
+
+int64_t
+clock_ns(struct timespec t)
+{
+	int64_t ns;
+
+	if (__builtin_mul_overflow((int64_t)t.tv_sec, NSEC_PER_SEC, &ns) ||
+	    __builtin_add_overflow(ns, (int64_t)t.tv_nsec, &ns))
+		return t.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return ns;
+}
 
 int64_t
 clock_real(void)

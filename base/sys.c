@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,6 +97,25 @@ static ssize_t
 do_pwrite(int fd, const void *buf, size_t n, off_t off)
 {
 	CALL(CALL_PWRITE, pwrite(fd, buf, n, off));
+}
+
+#ifndef RWF_DONTCACHE		/* headers before Linux 6.14 */
+#define RWF_DONTCACHE	0x80
+#endif
+
+static ssize_t
+do_pwrite_past(int fd, const void *buf, size_t n, off_t off)
+{
+	struct iovec v = { (void *)buf, n };
+	int err = fault(CALL_PWRITE);
+	ssize_t r;
+
+	if (err)
+		return err;
+	r = pwritev2(fd, &v, 1, off, RWF_DONTCACHE);
+	if (r < 0 && (errno == EOPNOTSUPP || errno == EINVAL))
+		r = pwrite(fd, buf, n, off);
+	return r < 0 ? -errno : r;
 }
 
 static int
@@ -206,6 +226,7 @@ struct sys sys = {
 	.close = do_close,
 	.pread = do_pread,
 	.pwrite = do_pwrite,
+	.pwrite_past = do_pwrite_past,
 	.fsync = do_fsync,
 	.fdatasync = do_fdatasync,
 	.ftruncate = do_ftruncate,
@@ -298,14 +319,15 @@ sys_pread_all(int fd, void *buf, size_t n, off_t off)
 	return 0;
 }
 
-int
-sys_pwrite_all(int fd, const void *buf, size_t n, off_t off)
+static int
+pwrite_all(ssize_t (*call)(int fd, const void *buf, size_t n, off_t off),
+    int fd, const void *buf, size_t n, off_t off)
 {
 	const uint8_t *p = buf;
 	ssize_t put;
 
 	while (n > 0) {
-		put = sys.pwrite(fd, p, n, off);
+		put = call(fd, p, n, off);
 		if (put == -EINTR)
 			continue;
 		if (put <= 0)
@@ -315,6 +337,18 @@ sys_pwrite_all(int fd, const void *buf, size_t n, off_t off)
 		off += put;
 	}
 	return 0;
+}
+
+int
+sys_pwrite_all(int fd, const void *buf, size_t n, off_t off)
+{
+	return pwrite_all(sys.pwrite, fd, buf, n, off);
+}
+
+int
+sys_pwrite_past_all(int fd, const void *buf, size_t n, off_t off)
+{
+	return pwrite_all(sys.pwrite_past, fd, buf, n, off);
 }
 
 /* The directory that holds path, trailing slashes of path aside.  New. */

@@ -26,6 +26,9 @@ struct sys {
 	int	(*close)(int fd);
 	ssize_t	(*pread)(int fd, void *buf, size_t n, off_t off);
 	ssize_t	(*pwrite)(int fd, const void *buf, size_t n, off_t off);
+	/* The same, and the page cache keeps none of it once it is on disk,
+	 * where kernel and filesystem can (Linux 6.14); a "pwrite" too */
+	ssize_t	(*pwrite_past)(int fd, const void *buf, size_t n, off_t off);
 	int	(*fsync)(int fd);
 	int	(*fdatasync)(int fd);
 	int	(*ftruncate)(int fd, off_t size);
@@ -49,6 +52,7 @@ void	sys_init(void);
 /* Whole transfers over the table: 0, or -errno; short read = -ENODATA. */
 int	sys_pread_all(int fd, void *buf, size_t n, off_t off);
 int	sys_pwrite_all(int fd, const void *buf, size_t n, off_t off);
+int	sys_pwrite_past_all(int fd, const void *buf, size_t n, off_t off);
 /* fsync of the directory that holds path. */
 int	sys_sync_parent(const char *path);
 /* mkdir -p, mode for all that are made. */

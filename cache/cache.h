@@ -134,8 +134,9 @@ bool	cache_is_pinned(struct cache *c, uint64_t ino);
 struct cache_pin_stat { uint64_t files, want_bytes, have_bytes, have_files; };
 int	cache_pin_stat(struct cache *c, uint64_t pin,
 	    struct cache_pin_stat *ret);
-/* Each (ino, size) of a pin that is not wholly present. */
-int	cache_pin_missing(struct cache *c, uint64_t pin,
+/* Each (ino, size) of a pin that is not wholly present, by number, those after
+ * that one. */
+int	cache_pin_missing(struct cache *c, uint64_t pin, uint64_t after,
 	    int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg);
 int	cache_pin_each(struct cache *c, uint64_t pin,
 	    int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg);

@@ -607,11 +607,11 @@ cache_pin_stat(struct cache *c, uint64_t pin, struct cache_pin_stat *ret)
 }
 
 static int
-pin_walk(struct cache *c, uint64_t pin, bool missing,
+pin_walk(struct cache *c, uint64_t pin, bool missing, uint64_t after,
     int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg)
 {
 	struct pin_want *w = calloc(GROUP, sizeof(*w));
-	uint64_t n, i, after = 0;
+	uint64_t n, i;
 	int err = 0;
 
 	if (w == NULL)
@@ -629,18 +629,18 @@ pin_walk(struct cache *c, uint64_t pin, bool missing,
 }
 
 int
-cache_pin_missing(struct cache *c, uint64_t pin,
+cache_pin_missing(struct cache *c, uint64_t pin, uint64_t after,
     int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg)
 {
 	map_save_all(c);
-	return pin_walk(c, pin, true, each, arg);
+	return pin_walk(c, pin, true, after, each, arg);
 }
 
 int
 cache_pin_each(struct cache *c, uint64_t pin,
     int (*each)(void *arg, uint64_t ino, uint64_t size), void *arg)
 {
-	return pin_walk(c, pin, false, each, arg);
+	return pin_walk(c, pin, false, 0, each, arg);
 }
 
 /* The pin after that one: 1, 0: none. */

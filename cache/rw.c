@@ -150,7 +150,7 @@ fill_clean(struct bfile *b, const struct dset *d, uint64_t off, const void *p,
 			*retdirty = true;
 			continue;
 		}
-		err = sys_pwrite_all(b->fd, (const char *)p + (at - off),
+		err = sys_pwrite_past_all(b->fd, (const char *)p + (at - off),
 		    e - at, at);
 	}
 	return err;

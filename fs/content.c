@@ -584,19 +584,28 @@ small_row(struct fs *f, struct vnode *v, uint64_t *retsize)
 	struct sqc *c = NULL;
 	int err;
 
-	if (v->held != NULL || v->unlinked)
+	if (v->held != NULL) {
+		const struct extent *e = &v->held->v[0];
+
+		if (v->held->n != 1 || e->off != 0 ||
+		    e->len != v->held->size || e->len > META_SMALL_MAX)
+			return -ENOENT;
+		id = (struct small_id){ v->ino, e->object, e->ooff, e->len };
+	} else if (v->unlinked) {
 		return -ENOENT;
-	err = sq_read(meta_sq(f->meta), &c);
-	if (err == 0)
-		err = meta_small(c, v->ino, &m);
-	sq_read_end(c);
-	if (err != 0)
-		return err;
-	id = (struct small_id){ v->ino, m.object, m.ooff, m.size };
+	} else {
+		err = sq_read(meta_sq(f->meta), &c);
+		if (err == 0)
+			err = meta_small(c, v->ino, &m);
+		sq_read_end(c);
+		if (err != 0)
+			return err;
+		id = (struct small_id){ v->ino, m.object, m.ooff, m.size };
+	}
 	err = small_get(f->cache, &id, &v->bytes);
 	if (err == 0) {
 		counter_add(cache_hits, 1);
-		*retsize = m.size;
+		*retsize = id.len;
 	}
 	return err;
 }

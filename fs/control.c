@@ -1,11 +1,13 @@
 /*
  * control: the listener and its connections.
  *
- * One thread accepts, one thread serves each connection (at most
- * CONNECTIONS; more are turned away, and others than the owner sooner, so
- * that they cannot keep an unmount out).  A connection has REQUEST_TIME to say
- * what it wants, and its reader SEND_TIME to take each piece of the answer,
- * so that a slow or hostile one costs a thread for a while and nothing else.
+ * One thread accepts, one thread serves each connection.  WORKING commands
+ * are under way at most, beside those that are brief and must get through
+ * (status, unmount, stay); OF_OTHERS connections are of others than the owner,
+ * so that they cannot keep those out; more are told so.  A connection has
+ * REQUEST_TIME to say what it wants, and its reader SEND_TIME to take each
+ * piece of the answer, so that a slow or hostile one costs a thread for a
+ * while and nothing else.
  */
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,8 +25,9 @@
 #include "base/log.h"
 #include "fs/control_impl.h"
 
-#define CONNECTIONS	32
-#define OF_OTHERS	16	/* of them, for who is not the owner or root */
+#define WORKING		32
+#define OF_OTHERS	16	/* for who is not the owner or root */
+#define CONNECTIONS	(WORKING + OF_OTHERS + 8)
 #define REQUEST_TIME	(10 * NSEC_PER_SEC)
 #define SEND_TIME	60			/* s */
 #define LAST_WORDS	(2 * NSEC_PER_SEC)
@@ -49,7 +52,7 @@ struct control {
 	struct lock	 lock;		/* what follows */
 	struct cond	 idle;		/* conns has become empty */
 	struct conn	*conns;
-	unsigned	 nconns, nothers;
+	unsigned	 nconns, nothers, nworking;
 };
 
 const char *
@@ -322,10 +325,33 @@ read_peer(struct ctl *c)
 	return 0;
 }
 
+/* One more command that may take long; false: there are enough. */
+static bool
+work_begins(struct control *k)
+{
+	bool ok;
+
+	lock_take(&k->lock);
+	ok = k->nworking < WORKING;
+	k->nworking += ok;
+	lock_drop(&k->lock);
+	return ok;
+}
+
+static void
+work_ends(struct control *k)
+{
+	lock_take(&k->lock);
+	k->nworking--;
+	lock_drop(&k->lock);
+}
+
 static int
 dispatch(struct ctl *c, const char *name)
 {
+	struct control *k = c->f->control;
 	const struct ctl_cmd *cmd;
+	int rc;
 
 	for (cmd = ctl_cmds; cmd->name != NULL; cmd++)
 		if (strcmp(cmd->name, name) == 0)
@@ -338,7 +364,15 @@ dispatch(struct ctl *c, const char *name)
 		return why_set(&c->why, -EPERM, "only root and who mounted "
 		    "%s may use '%s'", c->f->opt.dir, name);
 	log_debug("control", "cmd=%s uid=%u", name, (unsigned)c->uid);
-	return cmd->run(c);
+	if (cmd->always)
+		return cmd->run(c);
+	if (!work_begins(k))
+		return why_set(&c->why, -EBUSY, "%d commands are under way on "
+		    "%s, and no more at a time: wait for one of them, or "
+		    "interrupt it", WORKING, c->f->opt.dir);
+	rc = cmd->run(c);
+	work_ends(k);
+	return rc;
 }
 
 static void
@@ -424,6 +458,19 @@ peer_is_owner(int fd)
 	    (cred.uid == 0 || cred.uid == geteuid());
 }
 
+/* Never waits; the connection is closed after it. */
+static void
+turn_away(int fd)
+{
+	char line[128];
+	int n;
+
+	log_debug("control: too many connections", "most=%d", CONNECTIONS);
+	n = snprintf(line, sizeof line, "{\"ok\":false,\"errno\":%d,\"error\":"
+	    "\"the daemon has too many connections; try again\"}\n", EBUSY);
+	(void)send(fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* Takes fd. */
 static void
 conn_new(struct control *k, int fd)
@@ -452,8 +499,7 @@ conn_new(struct control *k, int fd)
 	}
 	lock_drop(&k->lock);
 	if (full) {
-		log_debug("control: too many connections", "most=%d",
-		    CONNECTIONS);
+		turn_away(fd);
 		close(fd);
 		free(n);
 		return;

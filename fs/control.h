@@ -35,8 +35,10 @@ struct control;
 /* RUNDIR of this user, without making it.  0 or -ENAMETOOLONG. */
 int	control_rundir(char *ret, size_t n);
 /* A connection to a daemon's socket: its descriptor, or -errno
- * (-ECONNREFUSED, -ENOENT: nobody is there any more). */
-int	control_connect(const char *path);
+ * (-ECONNREFUSED, -ENOENT: nobody is there any more; -EAGAIN: somebody is, who
+ * takes none: one that is stopped, say).  Neither this nor sending on it takes
+ * longer than wait (ns; 0, just to see who is there: not at all). */
+int	control_connect(const char *path, int64_t wait);
 
 int	control_start(struct fs *f, struct why *why);
 void	control_stop(struct fs *f);

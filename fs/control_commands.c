@@ -26,13 +26,13 @@ static int	ctl_unmount(struct ctl *c), ctl_stay(struct ctl *c),
 	ctl_sync(struct ctl *c), ctl_import(struct ctl *c);
 
 const struct ctl_cmd ctl_cmds[] = {
-	{ "status", ctl_status, true },
+	{ "status", ctl_status, true, true },
 	{ "explain", ctl_explain, true },
 	{ "find", ctl_find, true },
 	{ "pins", ctl_pins, true },
 	{ "imports", ctl_imports, true },
-	{ "unmount", ctl_unmount, false },
-	{ "stay", ctl_stay, false },
+	{ "unmount", ctl_unmount, false, true },
+	{ "stay", ctl_stay, false, true },
 	{ "sync", ctl_sync, false },
 	{ "import", ctl_import, false },
 	{ "refresh", ctl_refresh, false },
@@ -286,8 +286,10 @@ ctl_flush(struct ctl *c, enum ship_until what, uint64_t top, int64_t deadline)
 }
 
 struct land {
-	struct fs		*f;
-	const struct op		*op;
+	struct ctl		*c;
+	struct op		*op;
+	ctl_look		*look;
+	void			*arg;
 	uint64_t		 seq;
 };
 
@@ -295,14 +297,18 @@ static int
 land_tx(struct sqc *q, void *arg)
 {
 	struct land *l = arg;
+	int rc = 0;
 
-	return journal(l->f->meta, q, l->op, NEEDS_NOTHING, NULL, 0, &l->seq);
+	if (l->look != NULL)
+		rc = l->look(l->c, q, l->op, l->arg);
+	return rc != 0 ? rc : journal(l->c->f->meta, q, l->op, NEEDS_NOTHING,
+	    NULL, 0, &l->seq);
 }
 
 int
-ctl_land(struct ctl *c, const struct op *op)
+ctl_land(struct ctl *c, struct op *op, ctl_look *look, void *arg)
 {
-	struct land l = { .f = c->f, .op = op };
+	struct land l = { .c = c, .op = op, .look = look, .arg = arg };
 	int rc;
 
 	rc = fs_may_write(c->f);

@@ -45,6 +45,7 @@ struct ctl_cmd {
 	const char	*name;
 	int		(*run)(struct ctl *c);	/* 0 or -errno with c->why */
 	bool		 others;	/* not only for the owner and root */
+	bool		 always;	/* brief, and whatever is under way */
 };
 extern const struct ctl_cmd ctl_cmds[];		/* ends with name NULL */
 
@@ -111,8 +112,11 @@ int	ctl_wait(struct ctl *c, uint64_t seq, enum ship_until what,
 /* pending_ops, pending_bytes, oldest_age, pid, state_dir, fenced into
  * result. */
 void	ctl_pending(struct ctl *c);
-/* Journals one op and waits until it is in the log. */
-int	ctl_land(struct ctl *c, const struct op *op);
+/* Journals one op and waits until it is in the log.  look (NULL: nobody) is
+ * asked in the transaction that journals it: the op is as it leaves it, and
+ * none where it fails, with c->why. */
+typedef int ctl_look(struct ctl *c, struct sqc *q, struct op *op, void *arg);
+int	ctl_land(struct ctl *c, struct op *op, ctl_look *look, void *arg);
 /* Set by unmount, 0 by stay. */
 void	ctl_set_unmount(struct fs *f, int64_t deadline);
 

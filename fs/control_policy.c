@@ -206,7 +206,7 @@ place(struct ctl *c, bool remove)
 		rc = place_row_op(&r, &body, &op);
 	}
 	if (rc == 0)
-		rc = ctl_land(c, &op);
+		rc = ctl_land(c, &op, NULL, NULL);
 	buf_done(&body);
 	if (rc == -ETIMEDOUT) {
 		/* It holds here; the log has it when the home is back. */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "fs/control_impl.h"
 
@@ -56,8 +57,10 @@ registry_dir(char *ret, size_t n)
 
 /* Through the folder's descriptor, as bind_socket. */
 int
-control_connect(const char *path)
+control_connect(const char *path, int64_t wait)
 {
+	struct timeval tv = { .tv_sec = wait / NSEC_PER_SEC,
+	    .tv_usec = wait % NSEC_PER_SEC / 1000 };
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	const char *slash = strrchr(path, '/');
 	int dfd, fd = -1, rc = 0;
@@ -69,8 +72,10 @@ control_connect(const char *path)
 		return slash == NULL ? -EINVAL : -ENOMEM;
 	dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dfd >= 0)
-		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
+		    (wait == 0 ? SOCK_NONBLOCK : 0), 0);
+	if (fd < 0 || (wait != 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO,
+	    &tv, sizeof tv) != 0))
 		rc = -errno;
 	else if (snprintf(sa.sun_path, sizeof sa.sun_path,
 	    "/proc/self/fd/%d/%s", dfd, slash + 1) >=
@@ -142,7 +147,7 @@ is_left_over(int dfd, const char *file)
 	close(fd);
 	socket = json_string_value(json_object_get(o, "socket"));
 	if (socket != NULL)
-		rc = control_connect(socket);
+		rc = control_connect(socket, 0);
 	if (rc >= 0 && socket != NULL)
 		close(rc);
 	json_decref(o);

@@ -22,7 +22,7 @@
 
 struct find {
 	const char	*name;
-	uint32_t	 id, flags, max;
+	uint32_t	 id, flags;
 	char		*url;		/* owned */
 	bool		 found;
 	bool		 staged;	/* to it, at the moment */
@@ -33,8 +33,6 @@ find_one(void *arg, const struct store_row *s)
 {
 	struct find *f = arg;
 
-	if (s->id > f->max)
-		f->max = s->id;
 	if (strcmp(s->name, f->name) != 0)
 		return 0;
 	f->found = true;
@@ -93,18 +91,71 @@ list_one(void *arg, const struct store_health *h)
 	    "")));
 }
 
-/* One write of the row, in the log when it returns. */
 static int
-put_store(struct ctl *c, uint32_t id, const char *name, const char *url,
-    uint32_t flags, bool remove)
+say_taken(struct ctl *c, const char *name, const char *url)
 {
-	struct op op = { .kind = OP_STORE, .ino = id, .name = name,
-	    .value = url, .nvalue = strlen(url), .flags = flags,
-	    .size = remove ? 1 : 0 };
+	return why_set(&c->why, -EEXIST, "there is a store '%s' already, at "
+	    "%s; choose another name, or `gnsfs store set` changes that one",
+	    name, url);
+}
+
+/* The stores as they are when the row is written: the network may have been
+ * asked since they were read. */
+struct look {
+	struct ctl		*c;
+	const struct find	*was;	/* NULL: it is a new one */
+	const char		*name;
+	uint32_t		 max;
+	bool			 is;	/* as it was */
+	int			 err;
+};
+
+static int
+look_one(void *arg, const struct store_row *s)
+{
+	struct look *l = arg;
+
+	if (s->id > l->max)
+		l->max = s->id;
+	if (l->was != NULL && s->id == l->was->id)
+		l->is = strcmp(s->name, l->was->name) == 0 &&
+		    strcmp(s->url, l->was->url) == 0;
+	else if (strcmp(s->name, l->name) == 0)
+		l->err = say_taken(l->c, s->name, s->url);
+	return 0;
+}
+
+static int
+look_again(struct ctl *c, struct sqc *q, struct op *op, void *was)
+{
+	struct look l = { .c = c, .was = was, .name = op->name };
+	int rc;
+
+	rc = meta_stores(q, look_one, &l);
+	if (rc >= 0)
+		rc = l.err;
+	if (rc == 0 && was != NULL && !l.is)
+		rc = why_set(&c->why, -EAGAIN, "store '%s' has just been "
+		    "changed by another command; `gnsfs store ls` shows it",
+		    l.was->name);
+	if (was == NULL)
+		op->ino = l.max + 1;
+	return rc;
+}
+
+/* One write of the row that was (NULL: a new one), in the log when it
+ * returns. */
+static int
+put_store(struct ctl *c, struct find *was, const char *name, const char *url,
+    bool remove)
+{
+	struct op op = { .kind = OP_STORE, .ino = was != NULL ? was->id : 0,
+	    .name = name, .value = url, .nvalue = strlen(url),
+	    .flags = was != NULL ? was->flags : 0, .size = remove ? 1 : 0 };
 	int rc;
 
 	op.mtime = op.ctime = clock_real();
-	rc = ctl_land(c, &op);
+	rc = ctl_land(c, &op, look_again, was);
 	return rc != 0 ? rc : stores_reload(c->f);
 }
 
@@ -172,13 +223,11 @@ add(struct ctl *c, const char *name, const char *text)
 		return say_name(c, name);
 	rc = find_store(c, name, &f);
 	if (rc == 0 && f.found)
-		rc = why_set(&c->why, -EEXIST, "there is a store '%s' "
-		    "already, at %s; `gnsfs store set` changes it", name,
-		    f.url);
+		rc = say_taken(c, name, f.url);
 	if (rc == 0)
 		rc = check_url(c, text, &url);
 	if (rc == 0)
-		rc = put_store(c, f.max + 1, name, url, 0, false);
+		rc = put_store(c, NULL, name, url, false);
 	free(url);
 	free(f.url);
 	return rc;
@@ -323,9 +372,7 @@ set_what(struct ctl *c, const struct find *f, const char **retname,
 	if (to != NULL && strcmp(to, f->name) != 0) {
 		rc = find_store(c, to, &other);
 		if (rc == 0 && other.found)
-			rc = why_set(&c->why, -EEXIST, "there is a store '%s' "
-			    "already, at %s; choose another name", to,
-			    other.url);
+			rc = say_taken(c, to, other.url);
 		free(other.url);
 	}
 	if (rc == 0 && json_object_size(settings) > 0) {
@@ -367,7 +414,7 @@ set(struct ctl *c, const char *name)
 			rc = check_samples(c, name, url, v, n);
 	}
 	if (rc == 0)
-		rc = put_store(c, f.id, to, url, f.flags, false);
+		rc = put_store(c, &f, to, url, false);
 	free(v);
 	free(url);
 	free(f.url);
@@ -464,7 +511,7 @@ rm(struct ctl *c, const char *name)
 		    "files of the namespace; `gnsfs find store:%s` lists the "
 		    "files", name, (long long)n, n == 1 ? "" : "s", name);
 	if (rc == 0) {
-		rc = put_store(c, f.id, name, f.url, f.flags, true);
+		rc = put_store(c, &f, name, f.url, true);
 		if (rc == -EBUSY) {
 			c->why.text[0] = '\0';	/* which says no more */
 			why_set(&c->why, rc, "'%s' is imported, or was staged "

@@ -9,7 +9,6 @@
 #include "fs/control_impl.h"
 #include "meta/select.h"
 
-
 int
 arg_selectors(struct ctl *c, struct ctl_sel *ret)
 {
@@ -177,6 +176,51 @@ tag_list(struct ctl *c, struct sqc *q)
 	return rc;
 }
 
+/* What is removed with its value has that. */
+static int
+has_value(struct ctl *c, struct sqc *q, struct op *op, void *arg)
+{
+	const char *want = arg, *value;
+	struct sqs *s;
+	bool same;
+	size_t n;
+	int rc;
+
+	s = sq_prep(q, "SELECT value FROM tag WHERE ino = ?1 "
+	    "AND CAST(key AS BLOB) = ?2");
+	sqs_int(s, 1, (int64_t)op->ino);
+	sqs_blob(s, 2, op->name, strlen(op->name));
+	rc = sqs_step(s);
+	value = rc == 1 ? sqs_col_blob(s, 0, &n) : NULL;
+	same = rc == 1 && (want == NULL || (n == strlen(want) &&
+	    memcmp(value != NULL ? value : "", want, n) == 0));
+	if (rc >= 0 && !same)
+		rc = why_set(&c->why, -ENODATA, rc == 0 || want == NULL ?
+		    "%s has no tag '%s' of its own" : "%s has a tag '%s', but "
+		    "of another value; `gnsfs tag ls` lists them",
+		    arg_str(c, "path"), op->name);
+	sqs_reset(s);
+	return rc < 0 ? rc : 0;
+}
+
+/* As it was asked for. */
+static int
+tag_change(struct ctl *c, struct op *op, bool remove)
+{
+	const char *value = arg_str(c, "value");
+
+	op->ctime = clock_real();
+	op->value = "";
+	if (remove) {
+		op->flags = 1;
+		return ctl_land(c, op, has_value, (void *)value);
+	}
+	if (value != NULL)
+		op->value = value;
+	op->nvalue = strlen(op->value);
+	return ctl_land(c, op, NULL, NULL);
+}
+
 int
 ctl_tag(struct ctl *c)
 {
@@ -202,24 +246,18 @@ ctl_tag(struct ctl *c)
 	if (rc != 0)
 		return rc;
 	value = arg_str(c, "value");
-	if (value == NULL)
-		value = "";
 	if (*key == '\0' || strlen(key) > META_NAME_MAX ||
-	    strpbrk(key, "=\n") != NULL || strlen(value) > FS_TAG_MAX)
+	    strpbrk(key, "=\n") != NULL || (value != NULL &&
+	    strlen(value) > FS_TAG_MAX))
 		return why_set(&c->why, -EINVAL, "a tag is KEY=VALUE: a key "
 		    "of 1 to 255 bytes without `=`, a value of at most %d",
 		    FS_TAG_MAX);
 	op.ino = a.ino;
 	op.name = key;
-	op.value = value;
-	op.nvalue = strlen(value);
-	op.ctime = clock_real();
-	if (strcmp(what, "rm") == 0)
-		op.flags = 1;
-	else if (strcmp(what, "add") != 0)
+	if (strcmp(what, "rm") != 0 && strcmp(what, "add") != 0)
 		return why_set(&c->why, -EINVAL, "a tag is added (add), "
 		    "removed (rm) or listed (ls), not '%s'", what);
-	rc = ctl_land(c, &op);
+	rc = tag_change(c, &op, *what == 'r');
 	if (rc == -ETIMEDOUT) {
 		/* It holds here; the log has it when the home is back. */
 		c->why.text[0] = '\0';

@@ -1,84 +1,17 @@
 /* See fill.h. */
-#include "fs/fill.h"
+#include "fs/fill_impl.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
-#include "base/log.h"
-#include "cache/small.h"
-#include "fs/content.h"
-#include "fs/memory.h"
-#include "fs/sums.h"
 
-#define TABLE_SIZE	1024	/* a power of two */
-#define RUN_CHUNKS	8	/* chunks of one GET */
-#define LANES		16	/* stores, by id; two may share one */
-#define LANE_RUNS	16	/* of a store at once; fs->io does more */
-#define QUEUED_MAX	512	/* chunks on their way, all files */
-#define UNKEPT_MAX	16	/* chunks held for want of room */
-#define WINDOW_MIN	(2u << 20)
-#define WINDOW_MAX	(64u << 20)
-#define NEAR		(8u << 20) /* parallel requests come out of order */
-#define SPARE_MAX	24
 #define BEGIN_ALIGN	(128u << 10)	/* where in a chunk a miss begins */
 #define SLICE		(250 * NSEC_PER_MSEC)
-
-struct fetch {
-	struct fetch	*next;		/* hash chain */
-	uint64_t	 ino, chunk;
-	uint64_t	 gen;		/* bfile_clean_gen when it began */
-	uint32_t	 incarnation;
-	unsigned	 refs;		/* table or run, and waiters */
-	uint32_t	 len;		/* of the chunk's content */
-	uint32_t	 lo, hi;	/* [lo, hi) of buf is valid */
-	uint32_t	 need;		/* the lowest hi a waiter waits for */
-	uint8_t		*buf;		/* NULL until bytes arrive */
-	bool		 done;
-	int		 err;
-};
-
-/* A store that says nothing keeps those who ask it; the others' bytes must not
- * wait behind them. */
-struct lane {
-	unsigned	 active;	/* runs */
-	struct run	*head;		/* those that wait, by prio */
-};
-
-struct fill {
-	struct lock	 lock;
-	struct cond	 cond;		/* some fetch moved on */
-	struct fetch	*heads[TABLE_SIZE];
-	unsigned	 queued;
-	struct fetch	*unkept[UNKEPT_MAX];
-	unsigned	 unkept_next;
-	void		*spare[SPARE_MAX]; /* buffers: new ones cost faults */
-	unsigned	 nspare, most_spare;
-	unsigned	 runs;		/* of a lane at once */
-	struct lane	 lanes[LANES];
-};
-
-struct run {
-	struct run	*next;		/* in its lane */
-	struct lane	*lane;		/* where it has a place already */
-	enum work_prio	 prio;
-	struct fs	*f;
-	struct vnode	*v;		/* a reference */
-	struct bfile	*b;		/* a reference */
-	uint64_t	 chunk;		/* the first */
-	uint64_t	 pos;		/* file offset of the next byte */
-	uint32_t	 begin;		/* start inside the (only) chunk */
-	unsigned	 n;
-	struct fetch	*x[RUN_CHUNKS];	/* NULL: finished */
-	uint32_t	 got[RUN_CHUNKS];
-	const struct extents *extents;	/* borrowed, and so */
-	const struct sums *sums;	/* of them; NULL: none */
-	unsigned	 wrong;		/* bits: chunks that sums disprove */
-};
+#define RECENT_AGE	(2 * NSEC_PER_SEC)	/* nobody comes for it */
 
 int
 fill_new(uint64_t memory, struct fill **ret)
@@ -91,6 +24,7 @@ fill_new(uint64_t memory, struct fill **ret)
 	cond_init(&fl->cond);
 	fl->runs = memory_share(memory, LANE_RUNS, 2);
 	fl->most_spare = memory_share(memory, SPARE_MAX, 2);
+	fl->most_recent = memory_share(memory, RECENT_MAX, 0);
 	*ret = fl;
 	return 0;
 }
@@ -133,8 +67,8 @@ fill_buf_give(struct fs *f, void *p)
 	lock_drop(&f->fill->lock);
 }
 
-static void
-fetch_unref(struct fill *fl, struct fetch *x)
+void
+fill_fetch_unref(struct fill *fl, struct fetch *x)
 {
 	if (x != NULL && --x->refs == 0) {
 		buf_give_locked(fl, x->buf);
@@ -150,7 +84,9 @@ fill_free(struct fill *fl)
 	if (fl == NULL)
 		return;
 	for (i = 0; i < UNKEPT_MAX; i++)
-		fetch_unref(fl, fl->unkept[i]);
+		fill_fetch_unref(fl, fl->unkept[i]);
+	for (i = 0; i < RECENT_MAX; i++)
+		fill_fetch_unref(fl, fl->recent[i].x);
 	while (fl->nspare > 0)
 		(void)munmap(fl->spare[--fl->nspare], CACHE_CHUNK);
 	cond_done(&fl->cond);
@@ -168,16 +104,21 @@ chain_of(struct fill *fl, uint64_t ino, uint64_t chunk)
 	return &fl->heads[(h ^ h >> 32) & (TABLE_SIZE - 1)];
 }
 
-static struct fetch *
-find(struct fill *fl, struct bfile *b, uint64_t chunk)
+static bool
+is_of(const struct fetch *x, struct bfile *b, uint64_t chunk)
 {
-	uint64_t ino = bfile_ino(b);
+	return x->chunk == chunk && x->ino == bfile_ino(b) &&
+	    x->incarnation == bfile_incarnation(b) &&
+	    x->gen == bfile_clean_gen(b);
+}
+
+struct fetch *
+fill_find(struct fill *fl, struct bfile *b, uint64_t chunk)
+{
 	struct fetch *x;
 
-	for (x = *chain_of(fl, ino, chunk); x != NULL; x = x->next)
-		if (x->ino == ino && x->chunk == chunk &&
-		    x->incarnation == bfile_incarnation(b) &&
-		    x->gen == bfile_clean_gen(b))
+	for (x = *chain_of(fl, bfile_ino(b), chunk); x != NULL; x = x->next)
+		if (is_of(x, b, chunk))
 			break;
 	return x;
 }
@@ -193,8 +134,8 @@ table_remove(struct fill *fl, struct fetch *x)
 		*p = x->next;
 }
 
-static struct fetch *
-table_add(struct fill *fl, struct bfile *b, uint64_t chunk, uint64_t size)
+struct fetch *
+fill_fetch_add(struct fill *fl, struct bfile *b, uint64_t chunk, uint64_t size)
 {
 	struct fetch *x = calloc(1, sizeof *x);
 	uint64_t left = size - chunk * CACHE_CHUNK;
@@ -214,9 +155,70 @@ table_add(struct fill *fl, struct bfile *b, uint64_t chunk, uint64_t size)
 	return x;
 }
 
-/* The run is through with x. */
+/* --- what was kept a moment ago; fl->lock held --- */
+
+/* A read-ahead is a moment ahead, and from here its bytes need not come back
+ * from the disk.  Those that wait longest are read next: they stay, and what
+ * finds no place goes, until they are old. */
 static void
-finish(struct fill *fl, struct fetch *x, int err, bool kept)
+recent_drop(struct fill *fl, struct recent *e)
+{
+	fill_fetch_unref(fl, e->x);
+	e->x = NULL;
+	atomic_fetch_sub(&fl->nrecent, 1);
+}
+
+static void
+recent_add(struct fill *fl, struct fetch *x)
+{
+	int64_t now = clock_mono();
+	struct recent *e, *place = NULL;
+	unsigned i;
+
+	for (i = 0; i < fl->most_recent && place == NULL; i++) {
+		e = &fl->recent[i];
+		if (e->x != NULL && e->came < now - RECENT_AGE)
+			recent_drop(fl, e);
+		if (e->x == NULL)
+			place = e;
+	}
+	if (place == NULL || x->buf == NULL || x->seen) {
+		fill_fetch_unref(fl, x);
+		return;
+	}
+	place->x = x;
+	place->came = now;
+	atomic_fetch_add(&fl->nrecent, 1);
+}
+
+/* A reader has its last byte: it will not come again. */
+static void
+seen(struct fill *fl, struct fetch *x)
+{
+	unsigned i;
+
+	x->seen = true;
+	if (atomic_load(&fl->nrecent) == 0)
+		return;
+	for (i = 0; i < fl->most_recent; i++)
+		if (fl->recent[i].x == x)
+			recent_drop(fl, &fl->recent[i]);
+}
+
+static struct recent *
+recent_find(struct fill *fl, struct bfile *b, uint64_t chunk)
+{
+	unsigned i;
+
+	for (i = 0; i < fl->most_recent; i++)
+		if (fl->recent[i].x != NULL && is_of(fl->recent[i].x, b, chunk))
+			return &fl->recent[i];
+	return NULL;
+}
+
+void
+fill_fetch_end(struct fill *fl, struct fetch *x, int err, bool kept,
+    enum work_prio prio)
 {
 	struct fetch **slot;
 
@@ -226,12 +228,16 @@ finish(struct fill *fl, struct fetch *x, int err, bool kept)
 	fl->queued--;
 	if (err != 0 || kept) {
 		table_remove(fl, x);
-		fetch_unref(fl, x);
+		/* what nobody waits for is not read at once either */
+		if (err == 0 && prio != WORK_BACKGROUND)
+			recent_add(fl, x);
+		else
+			fill_fetch_unref(fl, x);
 	} else {
 		slot = &fl->unkept[fl->unkept_next++ % UNKEPT_MAX];
 		if (*slot != NULL) {
 			table_remove(fl, *slot);
-			fetch_unref(fl, *slot);
+			fill_fetch_unref(fl, *slot);
 		}
 		*slot = x;
 	}
@@ -239,374 +245,39 @@ finish(struct fill *fl, struct fetch *x, int err, bool kept)
 	lock_drop(&fl->lock);
 }
 
-/* --- a run --- */
-
-/* crc: of its bytes, -1 unknown. */
-static bool
-keep(struct run *r, struct fetch *x, int64_t crc)
-{
-	if (cache_room(r->f->cache, x->len, false) != 0)
-		return false;
-	return bfile_fill(r->b, x->chunk, x->gen, x->buf, x->len,
-	    crc) == 0;
-}
-
-/* All of chunk i is in its buffer, and right. */
-static void
-have_chunk(struct run *r, unsigned i, int64_t crc)
-{
-	struct fetch *x = r->x[i];
-
-	counter_add(fill_bytes, x->len);
-	r->x[i] = NULL;
-	finish(r->f->fill, x, 0, keep(r, x, crc));
-}
-
-static void
-advance(struct run *r, unsigned i, uint32_t at, uint32_t n)
-{
-	struct fill *fl = r->f->fill;
-	struct fetch *x = r->x[i];
-	int64_t crc;
-
-	r->got[i] += n;
-	if (r->got[i] == x->len) {
-		if (sums_hold(r->sums, r->extents, x->chunk * CACHE_CHUNK,
-		    x->buf, x->len, &crc))
-			have_chunk(r, i, crc);
-		else
-			r->wrong |= 1u << i;
-		return;
-	}
-	if (r->sums != NULL)
-		return;		/* nobody sees it before it is compared */
-	lock_take(&fl->lock);
-	if (x->hi == 0)
-		x->lo = x->hi = at;
-	if (x->hi == at) {
-		x->hi += n;
-		if (x->hi >= x->need) {
-			x->need = UINT32_MAX;
-			cond_broadcast(&fl->cond);
-		}
-	}
-	lock_drop(&fl->lock);
-}
-
-/* n bytes of the file at r->pos; p NULL: zeros. */
-static int
-run_put(struct run *r, const uint8_t *p, size_t n)
-{
-	while (n > 0) {
-		unsigned i = (unsigned)(r->pos / CACHE_CHUNK - r->chunk);
-		uint32_t at = (uint32_t)(r->pos % CACHE_CHUNK);
-		struct fetch *x = i < r->n ? r->x[i] : NULL;
-		uint32_t take;
-
-		if (x == NULL || at >= x->len)
-			return -EIO;	/* more than was asked for */
-		take = n < x->len - at ? (uint32_t)n : x->len - at;
-		if (x->buf == NULL)	/* aligned: it may go to disk as is */
-			x->buf = fill_buf_take(r->f);
-		if (x->buf == NULL)
-			return -ENOMEM;
-		if (p != NULL) {
-			memcpy(x->buf + at, p, take);
-			p += take;
-		} else
-			memset(x->buf + at, 0, take);
-		r->pos += take;
-		n -= take;
-		advance(r, i, at, take);
-	}
-	return 0;
-}
-
-static int
-run_sink(void *arg, const void *p, size_t n)
-{
-	return run_put(arg, p, n);
-}
-
-/* File bytes [from, to), hole or extent by extent. */
-static int
-run_range(struct run *r, const struct extents *x, uint64_t from, uint64_t to)
-{
-	uint64_t start, end;
-	unsigned i;
-	int err = 0;
-
-	r->pos = from;
-	for (i = 0; err == 0 && i < x->n; i++) {
-		const struct extent *e = &x->v[i];
-
-		start = e->off > r->pos ? e->off : r->pos;
-		end = e->off + e->len < to ? e->off + e->len : to;
-		if (start >= end)
-			continue;
-		err = run_put(r, NULL, start - r->pos);
-		if (err == 0)
-			err = content_fetch(r->f, e, e->ooff + (start - e->off),
-			    end - start, "fill", run_sink, r);
-		if (err == 0 && r->pos != end)
-			err = -EIO;
-	}
-	if (err == 0 && r->pos < to)
-		err = run_put(r, NULL, to - r->pos);
-	return err;
-}
-
-/* The chunks that did not come as they were stored. */
-static void
-run_mend(struct run *r)
-{
-	unsigned i;
-	int err;
-
-	for (i = 0; i < r->n; i++) {
-		struct fetch *x = r->x[i];
-
-		if ((r->wrong >> i & 1) == 0)
-			continue;
-		err = sums_mend(r->f, r->sums, r->extents,
-		    x->chunk * CACHE_CHUNK, x->buf, x->len);
-		if (err == 0) {
-			have_chunk(r, i, -1);
-			continue;
-		}
-		r->x[i] = NULL;
-		finish(r->f->fill, x, err, false);
-	}
-}
-
-static void
-run_free(struct run *r)
-{
-	bfile_put(r->b);
-	vnode_put(r->f, r->v);
-	free(r);
-}
-
-/* What is not finished yet ends with err. */
-static void
-run_end(struct run *r, int err)
-{
-	for (unsigned i = 0; i < r->n; i++)
-		if (r->x[i] != NULL)
-			finish(r->f->fill, r->x[i], err, false);
-	run_free(r);
-}
-
-static void	run_job(void *arg);
-
-static struct lane *
-lane_of(struct fill *fl, uint32_t store)
-{
-	return &fl->lanes[store % LANES];
-}
-
-/* False: it waits in the lane, and whoever leaves that hands it his place. */
-static bool
-lane_enter(struct fill *fl, struct lane *l, struct run *r)
-{
-	struct run **at = &l->head;
-	bool in;
-
-	lock_take(&fl->lock);
-	in = l->active < fl->runs;
-	if (in) {
-		l->active++;
-	} else {
-		while (*at != NULL && (*at)->prio <= r->prio)
-			at = &(*at)->next;
-		r->next = *at;
-		*at = r;
-	}
-	lock_drop(&fl->lock);
-	return in;
-}
-
-/* The place goes to the next who waits: it stays taken until he leaves, too,
- * wherever he finds his bytes to be by then. */
-static void
-lane_leave(struct fs *f, struct lane *l)
-{
-	struct fill *fl = f->fill;
-	struct run *r;
-
-	if (l == NULL)
-		return;
-	lock_take(&fl->lock);
-	while ((r = l->head) != NULL) {
-		l->head = r->next;
-		r->lane = l;
-		lock_drop(&fl->lock);
-		if (workers_submit(f->io, r->prio, run_job, r) == 0)
-			return;
-		run_end(r, -ENOMEM);
-		lock_take(&fl->lock);
-	}
-	l->active--;
-	lock_drop(&fl->lock);
-}
-
-static void
-run_job(void *arg)
-{
-	struct run *r = arg;
-	struct fs *f = r->f;
-	struct extents *x = NULL;
-	struct sums *sums = NULL;
-	struct lane *held = r->lane, *l;
-	uint64_t from = r->chunk * CACHE_CHUNK, to = from;
-	unsigned i;
-	int err;
-
-	for (i = 0; i < r->n; i++)
-		to += r->x[i]->len;
-	err = atomic_load(&f->stopping) ? -ESHUTDOWN :
-	    content_extents(f, r->v, from, to - from, &x);
-	if (err == 0 && x->n > 0 &&
-	    (l = lane_of(f->fill, x->v[0].store)) != held) {
-		lane_leave(f, held);
-		r->lane = NULL;
-		if (!lane_enter(f->fill, l, r)) {
-			free(x);
-			return;
-		}
-		held = l;
-	}
-	if (err == 0)
-		err = sums_get(f, x, from, to - from, &sums);
-	r->extents = x;
-	r->sums = sums;
-	if (sums != NULL)
-		r->begin = 0;	/* all of it is waited for */
-	if (err == 0)
-		err = run_range(r, x, from + r->begin, to);
-	if (err == 0 && r->begin > 0)
-		err = run_range(r, x, from, from + r->begin);
-	if (err == 0 && r->wrong != 0)
-		run_mend(r);
-	run_end(r, err != 0 ? err : -EIO);
-	lane_leave(f, held);
-	free(sums);
-	free(x);
-}
-
-/* --- starting runs --- */
-
-static struct run *
-run_new(struct fs *f, struct vnode *v, struct bfile *b)
-{
-	struct run *r = calloc(1, sizeof *r);
-
-	if (r == NULL)
-		return NULL;
-	vnode_ref(f, v);
-	r->v = v;
-	bfile_ref(b);
-	r->f = f;
-	r->b = b;
-	return r;
-}
-
-/* Chunks of [first, last] that are neither here nor under way, as one run
- * from the first such; *next is where to go on.  NULL: none. */
-static struct run *
-run_collect(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
-    uint64_t first, uint64_t last, unsigned max, uint64_t *next)
-{
-	struct fill *fl = f->fill;
-	struct run *r = NULL;
-	uint64_t c;
-
-	lock_take(&fl->lock);
-	for (c = first; c <= last && fl->queued < max; c++) {
-		uint64_t off = c * CACHE_CHUNK, left = size - off;
-		bool wanted = find(fl, b, c) == NULL && bfile_has(b, off,
-		    left < CACHE_CHUNK ? left : CACHE_CHUNK) != 1;
-
-		if (r == NULL && wanted) {
-			lock_drop(&fl->lock);
-			r = run_new(f, v, b);
-			if (r == NULL)
-				goto out;
-			r->chunk = c--;
-			lock_take(&fl->lock);
-			continue;	/* looked at again, with the lock */
-		}
-		if (r != NULL && (!wanted || r->n == RUN_CHUNKS))
-			break;
-		if (r != NULL && (r->x[r->n] = table_add(fl, b, c, size)) !=
-		    NULL)
-			r->n++;
-	}
-	lock_drop(&fl->lock);
-out:
-	*next = c;
-	if (r != NULL && r->n == 0) {
-		run_free(r);
-		r = NULL;
-	}
-	return r;
-}
-
-/* Sees to it that chunks [first, last] are here or on their way; begin: where
- * in the first one a reader waits (fetched first, if that is the only one). */
-static void
-start(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
-    uint64_t first, uint64_t last, uint32_t begin, enum work_prio prio)
-{
-	/* what a reader waits for is always begun */
-	unsigned max = prio == WORK_URGENT ? UINT_MAX : QUEUED_MAX;
-	struct run *r;
-
-	while (first <= last) {
-		r = run_collect(f, v, b, size, first, last, max, &first);
-		if (r == NULL && first <= last)
-			return;		/* enough is queued */
-		if (r == NULL)
-			continue;
-		if (r->n == 1)
-			r->begin = begin;
-		r->prio = prio;
-		if (workers_submit(f->io, prio, run_job, r) == 0)
-			continue;
-		run_end(r, -ENOMEM);
-		return;
-	}
-}
-
 /* --- read-ahead --- */
 
-/* The window of a handle, after a read of [off, off+n): 0 = not sequential. */
-static uint64_t
-window(struct handle *h, uint64_t off, size_t n)
-{
-	struct vnode *v = h->v;
-	uint64_t w;
+/* How far ahead is fetched, and in what steps. */
+struct reach { uint64_t window, step; };
 
-	lock_take(&v->lock);
-	if (off <= h->next_off + NEAR && off + NEAR >= h->next_off) {
-		if (off + n > h->next_off) {
-			h->window = h->window == 0 ? WINDOW_MIN :
-			    h->window + n;
-			if (h->window > WINDOW_MAX)
-				h->window = WINDOW_MAX;
-			h->next_off = off + n;
-		}
-	} else {
-		h->window = 0;
-		h->next_off = off + n;
+/* Of a handle, after a read of [off, off+n); window 0: not sequential. */
+static struct reach
+reach(struct fs *f, struct handle *h, uint64_t off, size_t n)
+{
+	struct fill *fl = f->fill;
+	struct vnode *v = h->v;
+	uint32_t lane = atomic_load(&v->lane);
+	struct window_link link = { 0 };
+	struct reach r;
+	uint64_t most;
+
+	if (lane != 0) {
+		lock_take(&fl->lock);
+		link = fl->lanes[lane - 1].link;
+		lock_drop(&fl->lock);
 	}
-	w = h->window;
+	most = window_most(&link);
+	if (most > (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK)
+		most = (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK;
+	lock_take(&v->lock);
+	r.window = window_read(&h->streams, off, n, most);
 	lock_drop(&v->lock);
-	return w;
+	r.step = window_step(&link, r.window);
+	return r;
 }
 
-static uint64_t
-content_size(struct vnode *v)
+uint64_t
+fill_size(struct vnode *v)
 {
 	uint64_t size;
 
@@ -616,32 +287,33 @@ content_size(struct vnode *v)
 	return size;
 }
 
+/* After that read, in whole steps. */
 static void
 read_ahead(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
-    uint64_t off, size_t n)
+    uint64_t off, size_t n, const struct reach *r)
 {
-	uint64_t w = window(h, off, n), end = off + n + w;
+	uint64_t at = off + n, end = at + r->window;
 
-	if (w == 0 || off + n >= size)
+	if (r->window == 0 || at >= size)
 		return;
-	if (end > size)
-		end = size;
-	/* In steps of half a run, so that runs are long. */
-	if (end < size && (off + n) / (RUN_CHUNKS * CACHE_CHUNK / 2) ==
-	    off / (RUN_CHUNKS * CACHE_CHUNK / 2) && off != 0)
+	end = end > size ? size : end - end % r->step;
+	if (end < size && at / r->step == off / r->step && off != 0)
 		return;
-	start(f, h->v, b, size, (off + n) / CACHE_CHUNK,
-	    (end - 1) / CACHE_CHUNK, 0, WORK_NORMAL);
+	fill_start(f, h->v, b, size, at / CACHE_CHUNK, (end - 1) / CACHE_CHUNK,
+	    0, WORK_NORMAL);
 }
 
 void
 fill_note_read(struct fs *f, struct handle *h, uint64_t off, size_t n)
 {
 	struct bfile *b = vnode_backing(h->v);
-	uint64_t size = content_size(h->v);
+	uint64_t size = fill_size(h->v);
+	struct reach r;
 
-	if (b != NULL && n > 0 && size > 0 && !bfile_is_complete(b))
-		read_ahead(f, h, b, size, off, n);
+	if (b != NULL && n > 0 && size > 0 && !bfile_is_complete(b)) {
+		r = reach(f, h, off, n);
+		read_ahead(f, h, b, size, off, n, &r);
+	}
 	bfile_put(b);
 }
 
@@ -689,7 +361,7 @@ wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 	int r = 0;
 
 	lock_take(&fl->lock);
-	x = find(fl, b, off / CACHE_CHUNK);
+	x = fill_find(fl, b, off / CACHE_CHUNK);
 	if (x == NULL)
 		goto out;
 	x->refs++;
@@ -713,8 +385,10 @@ wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 	if (r == 0 && is_ready(x, at, n)) {
 		*ret = x;
 		r = 1;
+		if (at + n >= x->len)
+			seen(fl, x);
 	} else
-		fetch_unref(fl, x);
+		fill_fetch_unref(fl, x);
 out:
 	lock_drop(&fl->lock);
 	return r;
@@ -733,9 +407,8 @@ read_here(struct bfile *b, void *buf, size_t n, uint64_t off, ssize_t *ret)
 	return here;
 }
 
-/* [off, off+n) within one chunk. */
-static ssize_t
-read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
+ssize_t
+fill_read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
     void *buf, size_t n, uint64_t off, int64_t deadline)
 {
 	uint64_t chunk = off / CACHE_CHUNK;
@@ -757,17 +430,56 @@ again:
 			continue;
 		if (clock_mono() >= deadline)
 			return -EHOSTUNREACH;
-		start(f, h->v, b, size, chunk, chunk, begin, WORK_URGENT);
+		fill_start(f, h->v, b, size, chunk, chunk, begin, WORK_URGENT);
 		counter_add(fill_waits, 1);
 	}
 	r = from_buffer(b, x, buf, n, off);
 	stale = x->gen != bfile_clean_gen(b);
 	lock_take(&f->fill->lock);
-	fetch_unref(f->fill, x);
+	fill_fetch_unref(f->fill, x);
 	lock_drop(&f->fill->lock);
 	if (stale && r >= 0)
 		goto again;
 	return r;
+}
+
+/* Adds n bytes at off, which x has. */
+static void
+ref_add(struct fill_ref *r, struct fetch *x, uint64_t off, size_t n)
+{
+	r->x[r->n] = x;
+	r->v[r->n].iov_base = x->buf + off % CACHE_CHUNK;
+	r->v[r->n].iov_len = n;
+	r->n++;
+}
+
+/* The part of [off, end) that lies in off's chunk. */
+static size_t
+within(uint64_t off, uint64_t end)
+{
+	size_t n = CACHE_CHUNK - off % CACHE_CHUNK;
+
+	return n < end - off ? n : (size_t)(end - off);
+}
+
+/* Waits for what is not kept yet, and so in a buffer. */
+static bool
+ref_wait(struct fs *f, struct bfile *b, uint64_t off, uint64_t end,
+    struct fill_ref *r)
+{
+	int64_t until = io_until(f);
+	struct fetch *x;
+	size_t n;
+
+	for (; off < end; off += n) {
+		n = within(off, end);
+		if (wait_fetch(f, b, off, n, until, &x) != 1)
+			return false;
+		ref_add(r, x, off, n);
+		if (x->gen != bfile_clean_gen(b))
+			return false;
+	}
+	return !bfile_is_dirty(b);
 }
 
 bool
@@ -775,25 +487,24 @@ fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
     struct fill_ref *ret)
 {
 	struct bfile *b = vnode_backing(h->v);
-	uint64_t size = content_size(h->v);
-	struct fetch *x = NULL;
+	uint64_t size = fill_size(h->v), end = off + n;
+	struct reach r;
 	bool ok = false;
 
-	if (b == NULL || off >= size || bfile_is_dirty(b))
+	ret->n = 0;
+	if (end > size)
+		end = size;
+	if (b == NULL || off >= end || bfile_is_dirty(b) ||
+	    (end - 1) / CACHE_CHUNK - off / CACHE_CHUNK >= FILL_REF_MAX ||
+	    bfile_has(b, off, within(off, end)) == 1)
 		goto out;
-	if (n > size - off)
-		n = (size_t)(size - off);
-	if (off % CACHE_CHUNK + n > CACHE_CHUNK || bfile_has(b, off, n) == 1)
-		goto out;
-	if (window(h, off, n) > 0)
-		start(f, h->v, b, size, off / CACHE_CHUNK, off / CACHE_CHUNK,
-		    0, WORK_URGENT);
-	read_ahead(f, h, b, size, off, n);
-	if (wait_fetch(f, b, off, n, io_until(f), &x) != 1)
-		goto out;
-	*ret = (struct fill_ref){ .x = x, .n = n,
-	    .p = x->buf + off % CACHE_CHUNK };
-	ok = x->gen == bfile_clean_gen(b) && !bfile_is_dirty(b);
+	n = (size_t)(end - off);
+	r = reach(f, h, off, n);
+	if (r.window > 0)
+		fill_start(f, h->v, b, size, off / CACHE_CHUNK,
+		    (end - 1) / CACHE_CHUNK, 0, WORK_URGENT);
+	read_ahead(f, h, b, size, off, n, &r);
+	ok = ref_wait(f, b, off, end, ret);
 	if (!ok)
 		fill_unref(f, ret);
 out:
@@ -801,34 +512,85 @@ out:
 	return ok;
 }
 
+/* --- what was kept a moment ago --- */
+
+bool
+fill_recent(struct fs *f, struct bfile *b, uint64_t off, size_t n,
+    struct fill_ref *ret)
+{
+	struct fill *fl = f->fill;
+	uint64_t end = off + n, at;
+	struct recent *e = NULL;
+	bool ok;
+
+	ret->n = 0;
+	if (atomic_load(&fl->nrecent) == 0 || n == 0 || bfile_is_dirty(b) ||
+	    (end - 1) / CACHE_CHUNK - off / CACHE_CHUNK >= FILL_REF_MAX)
+		return false;
+	lock_take(&fl->lock);
+	for (at = off; at < end; at += within(at, end)) {
+		e = recent_find(fl, b, at / CACHE_CHUNK);
+		if (e == NULL || at % CACHE_CHUNK + within(at, end) >
+		    e->x->len)
+			break;
+		e->x->refs++;
+		ref_add(ret, e->x, at, within(at, end));
+		if (at % CACHE_CHUNK + within(at, end) == e->x->len)
+			seen(fl, e->x);
+	}
+	lock_drop(&fl->lock);
+	ok = at >= end && !bfile_is_dirty(b);
+	if (!ok)
+		fill_unref(f, ret);
+	return ok;
+}
+
+void
+fill_trim(struct fs *f)
+{
+	struct fill *fl = f->fill;
+	int64_t old = clock_mono() - RECENT_AGE;
+	unsigned i;
+
+	lock_take(&fl->lock);
+	for (i = 0; i < fl->most_recent; i++)
+		if (fl->recent[i].x != NULL && fl->recent[i].came < old)
+			recent_drop(fl, &fl->recent[i]);
+	lock_drop(&fl->lock);
+}
+
 void
 fill_unref(struct fs *f, struct fill_ref *r)
 {
 	lock_take(&f->fill->lock);
-	fetch_unref(f->fill, r->x);
+	while (r->n > 0)
+		fill_fetch_unref(f->fill, r->x[--r->n]);
 	lock_drop(&f->fill->lock);
 }
+
+/* --- reading --- */
 
 ssize_t
 fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
     uint64_t off)
 {
-	uint64_t size = content_size(h->v);
+	uint64_t size = fill_size(h->v);
 	int64_t deadline = io_until(f);
+	struct reach far = reach(f, h, off, n);
 	size_t done = 0;
 	ssize_t r = 0;
 
-	if (off + n <= size && window(h, off, n) > 0)
-		start(f, h->v, b, size, off / CACHE_CHUNK,
+	if (off + n <= size && far.window > 0)
+		fill_start(f, h->v, b, size, off / CACHE_CHUNK,
 		    (off + n - 1) / CACHE_CHUNK, 0, WORK_URGENT);
-	read_ahead(f, h, b, size, off, n);
+	read_ahead(f, h, b, size, off, n, &far);
 	while (done < n) {
 		uint64_t at = off + done;
 		size_t take = CACHE_CHUNK - at % CACHE_CHUNK;
 
 		if (take > n - done)
 			take = n - done;
-		r = read_piece(f, h, b, size, (char *)buf + done, take, at,
+		r = fill_read_piece(f, h, b, size, (char *)buf + done, take, at,
 		    deadline);
 		if (r <= 0)
 			break;
@@ -836,131 +598,4 @@ fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
 	}
 	/* a short read would be the end of the file to the kernel */
 	return r < 0 ? r : (ssize_t)done;
-}
-
-/* --- whole files --- */
-
-struct whole {
-	struct fs	*f;
-	struct vnode	*v;
-	struct bfile	*b;
-	int		(*done)(void *arg, uint64_t bytes);
-	void		*arg;
-};
-
-static int
-fill_large(struct whole *w, uint64_t size)
-{
-	uint64_t chunk, last = (size - 1) / CACHE_CHUNK, ahead;
-	struct handle h = { .v = w->v };
-	char byte;
-	ssize_t r;
-
-	for (chunk = 0; chunk <= last; chunk++) {
-		uint64_t off = chunk * CACHE_CHUNK;
-		uint64_t len = size - off < CACHE_CHUNK ? size - off :
-		    CACHE_CHUNK;
-
-		ahead = chunk + 4 * RUN_CHUNKS;
-		if (chunk % RUN_CHUNKS == 0)
-			start(w->f, w->v, w->b, size, chunk,
-			    ahead < last ? ahead : last, 0, WORK_BACKGROUND);
-		while (bfile_has(w->b, off, len) != 1) {
-			r = read_piece(w->f, &h, w->b, size, &byte, 1,
-			    off + len - 1,
-			    clock_mono() + 2 * w->f->opt.io_timeout);
-			if (r < 0)
-				return (int)r;
-			if (bfile_has(w->b, off, len) != 1 &&
-			    cache_room(w->f->cache, len, false) != 0)
-				return -ENOSPC;
-		}
-		if (w->done != NULL && w->done(w->arg, len) != 0)
-			return -ECANCELED;
-	}
-	return 0;
-}
-
-static int
-fill_whole(struct whole *w, bool verify)
-{
-	struct fs *f = w->f;
-	int err, tries;
-
-	err = content_small_enter(f, w->v, false);
-	if (err == -EFBIG) {
-		err = 0;
-		if (w->v->b == NULL) {
-			err = bfile_make(f->cache, w->v->ino, w->v->attr.size,
-			    &w->b);
-			if (err == 0)
-				vnode_set_backing(w->v, w->b);
-		}
-		w->b = vnode_backing(w->v);
-	}
-	vnode_leave(w->v);
-	if (err != 0 || w->b == NULL) {
-		if (err == 0 && w->done != NULL)
-			(void)w->done(w->arg, w->v->attr.size);
-		return err;
-	}
-	for (tries = 0; tries < 3; tries++) {
-		if (content_size(w->v) > 0 && !bfile_is_complete(w->b))
-			err = fill_large(w, content_size(w->v));
-		if (err != 0 || !verify)
-			return err;
-		err = bfile_verify(w->b);
-		if (err != -EUCLEAN)
-			return err;
-		err = 0;	/* damaged chunks are absent now: again */
-	}
-	return -EUCLEAN;
-}
-
-/* A small file's row, read back from disk. */
-static int
-verify_small(struct fs *f, struct vnode *v)
-{
-	struct extents *x = NULL;
-	int err;
-
-	err = content_extents(f, v, 0, META_SMALL_MAX, &x);
-	if (err == 0 && x->n == 1 && x->v[0].off == 0) {
-		struct small_id id = { v->ino, x->v[0].object, x->v[0].ooff,
-		    x->v[0].len };
-
-		err = small_verify(f->cache, &id);
-	}
-	free(x);
-	return err;
-}
-
-int
-io_fill_whole(struct fs *f, uint64_t ino, bool verify,
-    int (*done)(void *arg, uint64_t bytes), void *arg, struct why *why)
-{
-	struct whole w = { .f = f, .done = done, .arg = arg };
-	int err, tries;
-
-	err = vnode_get(f, ino, &w.v);
-	if (err == 0)
-		err = vnode_load(f, w.v);
-	for (tries = 0; err == 0 && tries < 3; tries++) {
-		err = fill_whole(&w, verify);
-		if (err != 0 || w.b != NULL || !verify)
-			break;
-		err = verify_small(f, w.v);
-		if (err != -EUCLEAN && err != -ENOENT)
-			break;
-		vnode_enter(w.v);	/* fetched afresh */
-		w.v->have_bytes = false;
-		vnode_leave(w.v);
-		err = 0;
-	}
-	bfile_put(w.b);
-	vnode_put(f, w.v);
-	if (err != 0)
-		why_set(why, err, "inode %llu could not be fetched: %s",
-		    (unsigned long long)ino, strerror(-err));
-	return err;
 }

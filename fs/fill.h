@@ -10,7 +10,8 @@
  * has: sums.h), then from the backing file.
  *
  * States of a fetch      queued → arriving → done | failed
- *   done, kept           out of the table: the backing file has it
+ *   done, kept           out of the table: the backing file has it; of what a
+ *                        reader comes for next, the buffer stays a moment
  *   done, not kept       (no room, disk full) stays in the table with its
  *                        buffer until UNKEPT_MAX newer ones push it out: a
  *                        full cache slows readers, it never fails them
@@ -18,6 +19,8 @@
  */
 #ifndef FS_FILL_H
 #define FS_FILL_H
+
+#include <sys/uio.h>
 
 #include "fs/fs.h"
 #include "fs/io.h"
@@ -37,15 +40,26 @@ void	fill_note_read(struct fs *f, struct handle *h, uint64_t off,
 	    size_t n);
 
 /*
- * The same without a copy, where it can be had: true, and n bytes at p, which
- * stay until fill_unref.  false: nothing was done that fill_read would not do;
- * ask io_read.
+ * The same without a copy, where it can be had: true, and the bytes, clipped
+ * to the size, which stay until fill_unref.  false: nothing was done that
+ * fill_read would not do; ask io_read.
  */
+#define FILL_REF_MAX	2	/* chunks */
 struct fetch;
-struct fill_ref { struct fetch *x; const void *p; size_t n; };
+struct fill_ref {
+	int		 n;		/* parts, in order */
+	struct iovec	 v[FILL_REF_MAX];
+	struct fetch	*x[FILL_REF_MAX];
+};
 bool	fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	    struct fill_ref *ret);
+/* Bytes that bfile_has said are here, from the buffers in which they came a
+ * moment ago: true, and as fill_ref.  false: they are in the file. */
+bool	fill_recent(struct fs *f, struct bfile *b, uint64_t off, size_t n,
+	    struct fill_ref *ret);
 void	fill_unref(struct fs *f, struct fill_ref *r);
+/* Now and then: such buffers that nobody came for. */
+void	fill_trim(struct fs *f);
 
 /* A buffer of CACHE_CHUNK bytes, NULL: no memory. */
 void	*fill_buf_take(struct fs *f);

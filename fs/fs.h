@@ -13,6 +13,7 @@
  *   node     the numbers by which the kernel knows inodes
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
+ *   window   how far ahead of readers
  *   sums     whether they are those that were stored
  *   ahead    small files, before they are asked for
  *   import   adopting a bucket
@@ -104,8 +105,10 @@ uint64_t fs_stop(struct fs *f, int64_t deadline);
 /* Of a running fs, for fuse_main and control: ask the FUSE loop to end. */
 void	fs_request_unmount(struct fs *f);
 
-/* Invalidations (F4): queued to a thread that holds nothing; never block. */
+/* Invalidations (F4): queued to threads that hold nothing; never block.  Of an
+ * inode its attributes and all its content or entries, or the former alone. */
 void	fs_inval_inode(struct fs *f, uint64_t ino);
+void	fs_inval_attr(struct fs *f, uint64_t ino);
 void	fs_inval_entry(struct fs *f, uint64_t parent, const char *name);
 
 #endif

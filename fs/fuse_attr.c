@@ -117,12 +117,6 @@ op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	fuse_reply_attr(req, &st, KERNEL_TIMEOUT);
 }
 
-static int64_t
-from_timespec(struct timespec t)
-{
-	return t.tv_sec * NSEC_PER_SEC + t.tv_nsec;
-}
-
 /* What chmod, chown and utimens ask for; 0 = nothing of that. */
 static uint32_t
 wanted(const struct stat *st, int to_set, struct attr *a)
@@ -145,12 +139,12 @@ wanted(const struct stat *st, int to_set, struct attr *a)
 	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) {
 		mask |= ATTR_ATIME;
 		a->atime = to_set & FUSE_SET_ATTR_ATIME_NOW ? now :
-		    from_timespec(st->st_atim);
+		    clock_ns(st->st_atim);
 	}
 	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) {
 		mask |= ATTR_MTIME;
 		a->mtime = to_set & FUSE_SET_ATTR_MTIME_NOW ? now :
-		    from_timespec(st->st_mtim);
+		    clock_ns(st->st_mtim);
 	}
 	return mask;
 }

@@ -19,6 +19,7 @@
 #include <linux/magic.h>
 
 #include "fs/fuse_front.h"
+#include "fs/settle.h"
 
 #ifndef FUSE_PASSTHROUGH	/* headers before Linux 6.9 */
 #define FUSE_PASSTHROUGH	(1ULL << 37)
@@ -30,6 +31,7 @@ struct fuse_backing_map { int32_t fd; uint32_t flags; uint64_t padding; };
 
 static _Thread_local bool asks_clear;
 static _Thread_local int answer_id;
+static _Thread_local struct settle_close closing;
 
 /* --- requests --- */
 
@@ -84,18 +86,33 @@ sees_clear(const struct fuse_in_header *h, size_t n)
 	return false;
 }
 
+/* close(2) has returned by now: what its caller publishes next is read next,
+ * and may be handled sooner (L3). */
+static void
+see_close(struct fs *f, const struct fuse_in_header *h, size_t n)
+{
+	const struct fuse_release_in *in = body(h, n, sizeof *in);
+
+	if (in != NULL && (in->flags & O_ACCMODE) != O_RDONLY)
+		settle_close_begin(f, &closing);
+}
+
 static ssize_t
 dev_read(int fd, void *buf, size_t len, void *arg)
 {
 	struct fuse_front *fr = arg;
 	const struct fuse_in_header *h = buf;
-	ssize_t n = read(fd, buf, len);
+	ssize_t n;
 
+	settle_close_end(fr->fs, &closing);	/* it was not handed on */
+	n = read(fd, buf, len);
 	asks_clear = false;
 	if (n < (ssize_t)sizeof *h)
 		return n;
 	if (h->opcode == FUSE_INIT)
 		see_init(&fr->dev, h, (size_t)n);
+	else if (h->opcode == FUSE_RELEASE)
+		see_close(fr->fs, h, (size_t)n);
 	else
 		asks_clear = sees_clear(h, (size_t)n);
 	return n;
@@ -225,6 +242,12 @@ void
 fuse_dev_answer_passed(int id)
 {
 	answer_id = id;
+}
+
+struct settle_close *
+fuse_dev_close(void)
+{
+	return &closing;
 }
 
 bool

@@ -24,6 +24,7 @@
 #include "fs/pass.h"
 
 struct fuse_session;
+struct settle_close;
 
 struct fuse_dev {
 	int			fd;		/* the session's */
@@ -45,6 +46,10 @@ bool	fuse_dev_passes(const struct fuse_dev *d);
 /* The next OPEN or CREATE that this thread answers is passed with this id;
  * 0: is not. */
 void	fuse_dev_answer_passed(int id);
+
+/* The RELEASE that this thread is handling: of a writer it began when it was
+ * read (settle.h). */
+struct settle_close *fuse_dev_close(void);
 
 /* Does the daemon clear set-id bits (KILLPRIV_V2)? */
 bool	fuse_dev_clears_ids(const struct fuse_dev *d);

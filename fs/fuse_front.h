@@ -29,16 +29,25 @@
 /* Files that the kernel has just met, by the low bits of their inodes. */
 #define FRONT_MET	65536
 
+struct notifier {
+	struct fuse_front	*fr;
+	pthread_t		 thread;
+	bool			 runs;
+	struct notice		*head, **tail;
+};
+
 struct fuse_front {
 	struct fs		*fs;
 	struct front_reads	*reads;
 	struct fuse_session	*se;
 	struct fuse_dev		 dev;
 	bool			 splices;	/* a pipe holds any reply */
-	pthread_t		 notifier;
-	struct lock		 lock;	/* of the queue */
+	struct lock		 lock;	/* of both queues */
 	struct cond		 cond;
-	struct notice		*head, **tail;
+	struct notifier		 tree;	/* names and attributes */
+	struct notifier		 pages;	/* of inodes; after their attributes */
+	_Atomic uint64_t	 invalidating;	/* pages of that inode; 0 */
+	_Atomic int64_t		 invalidating_since;	/* clock_mono */
 	bool			 stop;
 	_Atomic uint64_t	 changes;	/* by others, ever told of */
 	_Atomic uint32_t	 met[FRONT_MET];	/* the other bits */

@@ -6,6 +6,7 @@
 
 #include "base/counters.h"
 #include "fs/fill.h"
+#include "fs/settle.h"
 #include "fs/tree.h"
 #include "fs/vnode.h"
 
@@ -123,13 +124,18 @@ op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 {
 	struct fs *f = req_fs(req);
 	struct handle *h = handle_of(fi);
+	struct fill_ref ref;
 	struct bfile *b;
 	unsigned turn;
 	size_t n;
 
 	counter_add(fuse_requests, 1);
 	if (io_read_local(f, h, (uint64_t)off, size, &b, &n, &turn) == 0) {
-		reply_local(req, b, n, off);
+		if (fill_recent(f, b, (uint64_t)off, n, &ref)) {
+			fuse_reply_iov(req, ref.v, ref.n);
+			fill_unref(f, &ref);
+		} else
+			reply_local(req, b, n, off);
 		bfile_read_end(b, turn);
 		bfile_put(b);
 		return;
@@ -183,10 +189,14 @@ op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct fs *f = req_fs(req);
 	struct handle *h = handle_of(fi);
+	struct settle_close *c = fuse_dev_close();
 
 	counter_add(fuse_requests, 1);
+	if (h->writes)
+		settle_close_begin(f, c);
 	fuse_reply_err(req, 0);		/* nobody waits for it in the kernel */
 	io_release(f, h);
+	settle_close_end(f, c);
 }
 
 void
@@ -202,9 +212,15 @@ void
 op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
     struct fuse_file_info *fi)
 {
+	int err;
+
 	counter_add(fuse_requests, 1);
-	fuse_reply_err(req, -io_fallocate(req_fs(req), handle_of(fi), mode,
-	    (uint64_t)off, (uint64_t)len));
+	io_interrupted = front_interrupted;
+	io_interrupted_arg = req;
+	err = io_fallocate(req_fs(req), handle_of(fi), mode, (uint64_t)off,
+	    (uint64_t)len);
+	io_interrupted = NULL;
+	fuse_reply_err(req, -err);
 }
 
 void
@@ -225,10 +241,14 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t node_in, off_t off_in,
     struct fuse_file_info *fi_in, fuse_ino_t node_out, off_t off_out,
     struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	ssize_t r = io_copy_range(req_fs(req), handle_of(fi_in),
-	    (uint64_t)off_in, handle_of(fi_out), (uint64_t)off_out, len);
+	ssize_t r;
 
 	counter_add(fuse_requests, 1);
+	io_interrupted = front_interrupted;
+	io_interrupted_arg = req;
+	r = io_copy_range(req_fs(req), handle_of(fi_in), (uint64_t)off_in,
+	    handle_of(fi_out), (uint64_t)off_out, len);
+	io_interrupted = NULL;
 	if (r < 0)
 		fuse_reply_err(req, (int)-r);
 	else

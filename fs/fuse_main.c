@@ -1,14 +1,17 @@
 /*
  * FUSE: the session, its threads, and the notifier.
  *
- * The notifier (F4) sends invalidations and holds nothing while it does: an
+ * The notifiers (F4) send invalidations and hold nothing while they do: an
  * invalidation may wait for a request in flight, so no handler and no
- * transaction may ever wait for it.
+ * transaction may ever wait for it.  Pages are invalidated by a thread of their
+ * own: it waits for the READs of those pages, and so for as long as a store
+ * that is away; names and attributes must not wait behind it.
  */
 #include "fs/fuse_front.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +20,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "fs/dirattr.h"
 #include "fs/fuse_main.h"
@@ -28,13 +32,25 @@
 struct notice {
 	struct notice	*next;
 	uint64_t	 ino;		/* the inode, or the parent */
+	bool		 pages;		/* of the inode: its content, too */
 	char		 name[];	/* "" for an inode */
 };
 
 /* --- invalidations --- */
 
 static void
-notice_add(struct fuse_front *fr, uint64_t ino, const char *name)
+notice_queue(struct notifier *n, struct notice *x)
+{
+	lock_take(&n->fr->lock);
+	x->next = NULL;
+	*n->tail = x;
+	n->tail = &x->next;
+	cond_broadcast(&n->fr->cond);
+	lock_drop(&n->fr->lock);
+}
+
+static void
+notice_add(struct fuse_front *fr, uint64_t ino, bool pages, const char *name)
 {
 	size_t n = strlen(name) + 1;
 	struct notice *x;
@@ -42,19 +58,15 @@ notice_add(struct fuse_front *fr, uint64_t ino, const char *name)
 	x = malloc(sizeof *x + n);
 	if (x == NULL)
 		return;
-	x->next = NULL;
 	x->ino = ino;
+	x->pages = pages;
 	memcpy(x->name, name, n);
-	lock_take(&fr->lock);
-	*fr->tail = x;
-	fr->tail = &x->next;
-	cond_signal(&fr->cond);
-	lock_drop(&fr->lock);
+	notice_queue(&fr->tree, x);
 }
 
 /* Something was changed by others. */
 static void
-changed(struct fs *f, uint64_t ino, const char *name)
+changed(struct fs *f, uint64_t ino, bool pages, const char *name)
 {
 	struct fuse_front *fr = f->front;
 
@@ -62,62 +74,116 @@ changed(struct fs *f, uint64_t ino, const char *name)
 	if (fr == NULL)
 		return;		/* not mounted yet: the kernel knows nothing */
 	atomic_fetch_add(&fr->changes, 1);
-	notice_add(fr, ino, name);
+	notice_add(fr, ino, pages, name);
 }
 
 void
 fs_inval_inode(struct fs *f, uint64_t ino)
 {
-	changed(f, ino, "");
+	changed(f, ino, true, "");
+}
+
+void
+fs_inval_attr(struct fs *f, uint64_t ino)
+{
+	changed(f, ino, false, "");
 }
 
 void
 fs_inval_entry(struct fs *f, uint64_t parent, const char *name)
 {
-	changed(f, parent, name);
+	changed(f, parent, false, name);
 }
 
 void
 front_inval_again(struct fuse_front *fr, uint64_t ino)
 {
-	notice_add(fr, ino, "");
+	notice_add(fr, ino, true, "");
 }
 
+/* Takes x. */
 static void
-send_notice(struct fuse_front *fr, const struct notice *x)
+send_notice(struct notifier *n, struct notice *x)
 {
+	struct fuse_front *fr = n->fr;
 	uint64_t node = node_of(fr->fs, x->ino);
 
 	if (x->name[0] != '\0')
 		(void)fuse_lowlevel_notify_inval_entry(fr->se, node,
 		    x->name, strlen(x->name));
-	else
+	else if (n == &fr->pages) {
+		atomic_store(&fr->invalidating_since, clock_mono());
+		atomic_store(&fr->invalidating, x->ino);
 		(void)fuse_lowlevel_notify_inval_inode(fr->se, node, 0, 0);
+		atomic_store(&fr->invalidating, 0);
+	} else {
+		/* the attributes alone */
+		(void)fuse_lowlevel_notify_inval_inode(fr->se, node, -1, 0);
+		if (x->pages) {
+			notice_queue(&fr->pages, x);
+			return;
+		}
+	}
+	free(x);
 }
 
 static void *
-notifier(void *arg)
+notify(void *arg)
 {
-	struct fuse_front *fr = arg;
+	struct notifier *n = arg;
+	struct fuse_front *fr = n->fr;
 	struct notice *x;
 
 	lock_take(&fr->lock);
 	for (;;) {
-		while (fr->head == NULL && !fr->stop)
+		while (n->head == NULL && !fr->stop)
 			cond_wait(&fr->cond, &fr->lock);
 		if (fr->stop)
 			break;
-		x = fr->head;
-		fr->head = x->next;
-		if (fr->head == NULL)
-			fr->tail = &fr->head;
+		x = n->head;
+		n->head = x->next;
+		if (n->head == NULL)
+			n->tail = &n->head;
 		lock_drop(&fr->lock);
-		send_notice(fr, x);
-		free(x);
+		send_notice(n, x);
 		lock_take(&fr->lock);
 	}
 	lock_drop(&fr->lock);
 	return NULL;
+}
+
+static void
+notifier_init(struct fuse_front *fr, struct notifier *n)
+{
+	n->fr = fr;
+	n->tail = &n->head;
+}
+
+static void
+notifier_stop(struct notifier *n)
+{
+	struct fuse_front *fr = n->fr;
+	struct notice *x;
+
+	lock_take(&fr->lock);
+	fr->stop = true;
+	cond_broadcast(&fr->cond);
+	lock_drop(&fr->lock);
+	if (n->runs)
+		(void)pthread_join(n->thread, NULL);
+	while ((x = n->head) != NULL) {
+		n->head = x->next;
+		free(x);
+	}
+}
+
+static int
+notifier_start(struct notifier *n)
+{
+	int err = -pthread_create(&n->thread, NULL, notify, n);
+
+	n->runs = err == 0;
+	return err;
 }
 
 /* --- becoming usable --- */
@@ -287,6 +353,25 @@ signals(int how)
 	(void)pthread_sigmask(how, &set, NULL);
 }
 
+/* Nobody reads requests any more: who waits for an answer, threads of ours
+ * among them, gets ENOTCONN.  The number stays the session's: others write
+ * answers to it still.  Not where all is unmounted already, for the library
+ * sees that by the descriptor, and leaves alone what is mounted there since. */
+static void
+hang_up(struct fuse_session *se)
+{
+	struct pollfd p = { .fd = fuse_session_fd(se) };
+	int fd;
+
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLERR))
+		return;
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)dup3(fd, p.fd, O_CLOEXEC);
+	close(fd);
+}
+
 static int
 serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 {
@@ -310,26 +395,11 @@ serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 		signals(SIG_BLOCK);
 		if (err > 0)
 			err = 0;	/* a signal: as asked */
+		hang_up(fr->se);
 		(void)pthread_join(thread, NULL);
 	}
 	fuse_loop_cfg_destroy(cfg);
 	return err;
-}
-
-static void
-stop_notifier(struct fuse_front *fr)
-{
-	struct notice *x;
-
-	lock_take(&fr->lock);
-	fr->stop = true;
-	cond_signal(&fr->cond);
-	lock_drop(&fr->lock);
-	(void)pthread_join(fr->notifier, NULL);
-	while ((x = fr->head) != NULL) {
-		fr->head = x->next;
-		free(x);
-	}
 }
 
 /* May this process have pipes that hold a reply and its header?  Without
@@ -390,7 +460,8 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	if (fr == NULL)
 		return -ENOMEM;
 	fr->fs = f;
-	fr->tail = &fr->head;
+	notifier_init(fr, &fr->tree);
+	notifier_init(fr, &fr->pages);
 	lock_init(&fr->lock, RANK_LOG - 1, "notices");
 	cond_init(&fr->cond);
 	fr->splices = pipes_hold_replies();
@@ -400,14 +471,17 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	err = fuse_set_signal_handlers(fr->se) == 0 ? 0 : -EIO;
 	f->front = fr;
 	if (err == 0)
-		err = -pthread_create(&fr->notifier, NULL, notifier, fr);
+		err = notifier_start(&fr->tree);
+	if (err == 0)
+		err = notifier_start(&fr->pages);
 	if (err == 0) {
 		err = front_reads_start(fr);
 		if (err == 0)
 			err = serve(fr, o, ready_fd);
 		front_reads_stop(fr);
-		stop_notifier(fr);
 	}
+	notifier_stop(&fr->tree);
+	notifier_stop(&fr->pages);
 	pass_over(f);
 	f->front = NULL;
 	fuse_session_unmount(fr->se);

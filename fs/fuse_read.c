@@ -15,6 +15,11 @@
  * Parked ones are looked at every LOOK: one whose caller was interrupted ends,
  * and when a store came back, or after a while, all are tried again.
  *
+ * A READ has its pages locked, and who invalidates them waits for it, in the
+ * kernel: so a read that still waits when its file has been waited for so for
+ * PATIENCE ends, too (EINTR).  Else one store that is away would keep all news
+ * of others' changes back, and a daemon that is killed then would hang.
+ *
  * Nothing of this is known to the kernel, but that a request takes long; it
  * lets go of a caller that is killed, whatever becomes of the request.
  */
@@ -32,6 +37,7 @@
 #define READERS_MIN	12
 #define LOOK		(250 * NSEC_PER_MSEC)
 #define TRY_AGAIN	(5 * NSEC_PER_SEC)
+#define PATIENCE	(3 * NSEC_PER_SEC)
 
 struct reading {
 	struct reading	*next;
@@ -72,6 +78,25 @@ front_interrupted(void *arg)
 	    atomic_load(&fr->reads->ending);
 }
 
+/* Its pages have been waited for long enough. */
+static bool
+is_in_the_way(struct fuse_front *fr, const struct handle *h)
+{
+	return atomic_load(&fr->invalidating) == h->v->ino &&
+	    clock_mono() - atomic_load(&fr->invalidating_since) > PATIENCE;
+}
+
+struct waiting { fuse_req_t req; struct handle *h; };
+
+static bool
+is_over(void *arg)
+{
+	struct waiting *w = arg;
+
+	return front_interrupted(w->req) ||
+	    is_in_the_way(fuse_req_userdata(w->req), w->h);
+}
+
 static int
 read_copy(fuse_req_t req, struct handle *h, size_t size, off_t off)
 {
@@ -92,14 +117,15 @@ read_until(fuse_req_t req, struct handle *h, size_t size, off_t off,
     int64_t deadline)
 {
 	struct fs *f = req_fs(req);
+	struct waiting w = { req, h };
 	struct fill_ref ref;
 	int err = 0;
 
-	io_interrupted = front_interrupted;
-	io_interrupted_arg = req;
+	io_interrupted = is_over;
+	io_interrupted_arg = &w;
 	io_deadline = deadline;
 	if (fill_ref(f, h, (uint64_t)off, size, &ref)) {
-		fuse_reply_buf(req, ref.p, ref.n);
+		fuse_reply_iov(req, ref.v, ref.n);
 		fill_unref(f, &ref);
 	} else
 		err = read_copy(req, h, size, off);
@@ -202,7 +228,8 @@ look_at(struct front_reads *rs, struct reading *r)
 {
 	int64_t now = clock_mono();
 
-	if (fuse_req_interrupted(r->req)) {
+	if (fuse_req_interrupted(r->req) ||
+	    is_in_the_way(fuse_req_userdata(r->req), r->h)) {
 		fuse_reply_err(r->req, EINTR);
 		free(r);
 	} else if (r->returns != stores_returns(rs->fs) ||

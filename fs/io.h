@@ -10,6 +10,7 @@
 
 #include "fs/fs.h"
 #include "fs/vnode.h"
+#include "fs/window.h"
 
 struct handle {
 	struct vnode	*v;
@@ -17,9 +18,7 @@ struct handle {
 	bool		 writes;
 	bool		 passed;	/* fs/pass.h */
 	unsigned	 kind;		/* of a new file (pass_kind); else 0 */
-	/* read-ahead, under v->lock: where the last read ended, the window */
-	uint64_t	 next_off;
-	uint64_t	 window;
+	struct window_streams streams;	/* read-ahead, under v->lock */
 };
 
 /* --- files --- */
@@ -56,12 +55,16 @@ int	io_truncate(struct fs *f, uint64_t ino, uint64_t size);
 int	io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
 	    uint64_t len);
 off_t	io_lseek(struct fs *f, struct handle *h, uint64_t off, int whence);
+/* Bytes, fewer than n perhaps; 0 at the end of in. */
 ssize_t	io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 	    struct handle *out, uint64_t off_out, size_t n);
 
 /* The last name of ino went (in the caller's order: after the commit): its
  * local bytes go now, or at the last close. */
 void	io_unlinked(struct fs *f, uint64_t ino);
+/* What is written of it is journalled now, open or not: before the op that
+ * gives it a name (L3).  0, also where nothing is; -errno. */
+int	io_journal_file(struct fs *f, uint64_t ino);
 /* Its bytes must be on disk before the name that replaces another is (L11). */
 int	io_sync_before_rename(struct fs *f, uint64_t ino);
 /* Explicit times from setattr on a file that may be open. */

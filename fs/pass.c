@@ -278,7 +278,6 @@ void
 pass_look_locked(struct vnode *v)
 {
 	struct bfile_stat st;
-	int64_t late;
 
 	if (!v->unseen || v->b == NULL || bfile_stat(v->b, &st) != 0)
 		return;
@@ -292,9 +291,8 @@ pass_look_locked(struct vnode *v)
 	if (v->mtime_set && st.mtime == v->attr.mtime)
 		return;
 	/* a disk's clock may be behind the one that dated the create */
-	late = v->attr.mtime - st.mtime;
-	v->wrote = !v->mtime_set && late > 0 && late < STEP ? v->attr.mtime :
-	    st.mtime;
+	v->wrote = !v->mtime_set && v->attr.mtime > st.mtime &&
+	    v->attr.mtime - STEP < st.mtime ? v->attr.mtime : st.mtime;
 	v->mtime_set = false;
 }
 

@@ -2,9 +2,15 @@
  * pin_text: what a pin's row says it holds.
  *
  * One line a selector; besides, `--and` (a file must match all of them),
- * `--in DIR` (and be below DIR), `--not SELECTOR` (what was unpinned of it).
- * Each selector is run by itself, so that one whose path is gone takes
- * nothing from the others.
+ * `--in DIR` (and be below DIR), both of all selectors of the text, and
+ * `--not SELECTOR` (what was unpinned).  Lines `--not-in DIR` and
+ * `--not-and SELECTOR` belong to the `--not` after them, which then takes out
+ * what is below DIR and matches them too: together they are one entry.
+ *
+ * A `--not` takes out of what stands before it: of the lines that match a
+ * file the last one decides, so that what is pinned again is.  Each selector
+ * is run by itself, so that one whose path is gone takes nothing from the
+ * others.
  */
 #ifndef FS_PIN_TEXT_H
 #define FS_PIN_TEXT_H
@@ -14,10 +20,15 @@
 #include "fs/pins.h"
 #include "meta/select.h"
 
+struct pin_not {
+	struct selector	*sel;
+	unsigned	 of;		/* how many of sel stand before it */
+};
+
 struct pin_text {
 	struct selector	**sel;		/* any of them */
 	unsigned	 nsel;
-	struct selector	**nots;		/* but none of these */
+	struct pin_not	*nots;		/* but none of these */
 	unsigned	 nnots;
 };
 
@@ -31,14 +42,19 @@ int	pin_text_matches(const struct pin_text *t, struct sqc *q,
 /* The text of a request, appended; -EINVAL with why. */
 int	pin_text_write(const struct pin_request *r, struct buf *out,
 	    struct why *why);
-/* The union of two texts; b's lines that a lacks are appended. */
+/* a, and b, the text of a request, after it: what b names is no longer taken
+ * out.  -EEXIST: one text cannot say both, since their --and or --in differ
+ * (or, with --and, their selectors do). */
 int	pin_text_merge(const char *a, const char *b, struct buf *out);
-/* a without the line `line`: 1 if it was there and another selector is left,
- * 2 if none is left, 0 if it was not there. */
-int	pin_text_without(const char *a, const char *line, struct buf *out);
-/* a with `--not` for each of these. */
-int	pin_text_except(const char *a, const char *const *sel, unsigned n,
-	    struct buf *out);
+/* a without the selectors of its own that the request names, which leave as
+ * they came: 1 if there were some and others are left, 2 if none is left, 0 if
+ * there were none.  is_own, one for each selector of r: was it one? */
+int	pin_text_without(const char *a, const struct pin_request *r,
+	    struct buf *out, bool *is_own);
+/* a with `--not` for what the request names, but for the selectors that skip
+ * (NULL: none) says. */
+int	pin_text_except(const char *a, const struct pin_request *r,
+	    const bool *skip, struct buf *out);
 
 /* A growing list of files, sorted by inode when it is done. */
 struct pin_list { struct pin_want *v; uint64_t n, cap, bytes; };

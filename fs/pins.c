@@ -59,6 +59,10 @@ row_of_request(struct pins *p, const struct pin_request *r,
 	if (rc == 0)
 		rc = pin_text_merge(old != NULL ? old->selectors : "",
 		    buf_cstr(&text), &all);
+	if (rc == -EEXIST)
+		why_set(why, rc, "there is a pin '%s' already, whose --in or "
+		    "--and is another; give this one a --name of its own, or "
+		    "`gnsfs unpin --name` that one first", name);
 	if (rc == 0)
 		rc = pin_copy_set(ret, old != NULL ? old->id :
 		    meta_new_id(p->f->meta), name, r->everywhere ? "" :
@@ -243,56 +247,66 @@ common(const struct pin_list *a, const struct pin_list *b)
 	return n;
 }
 
+/* What is left of one pin's text, appended, and 1; 0: it has none of that, 2:
+ * nothing is left. */
+static int
+text_left(struct pins *p, const struct pin_copy *row,
+    const struct pin_request *r, const struct pin_list *what, bool *own,
+    struct buf *out)
+{
+	struct pin_list is = { NULL };
+	struct buf text = BUF_INIT;
+	uint64_t n = 0;
+	unsigned i;
+	int some, rc;
+
+	/* A selector of its own leaves as it came. */
+	rc = some = pin_text_without(row->selectors, r, &text, own);
+	for (i = 0; rc == 1 && i < r->nselectors; i++)
+		rc = own[i] ? rc : 0;
+	if (rc == 0) {
+		rc = cache_pin_each(p->f->cache, row->id, pins_collect, &is);
+		pin_list_sort(&is);
+		n = common(&is, what);
+		if (n > 0)
+			some = n == is.n ? 2 : 1;
+	}
+	if (rc >= 0 && some == 1 && n > 0)
+		rc = pin_text_except(buf_cstr(&text), r, own, out);
+	else if (rc >= 0)
+		buf_puts(out, buf_cstr(&text));
+	if (rc >= 0)
+		rc = buf_err(out);
+	pin_list_done(&is);
+	buf_done(&text);
+	return rc < 0 ? rc : some;
+}
+
 /* Takes what the request names out of one pin.  1: it had some of it. */
 static int
 unpin_from(struct pins *p, struct pin_copy *row, const struct pin_request *r,
     const struct pin_list *what)
 {
-	struct pin_list is = { NULL };
-	struct buf text = BUF_INIT, next = BUF_INIT;
-	bool touched = false, gone = false;
-	uint64_t n;
-	unsigned i;
-	int rc = 0;
+	struct buf text = BUF_INIT;
+	int rc, some = -ENOMEM;
+	bool *own;
 
-	buf_puts(&text, row->selectors);
-	/* A selector of its own leaves as it came. */
-	for (i = 0; rc >= 0 && !gone && i < r->nselectors && r->flags == 0 &&
-	    r->in == NULL; i++) {
-		buf_reset(&next);
-		rc = pin_text_without(buf_cstr(&text), r->selectors[i],
-		    &next);
-		if (rc > 0) {
-			touched = true;
-			gone = rc == 2;
-			buf_reset(&text);
-			buf_puts(&text, buf_cstr(&next));
-		}
-	}
-	if (rc >= 0 && !touched) {
-		rc = cache_pin_each(p->f->cache, row->id, pins_collect, &is);
-		pin_list_sort(&is);
-		n = common(&is, what);
-		touched = n > 0;
-		gone = n == is.n;
-		if (rc >= 0 && touched && !gone) {
-			buf_reset(&text);
-			rc = pin_text_except(row->selectors, r->selectors,
-			    r->nselectors, &text);
-		}
-	}
-	if (rc >= 0 && touched && gone)
+	own = calloc(r->nselectors, sizeof *own);
+	if (own != NULL)
+		some = text_left(p, row, r, what, own, &text);
+	free(own);
+	rc = some < 0 ? some : 0;
+	if (some == 2)
 		rc = pins_drop(p, row);
-	else if (rc >= 0 && touched)
+	if (some == 1) {
 		rc = pin_copy_text(row, buf_cstr(&text));
-	if (rc == 0 && touched && !gone)
-		rc = pin_row_put(p->f, row, NULL);
-	if (rc == 0 && touched && !gone)
-		rc = pins_renew(p, row, false, NULL, NULL);
-	pin_list_done(&is);
+		if (rc == 0)
+			rc = pin_row_put(p->f, row, NULL);
+		if (rc == 0)
+			rc = pins_renew(p, row, false, NULL, NULL);
+	}
 	buf_done(&text);
-	buf_done(&next);
-	return rc < 0 ? rc : touched;
+	return rc < 0 ? rc : some > 0;
 }
 
 static int
@@ -511,6 +525,7 @@ pins_start(struct fs *f)
 		return -ENOMEM;
 	p->f = f;
 	p->stale = true;
+	atomic_init(&p->batch, PIN_BATCH);
 	meta_session_get(f->meta, &session);
 	memcpy(p->host, session.host, sizeof p->host);
 	if (p->host[0] == '\0')

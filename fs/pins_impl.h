@@ -10,6 +10,7 @@
 #include "fs/pins_rows.h"
 
 #define PIN_THREADS	16
+#define PIN_BATCH	4096
 #define PIN_BYTES	(128u << 20)	/* most bytes of files in flight, one
 					   larger file apart */
 
@@ -49,6 +50,10 @@ struct pin {
 	int64_t		 retry_at;	/* clock_mono; 0 now */
 	int64_t		 pause;
 	struct why	 why;		/* what it waits for */
+	/* The thread's: its round of what is missing, a batch after another */
+	uint64_t	 after;		/* up to which file it has come; 0 */
+	int		 err;		/* the first in this round */
+	struct why	 err_why;
 };
 
 struct pins {
@@ -59,6 +64,7 @@ struct pins {
 	char		 host[65];
 	int64_t		 expiry;	/* the thread's: the next one's */
 	int64_t		 waited;	/* the thread's: for turns, in a pass */
+	_Atomic uint64_t batch;		/* files that it fills in one go */
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
 	uint64_t	 turns;		/* one change of pins at a time, in */

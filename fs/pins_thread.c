@@ -18,7 +18,6 @@
 #define SWEEP_COST	20	/* a sweep's time is at most a 20th of all */
 #define FIRST_PAUSE	(1 * NSEC_PER_SEC)
 #define LAST_PAUSE	(30 * NSEC_PER_SEC)
-#define BATCH		4096			/* files looked at at once */
 #define STEP		2048			/* files changed in a turn */
 
 /* --- the list in memory --- */
@@ -494,7 +493,7 @@ pins_sweep(struct pins *p)
 	pin_rows_done(&rows);
 }
 
-struct missing { struct pin_list list; };
+struct missing { struct pin_list list; uint64_t most; };
 
 static int
 add_missing(void *arg, uint64_t ino, uint64_t size)
@@ -502,38 +501,63 @@ add_missing(void *arg, uint64_t ino, uint64_t size)
 	struct missing *m = arg;
 	int rc = pin_list_add(&m->list, ino, size);
 
-	return rc != 0 ? rc : m->list.n >= BATCH;
+	return rc != 0 ? rc : m->list.n >= m->most;
 }
 
-/* One pin's missing files, a batch of them.  True: there was something. */
+/* Fetches these. */
+static int
+fill_batch(struct pins *p, struct pin *n, const struct pin_list *list,
+    struct why *why)
+{
+	struct fill_many m = { .f = p->f, .pool = p->pool,
+	    .prio = WORK_BACKGROUND, .list = list, .stop = &n->stop,
+	    .gives_way = true, .arrived = &n->arrived };
+	struct cache_pin_stat before = { 0 }, after = { 0 };
+	int rc;
+
+	(void)cache_pin_stat(p->f->cache, n->id, &before);
+	rc = fill_many(&m, why);
+	(void)cache_pin_stat(p->f->cache, n->id, &after);
+	/* Fetched, but not kept: the disk below is full. */
+	if (rc == 0 && after.have_bytes <= before.have_bytes &&
+	    after.have_files <= before.have_files)
+		rc = why_set(why, -ENOSPC, "what was fetched could not be "
+		    "kept; is the disk of the cache full?");
+	return rc;
+}
+
+/* One pin's missing files, a batch of them.  What cannot be fetched keeps
+ * nothing from what comes after it: the pin is left alone for a while at the
+ * end of the round, or where there is no room.  True: go on. */
 static bool
 fill_pin(struct pins *p, struct pin *n)
 {
-	struct missing miss = { { NULL } };
-	struct fill_many m = { .f = p->f, .pool = p->pool,
-	    .prio = WORK_BACKGROUND, .list = &miss.list,
-	    .stop = &n->stop, .gives_way = true, .arrived = &n->arrived };
-	struct cache_pin_stat before = { 0 }, after = { 0 };
+	struct missing miss = { .most = atomic_load(&p->batch) };
 	struct why why = { "" };
-	bool some;
+	bool over;
 	int rc;
 
-	rc = cache_pin_missing(p->f->cache, n->id, add_missing, &miss);
-	pin_list_sort(&miss.list);
-	some = rc >= 0 && miss.list.n > 0;
-	if (some) {
-		(void)cache_pin_stat(p->f->cache, n->id, &before);
-		rc = fill_many(&m, &why);
-		(void)cache_pin_stat(p->f->cache, n->id, &after);
+	rc = cache_pin_missing(p->f->cache, n->id, n->after, add_missing,
+	    &miss);
+	over = rc != 1;		/* that is all of them */
+	if (rc >= 0 && miss.list.n > 0) {
+		n->after = miss.list.v[miss.list.n - 1].ino;
+		rc = fill_batch(p, n, &miss.list, &why);
 	}
-	/* Fetched, but not kept: the disk below is full. */
-	if (some && rc == 0 && after.have_bytes <= before.have_bytes &&
-	    after.have_files <= before.have_files)
-		rc = why_set(&why, -ENOSPC, "what was fetched could not be "
-		    "kept; is the disk of the cache full?");
+	if (rc < 0 && n->err == 0) {
+		n->err = rc;
+		n->err_why = why;
+	}
+	over = over || rc == -ENOSPC || rc == -ECANCELED;
+	if (over) {
+		rc = n->err != -ECANCELED ? n->err : 0;
+		pins_note_why(p, n->id, rc, &n->err_why);
+		n->err = 0;
+		n->err_why.text[0] = '\0';
+		n->after = 0;
+	}
 	pin_list_done(&miss.list);
-	pins_note_why(p, n->id, rc < 0 && rc != -ECANCELED ? rc : 0, &why);
-	return some && rc == 0;
+	return !over;
 }
 
 /* The next pin that may want filling, marked as being filled; NULL: none. */

@@ -71,7 +71,7 @@ static void
 tell(struct fs *f, const struct told *t, uint64_t *dir)
 {
 	if (t->what == REFRESH_TIME) {
-		fs_inval_inode(f, t->ino);
+		fs_inval_attr(f, t->ino);
 		return;
 	}
 	if (t->what == REFRESH_FILE && t->ino2 != 0)

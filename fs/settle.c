@@ -28,7 +28,9 @@ struct settler {
 	struct queued	*head, **tail;
 	unsigned	 n;
 	uint64_t	 put, done;	/* ever queued, ever gone through */
-	struct cond	 went;		/* done moved */
+	uint64_t	 closes;	/* ever begun */
+	struct settle_close *oldest, **newest;	/* of those under way */
+	struct cond	 went;		/* done moved, or a close is over */
 	bool		 flush;		/* somebody waits for that */
 	bool		 stop;
 };
@@ -445,14 +447,53 @@ settle_later(struct fs *f, struct vnode *v)
 }
 
 void
+settle_close_begin(struct fs *f, struct settle_close *c)
+{
+	struct settler *st = f->settler;
+
+	if (st == NULL || c->number != 0)
+		return;
+	lock_take(&st->lock);
+	c->next = NULL;
+	c->number = ++st->closes;
+	*st->newest = c;
+	st->newest = &c->next;
+	lock_drop(&st->lock);
+}
+
+void
+settle_close_end(struct fs *f, struct settle_close *c)
+{
+	struct settler *st = f->settler;
+	struct settle_close **p;
+
+	if (c->number == 0)
+		return;
+	lock_take(&st->lock);
+	for (p = &st->oldest; *p != c; p = &(*p)->next)
+		;
+	*p = c->next;
+	if (*p == NULL)
+		st->newest = p;
+	c->number = 0;
+	cond_broadcast(&st->went);
+	lock_drop(&st->lock);
+}
+
+void
 settle_flush(struct fs *f)
 {
 	struct settler *st = f->settler;
+	int64_t until = clock_mono() + f->opt.io_timeout;
 	uint64_t want;
 
 	if (st == NULL)
 		return;
 	lock_take(&st->lock);
+	want = st->closes;
+	while (st->oldest != NULL && st->oldest->number <= want && !st->stop &&
+	    cond_wait_until(&st->went, &st->lock, until) == 0)
+		;
 	want = st->put;
 	while (st->done < want && !st->stop) {
 		st->flush = true;
@@ -471,6 +512,7 @@ settle_start(struct fs *f)
 	if (st == NULL)
 		return -ENOMEM;
 	st->tail = &st->head;
+	st->newest = &st->oldest;
 	lock_init(&st->lock, RANK_UPLOAD + 1, "settler");
 	cond_init(&st->cond);
 	cond_init(&st->went);

@@ -37,9 +37,19 @@ int	settle_part(struct fs *f, struct vnode *v, uint64_t least,
 	    uint64_t most, uint64_t *retseq);
 /* Soon, by the thread; takes the caller's reference to v. */
 void	settle_later(struct fs *f, struct vnode *v);
-/* Waits until what was given to settle_later before was settled, or tried:
- * before an op that publishes (rename, link, symlink), so that nobody sees it
- * without the bytes (L3). */
+/* A writer's close that is being handled, by this thread: from when it is
+ * asked for until its file is settled, or given to settle_later.  One that is
+ * not begun is not ended either. */
+struct settle_close {
+	struct settle_close *next;
+	uint64_t	 number;	/* 0: none */
+};
+void	settle_close_begin(struct fs *f, struct settle_close *c);
+void	settle_close_end(struct fs *f, struct settle_close *c);
+/* Waits until the closes that began before are over, io_timeout at most, and
+ * what was given to settle_later was settled, or tried: before an op that
+ * publishes (rename, link, symlink), so that nobody sees it without the bytes
+ * (L3). */
 void	settle_flush(struct fs *f);
 /* In the gate: no name is left, the backing file goes. */
 void	settle_drop(struct fs *f, struct vnode *v);

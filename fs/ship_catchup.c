@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -138,24 +139,39 @@ told_entry(void *arg, uint64_t parent, const char *name)
 	buf_put(&ch->told, name, strlen(name) + 1);
 }
 
+/* A file's content is another matter: changes_renew. */
+static void
+tell_inode(struct fs *f, struct sqc *c, uint64_t ino)
+{
+	struct attr a;
+
+	vnode_may_have_xattrs(f, ino);
+	if (c != NULL && meta_getattr(c, ino, &a) == 0 && S_ISDIR(a.mode))
+		fs_inval_inode(f, ino);
+	else
+		fs_inval_attr(f, ino);
+}
+
 static void
 changes_tell(struct fs *f, struct changes *ch)
 {
+	struct sqc *q = NULL;
 	struct cur c;
 
+	(void)sq_read(meta_sq(f->meta), &q);
 	cur_init(&c, ch->told.p, ch->told.len);
 	while (f->front != NULL && !cur_at_end(&c)) {
 		bool inode = cur_u8(&c) == 'i';
 		uint64_t ino = cur_u64(&c);
 
 		if (inode) {
-			vnode_may_have_xattrs(f, ino);
-			fs_inval_inode(f, ino);
+			tell_inode(f, q, ino);
 		} else {
 			fs_inval_entry(f, ino, (const char *)c.p);
 			(void)cur_raw(&c, strlen((const char *)c.p) + 1);
 		}
 	}
+	sq_read_end(q);
 }
 
 static int
@@ -165,8 +181,9 @@ tell_name(void *arg, uint64_t parent, const char *name)
 	return 0;
 }
 
-/* Files that are open here and have others' bytes now: who opens one of them
- * from now on gets these (F1). */
+/* Files that have others' bytes now.  Of one that is open here no pages are
+ * invalidated, which would wait for its readers: who opens it from now on gets
+ * the new bytes by its new number (F1). */
 static void
 changes_renew(struct fs *f, const struct buf *inos)
 {
@@ -177,8 +194,9 @@ changes_renew(struct fs *f, const struct buf *inos)
 		uint64_t ino = cur_u64(&c);
 		struct sqc *q = NULL;
 
-		if (vnode_replaced(f, ino) == 1 &&
-		    sq_read(meta_sq(f->meta), &q) == 0)
+		if (vnode_replaced(f, ino) != 1)
+			fs_inval_inode(f, ino);
+		else if (sq_read(meta_sq(f->meta), &q) == 0)
 			(void)meta_names(q, ino, tell_name, f);
 		sq_read_end(q);
 	}

@@ -521,7 +521,10 @@ run_all(struct run *r, const struct pin_list *list, struct why *why)
 	}
 	if (rc == 0)
 		rc = wait_for(r, 0, true);
-	/* What runs borrows r. */
+	/* What runs borrows r, and is not waited for where nothing comes of
+	 * it. */
+	if (rc != 0)
+		atomic_store(&r->s->stop, true);
 	lock_take(&r->lock);
 	while (r->active > 0)
 		cond_wait(&r->cond, &r->lock);

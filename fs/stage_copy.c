@@ -24,7 +24,6 @@
 
 #define LOOK_FIRST	(1u << 20)	/* larger ones are looked for before */
 #define PATIENCE	(60 * NSEC_PER_SEC)
-#define SLOWEST		(256u << 10)	/* bytes a second that are borne */
 
 struct job {
 	struct stage		*s;
@@ -49,8 +48,7 @@ call_for(struct job *j)
 	/* a name is of one session, and one host writes (L1) */
 	return (struct store_call){ .why = &j->why, .tag = "stage",
 	    .cancel = &j->s->stop, .sole = true,
-	    .deadline = clock_mono() + PATIENCE +
-	    (int64_t)(j->o->size / SLOWEST) * NSEC_PER_SEC };
+	    .deadline = stores_deadline(PATIENCE, j->o->size) };
 }
 
 static int

@@ -18,6 +18,8 @@
 #include "base/url.h"
 #include "meta/query.h"
 
+#define SLOWEST		(256u << 10)	/* bytes a second that are borne */
+
 struct entry *
 stores_entry(struct stores *s, uint32_t id)
 {
@@ -419,4 +421,11 @@ stores_each(struct fs *f, int (*each)(void *arg, const struct store_health *h),
 		if (each(arg, &h) != 0)
 			return 0;
 	}
+}
+
+int64_t
+stores_deadline(int64_t patience, uint64_t size)
+{
+	return clock_mono() + patience +
+	    (int64_t)(size / SLOWEST) * NSEC_PER_SEC;
 }

@@ -48,6 +48,9 @@ void	stores_name(struct fs *f, uint32_t id, char ret[65]);
 int	stores_by_name(struct fs *f, const char *name, uint32_t *ret);
 /* The same, and why; nothing is written where it is up. */
 bool	stores_down_why(struct fs *f, uint32_t id, char *ret, size_t n);
+/* When (clock_mono) a call that moves size bytes is given up: patience (ns)
+ * from now, and the time that they take on the slowest line that is borne. */
+int64_t	stores_deadline(int64_t patience, uint64_t size);
 /* How often a store came back, all of them together: what failed because one
  * was down may be tried again when this has changed. */
 uint64_t stores_returns(struct fs *f);

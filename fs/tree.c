@@ -293,7 +293,9 @@ tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
 	int err;
 
 	settle_flush(f);			/* L3 */
-	err = io_sync_before_rename(f, ino);	/* L11 */
+	err = io_journal_file(f, ino);		/* L3 */
+	if (err == 0)
+		err = io_sync_before_rename(f, ino);	/* L11 */
 	if (err == 0)
 		err = change(f, &t);
 	return err != 0 ? err : tree_getattr(f, ino, ret);
@@ -350,6 +352,26 @@ tree_rmdir(struct fs *f, uint64_t parent, const char *name)
 	return err;
 }
 
+/* The bytes of what a rename moves are journalled before it (L3), and on disk
+ * before they replace others (L11). */
+static int
+bytes_first(struct fs *f, const struct op *op)
+{
+	bool swap = (op->flags & RENAME_EXCHANGE) != 0;
+	struct attr a, over;
+	int err;
+
+	err = tree_lookup(f, op->parent, op->name, &a);
+	if (err == 0 && S_ISREG(a.mode))
+		err = io_journal_file(f, a.ino);
+	if (err != 0 || (!swap && !S_ISREG(a.mode)) ||
+	    tree_lookup(f, op->parent2, op->name2, &over) != 0)
+		return err;
+	if (!swap)
+		return io_sync_before_rename(f, a.ino);
+	return S_ISREG(over.mode) ? io_journal_file(f, over.ino) : 0;
+}
+
 int
 tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
     const char *name2, unsigned flags)
@@ -358,14 +380,10 @@ tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
 	    .parent2 = parent2, .name2 = name2, .flags = flags };
 	struct change_tx t = { .op = &op, .find_ino = true,
 	    .find_ino2 = true };
-	struct attr a, over;
 	int err;
 
 	settle_flush(f);			/* L3 */
-	err = tree_lookup(f, parent, name, &a);
-	if (err == 0 && S_ISREG(a.mode) && !(flags & RENAME_EXCHANGE) &&
-	    tree_lookup(f, parent2, name2, &over) == 0)
-		err = io_sync_before_rename(f, a.ino);	/* L11 */
+	err = bytes_first(f, &op);
 	op.ctime = clock_real();
 	if (err == 0)
 		err = change(f, &t);

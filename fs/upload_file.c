@@ -22,7 +22,7 @@
 #include "meta/batch.h"
 #include "meta/segment.h"
 
-#define UPLOAD_TIME	(3600 * NSEC_PER_SEC)	/* of one object, retries in */
+#define PATIENCE	(3600 * NSEC_PER_SEC)	/* for tries that fail */
 #define EXTENT_ROOM	48	/* bytes of an extent in an op, at most */
 #define OP_ROOM		4096	/* of all but extents and sums */
 _Static_assert(META_SUM == CACHE_CHUNK, "sums are of chunks");
@@ -90,7 +90,9 @@ done_tx(struct sqc *c, void *arg)
 	    d->extents, some ? d->n : 0, &d->object, some ? 1 : 0);
 }
 
-/* A full disk is waited out; only our own end ends that. */
+/* A full disk is waited out; only our own end ends that.  So is what may fail
+ * for ever (a damaged row, an op that is too long): given back, its bytes would
+ * be sent again, and fail again. */
 static int
 must_write(struct job *j, sq_fn *fn, void *arg, bool *retfailed)
 {
@@ -224,8 +226,9 @@ upload_put(struct job *j, const struct store_src *from, struct op_object *o)
 {
 	struct why why = { "" };
 	struct store_call call = { .why = &why, .tag = "upload",
-	    .cancel = &j->cancel, .deadline = clock_mono() + UPLOAD_TIME,
-	    .sole = true };	/* L1: nobody else has that name */
+	    .cancel = &j->cancel, .sole = true,	/* L1: it is ours alone */
+	    /* a next try begins at the first byte again */
+	    .deadline = stores_deadline(PATIENCE, from->size) };
 	struct store_info info;
 	struct store *s = NULL;
 	struct upload *u = j->f->upload;

@@ -285,8 +285,7 @@ load_entered(struct fs *f, struct vnode *v)
 	if (err == 0)
 		err = meta_getattr(c, v->ino, &a);
 	/* of one moment with the size; others' changes come unasked */
-	if (err == 0 && S_ISREG(a.mode) && a.size > META_SMALL_MAX &&
-	    others_write(f))
+	if (err == 0 && S_ISREG(a.mode) && a.size > 0 && others_write(f))
 		err = content_extents_in(f, c, v->ino, a.size, &held);
 	sq_read_end(c);
 	if (err == 0 && S_ISREG(a.mode)) {
@@ -396,7 +395,7 @@ vnode_replaced(struct fs *f, uint64_t ino)
 	 * that there is none. */
 	if (!v->loaded || v->old || v->dirty || v->unseen || v->unlinked)
 		;
-	else if (v->b == NULL)
+	else if (v->opens == 0 && v->b == NULL)
 		rv = load_again(f, v);
 	else if (v->opens == 0)
 		retire(f, v, node);

@@ -5,7 +5,7 @@
  * F1  One whose bytes others replaced while it was open is `old`: out of the
  *     table, and found only by those who have it open, who go on reading what
  *     it was (node.h); `held` says where that lies.  So on a mount that does
- *     not write a large file has `held` from the moment it is loaded.
+ *     not write a file has `held` from the moment it is loaded.
  *
  * Where a regular file's bytes are, in this order of precedence:
  *   b != NULL     a backing file: being written, or large
@@ -60,6 +60,7 @@ struct vnode {
 	bool		 have_bytes;
 	bool		 no_row;	/* in the gate: none a moment ago */
 	uint64_t	 room;		/* bytes of cache_room not used up */
+	_Atomic uint32_t lane;		/* of its fills; 0: none yet (fill) */
 	struct extents	*held;	/* whatever the tree says now; NULL */
 };
 

@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "fs/content.h"
 #include "fs/dirattr.h"
+#include "fs/fill.h"
 #include "fs/io.h"
 #include "fs/pass.h"
 #include "fs/settle.h"
@@ -31,6 +32,8 @@
 #define ROOM_STEP	(16u << 20)	/* bytes asked of the cache at a time */
 #define SLICE		(250 * NSEC_PER_MSEC)	/* between looks for room */
 #define OPEN_DIRTY_MAX	(30 * NSEC_PER_SEC)
+#define COPY_MAX	(16u << 20)	/* of one request; the rest is asked
+					   for again */
 
 /* --- getting ready to write --- */
 
@@ -178,6 +181,38 @@ io_write(struct fs *f, struct handle *h, const void *p, size_t n, uint64_t off)
 	return r;
 }
 
+/* What of len bytes from off can be there without the file growing. */
+static uint64_t
+within_file(struct vnode *v, uint64_t off, uint64_t len)
+{
+	uint64_t size;
+
+	lock_take(&v->lock);
+	size = v->b != NULL ? bfile_size(v->b) : v->attr.size;
+	lock_drop(&v->lock);
+	if (off >= size)
+		return 0;
+	return len < size - off ? len : size - off;
+}
+
+/* What takes away is not kept from it where there is no room (C5). */
+static int
+room_to_allocate(struct fs *f, struct vnode *v, int mode, uint64_t len)
+{
+	struct cache_stat s;
+	int err;
+
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return fs_may_write(f);
+	err = fs_may_add(f);
+	if (err != 0)
+		return err;
+	cache_stat(f->cache, &s);
+	if (len > s.limit)
+		return -ENOSPC;		/* however long it waited */
+	return take_room(f, v, len);
+}
+
 int
 io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
     uint64_t len)
@@ -187,9 +222,12 @@ io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
 
 	if (!h->writes)
 		return -EBADF;
-	err = fs_may_add(f);
-	if (err == 0)
-		err = cache_room(f->cache, len, true);
+	if ((mode & FALLOC_FL_ZERO_RANGE) && (mode & FALLOC_FL_KEEP_SIZE)) {
+		len = within_file(v, off, len);
+		if (len == 0)
+			return fs_may_write(f);
+	}
+	err = room_to_allocate(f, v, mode, len);
 	if (err == 0)
 		err = share_writable(f, v);
 	if (err != 0)
@@ -219,6 +257,7 @@ int
 io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 {
 	struct handle *h = calloc(1, sizeof *h);
+	bool later = false;
 	int err;
 
 	if (h == NULL)
@@ -246,13 +285,18 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 		err = pass_open(f, h, (flags & O_TRUNC) != 0);
 	if (err == 0)
 		count_open(h, 1);
+	else
+		later = h->v->writers == 0 && h->v->dirty && !h->v->unlinked;
 	vnode_leave(h->v);
 	if (err != 0)
 		goto fail;
 	*ret = h;
 	return 0;
 fail:
-	vnode_put(f, h->v);
+	if (later)
+		settle_later(f, h->v);	/* cut, but not journalled */
+	else
+		vnode_put(f, h->v);
 	free(h);
 	return err;
 }
@@ -446,6 +490,7 @@ io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 
 	if (buf == NULL)
 		return -ENOMEM;
+	n = n < COPY_MAX ? n : COPY_MAX;
 	while (done < n) {
 		size_t want = n - done < cap ? n - done : cap;
 
@@ -569,6 +614,18 @@ journal_one(void *arg, struct vnode *v)
 		j->err = err;
 }
 
+int
+io_journal_file(struct fs *f, uint64_t ino)
+{
+	struct journal_dirty j = { .f = f, .older = INT64_MAX };
+	struct vnode *v = vnode_peek(f, ino);
+
+	if (v != NULL)
+		journal_one(&j, v);
+	vnode_put(f, v);
+	return j.err;
+}
+
 static int
 newest_op(struct fs *f, uint64_t *ret)
 {
@@ -599,6 +656,7 @@ io_tick(struct fs *f)
 	    .older = clock_mono() - OPEN_DIRTY_MAX };
 
 	vnodes_each(f, journal_one, &j);
+	fill_trim(f);
 }
 
 int

@@ -44,7 +44,7 @@ run()
 	count "$1"
 }
 
-# Tokens that end every other second.
+# Tokens that end every few seconds.
 expiring()
 {
 	GCS_FLAGS="--auth 5"

@@ -20,6 +20,7 @@ struct mount_ref {
 	char	*url;
 	char	*dir;			/* mountpoint */
 	char	*root;			/* namespace path that is at dir */
+	char	 dev[24];		/* major:minor; "" where unknown */
 	char	*socket;		/* NULL: no daemon is known */
 	pid_t	 pid;			/* 0 unknown */
 	bool	 mounted;		/* false: its daemon is still ending */
@@ -44,17 +45,30 @@ int	mounts_default(const struct mount_list *l, const char *n,
 /* A namespace path as seen on this host: new. */
 char	*mount_path(const struct mount_ref *m, const char *nspath);
 
+/* A text of the command line into what is asked.  -EINVAL with why where it is
+ * not UTF-8: a request has no other. */
+int	args_text(json_t *args, const char *key, const char *text,
+	    struct why *why);
+/* The same, at the end of a list. */
+int	args_append(json_t *list, const char *text, struct why *why);
+
 /* Told of what comes before the result; item is borrowed. */
 struct client_fns {
 	void	(*progress)(void *arg, const json_t *p);
 	void	(*item)(void *arg, const json_t *item);
 	void	*arg;
+	int64_t	 silence;	/* ns; 0: what the command is known to need */
 };
 /* One request.  args: taken; NULL: none.  *retresult (may be NULL): new, an
  * object, also where the daemon said no but told more; else NULL.
- * -ENOTCONN: no daemon answers. */
+ * -ENOTCONN: no daemon answers.  -ETIMEDOUT, with why: there is one, but it
+ * takes no request, or says nothing for longer than silence. */
 int	client_call(const struct mount_ref *m, const char *cmd, json_t *args,
 	    const struct client_fns *fns, json_t **retresult, struct why *why);
+
+/* What status says of a mount whose daemon did not tell, rc being that of
+ * client_call. */
+const char *client_state(const struct mount_ref *m, int rc);
 
 /* Selectors of a command: operands of t and the lines of --from, each path
  * translated; args gets "selectors", "and", "in".  All must be of one mount.

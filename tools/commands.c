@@ -175,7 +175,8 @@ const struct tool_cmd tool_cmds[] = {
 	    "Flushes within a bound, says what is not uploaded, and returns "
 	    "when the daemon is gone. What could not be stored is kept, and "
 	    "sent at the next mount; the exit status is then 1. A mount whose "
-	    "daemon died is taken away.",
+	    "daemon died is taken away; one whose daemon is there and does "
+	    "not answer with --force alone.",
 	    cmd_umount, umount_opts, "mount", keys_pending },
 	{ "store", "add|ls|set|rm|check [NAME] [URL] [KEY=VALUE...]", 1, -1,
 	    "the stores of the namespace",
@@ -249,7 +250,10 @@ const struct tool_cmd tool_cmds[] = {
 	    "Room is reserved first (no room: nothing is pinned), then the "
 	    "bytes are fetched. Pinned bytes are never evicted, survive a "
 	    "restart, and new files that match are pinned as they come. A pin "
-	    "belongs to the host that made it.\n\n" SELECTORS " A path that "
+	    "belongs to the host that made it. It is named after its first "
+	    "selector; what is pinned under the name of a pin is added to it, "
+	    "and what was unpinned of that is pinned again, but a pin has one "
+	    "--in and one --and.\n\n" SELECTORS " A path that "
 	    "does not exist is an error; a glob or a filter that matches "
 	    "nothing yet is not.",
 	    cmd_pin, pin_opts, "pin", keys_pin },
@@ -281,8 +285,8 @@ const struct tool_cmd tool_cmds[] = {
 	    cmd_find, find_opts, "find", keys_find },
 	{ "tag", "add|rm|ls PATH [KEY=VALUE]", 2, 3,
 	    "labels that selectors can name",
-	    "A tag on a directory holds for all below it. rm takes KEY or "
-	    "KEY=VALUE.",
+	    "A tag on a directory holds for all below it. rm takes KEY, or "
+	    "KEY=VALUE, and fails where the tag has another value.",
 	    cmd_tag, NULL, "find", keys_tag },
 	{ "sync", "[PATH] [--timeout TIME]", 0, 1,
 	    "return when all is durable in the stores",

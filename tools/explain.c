@@ -100,7 +100,7 @@ cmd_explain(struct tool *t)
 	struct mount_list l = { NULL, 0 };
 	const struct mount_ref *m = NULL;
 	struct why why = { "" };
-	json_t *r = NULL;
+	json_t *args = json_object(), *r = NULL;
 	char *path = NULL;
 	int rc;
 
@@ -108,8 +108,10 @@ cmd_explain(struct tool *t)
 	if (rc == 0)
 		rc = mounts_of_path(&l, t->argv[0], &m, &path, &why);
 	if (rc == 0)
-		rc = client_call(m, "explain", json_pack("{s:s}", "path",
-		    path), NULL, &r, &why);
+		rc = args_text(args, "path", path, &why);
+	if (rc == 0)
+		rc = client_call(m, "explain", json_incref(args), NULL, &r,
+		    &why);
 	if (rc != 0) {
 		rc = tool_failed(rc, &why);
 	} else if (tool_opt(t, "local-path") != NULL) {
@@ -121,6 +123,7 @@ cmd_explain(struct tool *t)
 		show(t->argv[0], r);
 		rc = EXIT_DONE;
 	}
+	json_decref(args);
 	json_decref(r);
 	free(path);
 	mounts_done(&l);

@@ -126,21 +126,22 @@ cmd_import(struct tool *t)
 	rc = mounts_read(&l);
 	if (rc == 0)
 		rc = mounts_of_path(&l, t->argv[1], &m, &path, &why);
+	args = json_pack("{s:b, s:b}", "report", tool_opt(t, "report") !=
+	    NULL, "tags", tool_opt(t, "tags") != NULL);
+	if (rc == 0)
+		rc = args_text(args, "url", t->argv[0], &why);
+	if (rc == 0)
+		rc = args_text(args, "path", path, &why);
 	if (rc != 0) {
 		rc = tool_failed(rc, &why);
 		goto out;
 	}
-	args = json_pack("{s:s, s:s, s:b, s:b}", "url", t->argv[0], "path",
-	    path, "report", tool_opt(t, "report") != NULL, "tags",
-	    tool_opt(t, "tags") != NULL);
 	rc = set_owner(t, args);
-	if (rc != EXIT_DONE) {
-		json_decref(args);
+	if (rc != EXIT_DONE)
 		goto out;
-	}
 	i.report = t->json ? json_array() : NULL;
 	out_progress_begin(&i.p, t->json);
-	rc = client_call(m, "import", args, &fns, &r, &why);
+	rc = client_call(m, "import", json_incref(args), &fns, &r, &why);
 	out_progress_end(&i.p);
 	if (rc != 0) {
 		rc = tool_failed(rc, &why);
@@ -151,6 +152,7 @@ cmd_import(struct tool *t)
 		show(t, r);
 	}
 out:
+	json_decref(args);
 	json_decref(i.report);
 	json_decref(r);
 	free(path);

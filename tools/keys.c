@@ -24,7 +24,8 @@
 #define PIN(at) \
 	{ at "id", "Its number." }, \
 	{ at "name", "Its name." }, \
-	{ at "selectors", "What it was made with, one a line." }, \
+	{ at "selectors", "What it was made with, one a line; --not: " \
+	    "what was unpinned of it." }, \
 	{ at "host", "The host that it belongs to; empty: all." }, \
 	{ at "files", "Files that match." }, \
 	{ at "want", "Their bytes." }, \
@@ -173,8 +174,9 @@ const struct tool_key keys_status[] = {
 	{ "dir", "The mountpoint." },
 	{ "pid", "Of the daemon." },
 	{ "state_dir", "Where the daemon keeps its database." },
-	{ "write_state", "writable, read-only or fenced; dead or ending where "
-	    "no daemon answers (then only url, dir and why are there, too)." },
+	{ "write_state", "writable, read-only or fenced; dead, silent or "
+	    "ending where no daemon answers (then only url, dir and why are "
+	    "there, too)." },
 	{ "why", "Why it is not writable." },
 	{ "passthrough", "on, or why files are not handed to the kernel." },
 	{ "uptime", "Of the daemon, ns." },

@@ -130,8 +130,10 @@ mountinfo_line(struct mount_list *l, char *line)
 		*m = l->v[--l->n];
 	}
 	rc = add(l, f[4], f[3], source, &m);
-	if (rc == 0)
+	if (rc == 0) {
 		m->mounted = true;
+		snprintf(m->dev, sizeof m->dev, "%s", f[2]);
+	}
 	return rc;
 }
 
@@ -191,11 +193,11 @@ registry_file(struct mount_list *l, int dirfd, const char *file)
 	pid = (pid_t)json_integer_value(json_object_get(o, "pid"));
 	if (dir == NULL || socket == NULL || pid <= 0)
 		goto out;
-	/* A file may outlive its daemon. */
-	fd = control_connect(socket);
+	/* A file may outlive its daemon; one that is busy is there. */
+	fd = control_connect(socket, 0);
 	if (fd >= 0)
 		close(fd);
-	else if (fd != -EACCES)
+	else if (fd != -EACCES && fd != -EAGAIN)
 		goto out;
 	m = find_dir(l, dir);
 	if (m == NULL)

@@ -24,6 +24,7 @@ request_done(struct request *r)
 static int
 request_begin(struct request *r, struct tool *t)
 {
+	struct why why = { "" };
 	int64_t ttl;
 	const char *s;
 	int rc;
@@ -36,8 +37,8 @@ request_begin(struct request *r, struct tool *t)
 	if (rc != EXIT_DONE)
 		return rc;
 	s = tool_opt(t, "name");
-	if (s != NULL)
-		json_object_set_new(r->args, "name", json_string(s));
+	if (s != NULL && (rc = args_text(r->args, "name", s, &why)) != 0)
+		return tool_failed(rc, &why);
 	s = tool_opt(t, "ttl");
 	if (s != NULL) {
 		if (parse_duration(s, &ttl) != 0 || ttl == 0)

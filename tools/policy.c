@@ -41,7 +41,7 @@ set_what(struct tool *t, json_t *args, struct why *why)
 		return why_set(why, -EINVAL, "`policy rm` takes `store`, "
 		    "without a name");
 	if (set)
-		json_object_set_new(args, "store", json_string(text + n + 1));
+		return args_text(args, "store", text + n + 1, why);
 	return 0;
 }
 
@@ -66,7 +66,7 @@ find_mount(struct tool *t, const struct mount_list *l,
 		return mounts_default(l, tool_opt(t, "namespace"), retm, why);
 	rc = mounts_of_path(l, t->argv[1], retm, &path, why);
 	if (rc == 0)
-		json_object_set_new(args, "path", json_string(path));
+		rc = args_text(args, "path", path, why);
 	free(path);
 	return rc;
 }

@@ -37,18 +37,20 @@ cmd_refresh(struct tool *t)
 	    (ns > 0 && ns < NSEC_PER_SEC)))
 		return tool_misused(t, "%s is not a time; 10m is, 1s the "
 		    "least, and 0 ends it", every);
+	args = json_object();
 	rc = mounts_read(&l);
 	if (rc == 0)
 		rc = mounts_of_path(&l, t->argv[0], &m, &path, &why);
+	if (rc == 0)
+		rc = args_text(args, "path", path, &why);
 	if (rc != 0) {
 		rc = tool_failed(rc, &why);
 		goto out;
 	}
-	args = json_pack("{s:s}", "path", path);
 	if (ns >= 0)
 		json_object_set_new(args, "every", json_integer(ns));
 	out_progress_begin(&p, t->json);
-	rc = client_call(m, "refresh", args, &fns, &r, &why);
+	rc = client_call(m, "refresh", json_incref(args), &fns, &r, &why);
 	out_progress_end(&p);
 	if (rc != 0)
 		rc = tool_failed(rc, &why);
@@ -57,6 +59,7 @@ cmd_refresh(struct tool *t)
 	else if (ns != 0)
 		show(t, r);
 out:
+	json_decref(args);
 	json_decref(r);
 	free(path);
 	mounts_done(&l);

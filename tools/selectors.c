@@ -78,8 +78,7 @@ one_selector(struct sel *s, const char *text)
 			return rc;
 		text = path;
 	}
-	if (json_array_append_new(s->texts, json_string(text)) != 0)
-		rc = why_set(&s->why, -EINVAL, "%s is not UTF-8", text);
+	rc = args_append(s->texts, text, &s->why);
 	free(path);
 	return rc;
 }
@@ -126,7 +125,7 @@ selectors_args(struct tool *t, const struct mount_list *l, json_t *args,
 	if (rc == 0 && s.m == NULL)
 		rc = mounts_default(l, tool_opt(t, "namespace"), &s.m, &s.why);
 	if (rc == 0 && path != NULL)
-		rc = json_object_set_new(args, "in", json_string(path));
+		rc = args_text(args, "in", path, &s.why);
 	if (rc == 0 && tool_opt(t, "and") != NULL)
 		rc = json_object_set_new(args, "and", json_true());
 	if (rc == 0)

@@ -47,7 +47,12 @@ cmd_stage(struct tool *t)
 		json_decref(args);
 		goto out;
 	}
-	json_object_set_new(args, "to", json_string(to));
+	rc = args_text(args, "to", to, &why);
+	if (rc != 0) {
+		json_decref(args);
+		rc = tool_failed(rc, &why);
+		goto out;
+	}
 	out_progress_begin(&p, t->json);
 	rc = client_call(m, "stage", args, &fns, &r, &why);
 	out_progress_end(&p);

@@ -160,8 +160,7 @@ one(struct tool *t, const struct mount_ref *m, json_t *all, bool *printed)
 	rc = client_call(m, "status", NULL, NULL, &o, &why);
 	if (o == NULL)
 		o = json_pack("{s:s, s:s, s:s}", "url", m->url, "write_state",
-		    m->mounted ? "dead" : "ending", "why",
-		    why_text(&why, rc));
+		    client_state(m, rc), "why", why_text(&why, rc));
 	if (o == NULL)
 		return tool_failed(-ENOMEM, NULL);
 	json_object_set_new(o, "dir", json_string(m->dir));

@@ -71,14 +71,13 @@ set_place(struct tool *t, json_t *args, struct why *why)
 			    "KEY=VALUE", s);
 		} else {
 			key = strndup(s, (size_t)(eq - s));
-			if (key == NULL || json_object_set_new(settings, key,
-			    json_string(eq + 1)) != 0)
-				rc = -ENOMEM;
+			rc = key == NULL ? -ENOMEM : args_text(settings, key,
+			    eq + 1, why);
 			free(key);
 		}
 	}
 	if (rc == 0 && url != NULL)
-		json_object_set_new(args, "url", json_string(url));
+		rc = args_text(args, "url", url, why);
 	if (rc == 0 && strcmp(t->argv[0], "set") == 0 && url == NULL &&
 	    json_object_size(settings) == 0 && tool_opt(t, "rename") == NULL)
 		rc = why_set(why, -EINVAL, "`store set` takes what is to be "
@@ -114,12 +113,14 @@ cmd_store(struct tool *t)
 		    op->takes);
 		goto out;
 	}
-	args = json_pack("{s:s, s:b, s:b, s:s*}", "op", op->name, "write",
+	args = json_pack("{s:s, s:b, s:b}", "op", op->name, "write",
 	    tool_opt(t, "write") != NULL, "force", tool_opt(t, "force") !=
-	    NULL, "rename", tool_opt(t, "rename"));
-	if (n > 0)
-		json_object_set_new(args, "name", json_string(t->argv[1]));
-	rc = set_place(t, args, &why);
+	    NULL);
+	rc = n > 0 ? args_text(args, "name", t->argv[1], &why) : 0;
+	if (rc == 0 && tool_opt(t, "rename") != NULL)
+		rc = args_text(args, "rename", tool_opt(t, "rename"), &why);
+	if (rc == 0)
+		rc = set_place(t, args, &why);
 	if (rc != 0) {
 		rc = tool_misused(t, "%s", why_text(&why, rc));
 		goto out;

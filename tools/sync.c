@@ -40,17 +40,17 @@ cmd_sync(struct tool *t)
 		rc = t->argc > 0 ? mounts_of_path(&l, t->argv[0], &m, &path,
 		    &why) : mounts_default(&l, tool_opt(t, "namespace"), &m,
 		    &why);
+	args = json_object();
+	if (rc == 0 && path != NULL)
+		rc = args_text(args, "path", path, &why);
 	if (rc != 0) {
 		rc = tool_failed(rc, &why);
 		goto out;
 	}
-	args = json_object();
-	if (path != NULL)
-		json_object_set_new(args, "path", json_string(path));
 	if (timeout != NULL)
 		json_object_set_new(args, "timeout", json_integer(ns));
 	out_progress_begin(&p, t->json);
-	rc = client_call(m, "sync", args, &fns, &r, &why);
+	rc = client_call(m, "sync", json_incref(args), &fns, &r, &why);
 	out_progress_end(&p);
 	if (rc != 0) {
 		tool_failed(rc, &why);
@@ -61,6 +61,7 @@ cmd_sync(struct tool *t)
 	if (t->json && r != NULL)
 		out_json(r);
 out:
+	json_decref(args);
 	json_decref(r);
 	free(path);
 	mounts_done(&l);

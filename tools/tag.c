@@ -49,21 +49,22 @@ cmd_tag(struct tool *t)
 	rc = mounts_read(&l);
 	if (rc == 0)
 		rc = mounts_of_path(&l, t->argv[1], &m, &path, &why);
-	if (rc == 0) {
-		args = json_pack("{s:s, s:s}", "op", op, "path", path);
-		if (key != NULL)
-			json_object_set_new(args, "key", json_string(key));
-		if (value != NULL)
-			json_object_set_new(args, "value",
-			    json_string(value));
-		rc = client_call(m, "tag", args, NULL, &r, &why);
-	}
+	args = json_pack("{s:s}", "op", op);
+	if (rc == 0)
+		rc = args_text(args, "path", path, &why);
+	if (rc == 0 && key != NULL)
+		rc = args_text(args, "key", key, &why);
+	if (rc == 0 && value != NULL)
+		rc = args_text(args, "value", value, &why);
+	if (rc == 0)
+		rc = client_call(m, "tag", json_incref(args), NULL, &r, &why);
 	if (rc != 0)
 		rc = tool_failed(rc, &why);
 	else if (t->json)
 		out_json(r);
 	else if (strcmp(op, "ls") == 0)
 		show(m, r);
+	json_decref(args);
 	json_decref(r);
 	free(path);
 	free(key);

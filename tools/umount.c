@@ -26,8 +26,11 @@
 #include "tools/unmount.h"
 
 #define FLUSH_BOUND	(60 * NSEC_PER_SEC)
+/* On top of it, how long a daemon that flushes may say nothing. */
+#define SILENCE		(30 * NSEC_PER_SEC)
 /* For the daemon to end after its flush, on top of it. */
 #define END_BOUND	(20 * NSEC_PER_SEC)
+#define SILENT_BOUND	(3 * NSEC_PER_SEC)	/* of one that said nothing */
 
 /* True when the process is gone; pidfd -1: it was gone before. */
 static bool
@@ -38,10 +41,11 @@ wait_gone(int pidfd, int64_t ns)
 
 	while (pidfd >= 0) {
 		left = end - clock_mono();
+		if (poll(&p, 1, left <= 0 ? 0 :
+		    (int)(left / NSEC_PER_MSEC) + 1) > 0)
+			return true;
 		if (left <= 0)
 			return false;
-		if (poll(&p, 1, (int)(left / NSEC_PER_MSEC) + 1) > 0)
-			return true;
 	}
 	return true;
 }
@@ -78,11 +82,19 @@ say_left(const struct tool *t, const struct mount_ref *m, const json_t *r,
 struct umount {
 	struct tool		*t;
 	const struct mount_ref	*m;
-	bool			 force, left;
+	bool			 force, left, silent;
 	int64_t			 bound;
 	int			 pidfd;
 	json_t			*result;
 };
+
+/* Whether the daemon that does not answer is dead, or about to be. */
+static bool
+is_ending(const struct umount *u)
+{
+	return wait_gone(u->pidfd, u->force || !u->m->mounted ? 0 :
+	    END_BOUND) || !u->m->mounted;
+}
 
 /* Step 1.  EXIT_DONE also where the daemon is dead. */
 static int
@@ -90,24 +102,33 @@ flush(struct umount *u)
 {
 	struct why why = { "" };
 	struct progress p;
-	struct client_fns fns = { out_progress, NULL, &p };
+	struct client_fns fns = { out_progress, NULL, &p,
+	    (u->bound < INT64_MAX / 2 ? u->bound : INT64_MAX / 2) + SILENCE };
 	json_t *args;
 	int rc;
 
+	/* Before its number can be another's. */
+	u->pidfd = open_pid(u->m->pid);
 	args = json_pack("{s:I}", "timeout", (json_int_t)u->bound);
 	out_progress_begin(&p, u->t->json);
 	rc = client_call(u->m, "unmount", args, &fns, &u->result, &why);
 	out_progress_end(&p);
-	u->pidfd = open_pid(u->result != NULL ?
-	    (pid_t)get_int(u->result, "pid") : u->m->pid);
-	if (rc == 0 || rc == -ENOTCONN)
+	if (u->pidfd < 0 && u->result != NULL)
+		u->pidfd = open_pid((pid_t)get_int(u->result, "pid"));
+	if (rc == 0 || (rc == -ENOTCONN && is_ending(u)))
 		return EXIT_DONE;
+	if (rc == -ENOTCONN)
+		why_prefix(&why, rc, "process %d is its daemon; --force ends "
+		    "it", (int)u->m->pid);
 	if (u->result == NULL && !u->force)
 		return tool_failed(rc, &why);
-	if (u->result != NULL) {
-		u->left = true;
+	u->left = true;
+	u->silent = u->result == NULL;
+	if (u->result != NULL)
 		say_left(u->t, u->m, u->result, &why);
-	}
+	else
+		fprintf(stderr, "gnsfs: %s; what was not stored yet is kept, "
+		    "and sent at the next mount\n", why_text(&why, rc));
 	return EXIT_DONE;
 }
 
@@ -120,7 +141,8 @@ take_off(struct umount *u)
 	if (!u->m->mounted)
 		return EXIT_DONE;
 	rc = unmount_dir(u->m->dir, false, &why);
-	if (rc == -EBUSY && (u->force || mount_is_dead(u->m->dir))) {
+	if (rc == -EBUSY && (u->force || (wait_gone(u->pidfd, 0) &&
+	    mount_is_dead(u->m->dir)))) {
 		why.text[0] = '\0';
 		rc = unmount_dir(u->m->dir, true, &why);
 	}
@@ -133,19 +155,33 @@ take_off(struct umount *u)
 	return tool_failed(rc, &why);
 }
 
+/* Why it may not have. */
+static void
+say_not_ended(const struct umount *u, int64_t waited)
+{
+	pid_t pid = mount_held_by(u->m->dev);
+
+	fprintf(stderr, "gnsfs: %s is unmounted, but its daemon has not ended "
+	    "after %d s", u->m->dir, (int)(waited / NSEC_PER_SEC));
+	if (pid != 0)
+		fprintf(stderr, ": the mounts of process %d (a container, "
+		    "perhaps) have a copy of it", (int)pid);
+	fprintf(stderr, "; --force ends it\n");
+}
+
 static int
 wait_end(struct umount *u)
 {
-	if (wait_gone(u->pidfd, END_BOUND))
+	int64_t bound = u->silent ? SILENT_BOUND : END_BOUND;
+
+	if (wait_gone(u->pidfd, bound))
 		return EXIT_DONE;
 	if (u->force) {
 		syscall(SYS_pidfd_send_signal, u->pidfd, SIGKILL, NULL, 0);
 		if (wait_gone(u->pidfd, END_BOUND))
 			return EXIT_DONE;
 	}
-	fprintf(stderr, "gnsfs: %s is unmounted, but its daemon has not ended "
-	    "after %d s; --force ends it\n", u->m->dir,
-	    (int)(END_BOUND / NSEC_PER_SEC));
+	say_not_ended(u, bound);
 	return EXIT_FAILED;
 }
 

@@ -160,7 +160,7 @@ ask(struct watch *w, const struct mount_ref *m)
 	w->rc = rc != 0 && m->mounted ? EXIT_FAILED : EXIT_DONE;
 	if (o == NULL)
 		o = json_pack("{s:s, s:s, s:s, s:s}", "name", m->name, "url",
-		    m->url, "write_state", m->mounted ? "dead" : "ending",
+		    m->url, "write_state", client_state(m, rc),
 		    "why", why_text(&why, rc));
 	return o;
 }

@@ -34,10 +34,12 @@ request(char *text, unsigned flags)
 	struct buf out = BUF_INIT, merged = BUF_INIT, left = BUF_INIT;
 	struct why why = { "" };
 	char *at = text;
+	bool own[LINES];
 	int rc;
 
 	while (r.nselectors < LINES && at != NULL)
-		lines[r.nselectors++] = strsep(&at, "\n");
+		if (*(lines[r.nselectors] = strsep(&at, "\n")) != '\0')
+			r.nselectors++;
 	r.flags = flags & 1 ? SELECT_AND : 0;
 	r.in = flags & 2 ? lines[0] : NULL;
 	rc = pin_text_write(&r, &out, &why);
@@ -51,10 +53,15 @@ request(char *text, unsigned flags)
 	HOLDS(pin_text_merge(buf_cstr(&out), buf_cstr(&out), &merged) == 0);
 	HOLDS(strcmp(buf_cstr(&out), buf_cstr(&merged)) == 0);
 	buf_reset(&merged);
-	if (pin_text_except(buf_cstr(&out), lines, 1, &merged) == 0)
+	if (pin_text_except(buf_cstr(&out), &r, NULL, &merged) == 0)
 		parse(buf_cstr(&merged));
-	rc = pin_text_without(buf_cstr(&out), lines[0], &left);
-	HOLDS(rc >= 0 && rc <= 2);
+	/* All of them are its own. */
+	rc = pin_text_without(buf_cstr(&out), &r, &left, own);
+	HOLDS(rc == 2);
+	buf_reset(&left);
+	r.nselectors = 1;
+	rc = pin_text_without(buf_cstr(&out), &r, &left, own);
+	HOLDS(rc == 1 || rc == 2);
 	if (rc == 1)
 		parse(buf_cstr(&left));
 out:

@@ -133,6 +133,8 @@ check_eq "owner" 12:34 "$(stat -c %u:%g "$m/twice")"
 check "times" touch -d '2001-02-03 04:05:06.789012345 UTC' "$m/twice"
 check_eq "to the nanosecond" 981173106.789012345 \
     "$(stat -c %.9Y "$m/twice")"
+check "a time that is far beyond" touch -d @9999999999 "$m/far"
+check_eq "is the last one there is" 9223372036 "$(stat -c %Y "$m/far")"
 check "an xattr" setfattr -n user.color -v green "$m/twice"
 check "and another" setfattr -n user.shape -v round "$m/twice"
 check_eq "value" green "$(getfattr --only-values -n user.color \
@@ -163,7 +165,7 @@ check_eq "status has nothing left" 0 "$("$GNSFS" status "$m" --json \
     >"$T/status" && json "$T/status" 'j["pending"]["ops"]')"
 names "$m" >"$T/names"
 sums "$m" >"$T/sums"
-check_eq "files to compare" 1211 "$(wc -l <"$T/sums")"
+check_eq "files to compare" 1212 "$(wc -l <"$T/sums")"
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 
 # what_is_there WHICH: it is what it was.
@@ -188,10 +190,45 @@ stop_mount "$m"
 rm -rf "$T/cache.m"
 start_mount "$url" "$m"
 check "is stored by the unmount" cmp "$T/large" "$m/late"
-rm "$m/late"
+stop_mount "$m"
+rm -rf "$T/cache.m"
+GNSFS_FAULT=op=get,key=data/,delay=8000 start_mount "$url" "$m"
+check "who copies what is not here yet can be killed" python3 -c '
+import os, signal, sys, time
+pid = os.fork()
+if pid == 0:
+    os.copy_file_range(os.open(sys.argv[1], os.O_RDONLY),
+        os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT), 1 << 30)
+    os._exit(0)
+time.sleep(0.5)
+begun = time.monotonic()
+os.kill(pid, signal.SIGKILL)
+status = os.waitpid(pid, 0)[1]
+took = time.monotonic() - begun
+assert os.WTERMSIG(status) == signal.SIGKILL and took < 4, (status, took)
+' "$m/late" "$m/later"
+stop_mount "$m"
+start_mount "$url" "$m"
+rm "$m/late" "$m/later"
 what_is_there "from nothing"
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 stop_mount "$m"
+# --- told to end before it is up ---
+for ms in 020 040 060 080 120; do
+	"$GNSFS" mount -f "$url" "$m" -o "cache=$T/cache.m" >"$T/early" 2>&1 &
+	early=$!
+	sleep 0.$ms
+	kill -TERM $early
+	gone()
+	{
+		! kill -0 $early 2>/dev/null
+	}
+	check "a mount that is told to end after 0.$ms s does" wait_for 10 gone
+	kill -KILL $early 2>/dev/null
+	wait $early 2>/dev/null
+	umount -l "$m" 2>/dev/null
+done
+
 check_eq "no sidecar files of another kind lie in the store" "" \
     "$(cd "$T/stores/home" && find . -type f ! -path './log/*' \
     ! -path './data/*' ! -path './snap/*' ! -path './piece/*' \

@@ -156,12 +156,65 @@ while IFS='|' read -r c unknown unseen; do
 	    "$unseen"
 done <"$T/keys"
 
+# --- daemons that do not answer ---
+# ended PID: gone, but for who is to collect it.
+ended()
+{
+	[ ! -d "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"
+}
+# "silent" has taken a request and says nothing to it, "deaf" takes none.
+# (What is said to the first takes half a minute.)
+names="silent deaf"
+[ -z "${GNSFS_TEST_SHORT:-}" ] || names=deaf
+for name in $names; do
+	format_home "$(store_url file "$name")" --name "$name"
+	start_mount "$(store_url file "$name")" "$T/$name"
+	echo kept >"$T/$name/file"
+	eval "$name=$(mount_pid "$T/$name")"
+	kill -STOP "$(mount_pid "$T/$name")"
+done
+[ "$names" = deaf ] ||
+    spawn sh -c "timeout 90 '$GNSFS' umount --force --timeout 2s '$T/silent' \
+    >'$T/silent.out' 2>&1; echo \$? >'$T/silent.rc'"
+
 # --- the progress line ---
 start_mount "$home" "$m" "cache=$T/cache2,takeover"
 stop_mount "$m"
 export GNSFS_FAULT="op=get,key=data/,delay=1500"
 start_mount "$home" "$m" "cache=$T/cache3"
 unset GNSFS_FAULT
+
+# --- what is no UTF-8 cannot be asked for, and is not left out silently ---
+"$GNSFS" tag ls "$m/large" >"$T/tags"
+while read -r args; do
+	eval "check_rc 2 'bytes: $args' '$GNSFS' $args"
+	check_says "are said to be that" "is not UTF-8"
+done <<'END'
+explain "$m/$odd"
+tag ls "$m/$odd"
+tag add "$m/large" "k=$odd"
+tag rm "$m/large" "kind=$odd"
+tag add "$m/large" "$odd=v"
+refresh "$m/$odd"
+sync "$m/$odd"
+import "$lake" "$m/$odd"
+policy set "$m" "store=$odd"
+policy ls "$m/$odd"
+pin "$m/$odd"
+pin "$m/large" --name "$odd"
+unpin --name "$odd" -n "$m"
+find "name:*.x" --in "$m/$odd"
+stage "$m/large" --to "$odd"
+store rm "$odd" -n "$m"
+store set second --rename "$odd" -n "$m"
+store set second "profile=$odd" -n "$m"
+END
+check "nothing was tagged" sh -c "'$GNSFS' tag ls '$m/large' |
+    cmp - '$T/tags'"
+"$GNSFS" pins "$m" --json >"$T/pins"
+check_eq "nor pinned" "['/large']" "$(json "$T/pins" '[p["name"] for p in j]')"
+
+# --- the progress line, on a terminal and in a pipe ---
 check "a pin on a terminal" python3 "$py" tty "$GNSFS" pin "$m/large" --wait
 check_says "shows a line of progress" "^.x1b\[K[0-9.]+ [KM]?i?B of 2.9 MiB "
 check_says "and wipes it at its end" "^.x1b\[K.*1 files, 2.9 MiB: all here"
@@ -170,5 +223,50 @@ check_says "and wipes it at its end" "^.x1b\[K.*1 files, 2.9 MiB: all here"
 check "a pin in a pipe" sh -c "'$GNSFS' pin '$m/large' --wait 2>&1 | cat"
 check_eq "says its result alone" "1 files, 2.9 MiB: all here, checked" \
     "$(cat "$T/out")"
+
+# --- daemons that do not answer, again: others are not kept waiting ---
+began=$(now_ms)
+i=0
+while [ $i -lt 70 ]; do
+	"$GNSFS" status "$m" >"$T/out" 2>&1 || fail "status beside one"
+	i=$((i + 1))
+done
+check "70 times status beside one ($(($(now_ms) - began)) ms)" \
+    test $(($(now_ms) - began)) -lt 40000
+check "another mount begins and ends beside it" sh -c "
+    mkdir '$T/beside' &&
+    '$GNSFS' mount '$home' '$T/beside' -o 'ro,cache=$T/cache4' &&
+    '$GNSFS' umount '$T/beside'"
+spawn sh -c "timeout 30 '$GNSFS' status '$T/deaf' >'$T/deaf.status' 2>&1
+    echo \$? >'$T/deaf.rc'"
+check_rc 1 "umount of one that takes no request" timeout 30 "$GNSFS" umount \
+    "$T/deaf"
+check_says "says how" "has taken no request.*umount --force"
+check "  it is there" is_mounted "$T/deaf"
+wait_for 30 test -s "$T/deaf.rc"
+cp "$T/deaf.status" "$T/out"
+check_eq "status of it" 1 "$(cat "$T/deaf.rc")"
+check_says "says so" "silent"
+check_says "  and why" "has taken no request"
+check_rc 1 "umount --force ends it" timeout 60 "$GNSFS" umount --force \
+    --timeout 2s "$T/deaf"
+check_says "says what it does not know" "has taken no request.*is kept"
+check_fails "  it is unmounted" is_mounted "$T/deaf"
+check "  and gone" ended "$deaf"
 stop_mount "$m"
+if [ "$names" != deaf ]; then
+	wait_for 90 test -s "$T/silent.rc"
+	cp "$T/silent.out" "$T/out"
+	check_eq "umount --force of one that says nothing" 1 \
+	    "$(cat "$T/silent.rc")"
+	check_says "says so" "has said nothing for 32 s.*is kept"
+	check_fails "  it is unmounted" is_mounted "$T/silent"
+	check "  and gone" ended "$silent"
+fi
+for name in $names; do
+	rm -f "$(_slot "$T/$name")"
+	start_mount "$(store_url file "$name")" "$T/$name"
+	check_eq "$name: nothing was lost" kept "$(cat "$T/$name/file")"
+	stop_mount "$T/$name"
+done
 finish

@@ -24,3 +24,33 @@ for pass in auto off; do
 	stop_mount "$T/r"
 done
 stop_mount "$T/w"
+
+# --- one read that waits for a store keeps no news from coming ---
+start_mount "$url" "$T/w" lag=50ms
+mkdir "$T/stores/lake" "$T/w/far"
+check "another store" "$GNSFS" store add lake "$(store_url file lake)" \
+    -n "$T/w"
+check "for a folder" "$GNSFS" policy set "$T/w/far" store=lake
+head -c 20000 /dev/urandom >"$T/w/far/x"
+check "sync" "$GNSFS" sync "$T/w"
+start_mount "$url" "$T/r" ro,poll=50ms,offline=wait
+check "is there" test -s "$T/r/far/x"
+mv "$T/stores/lake" "$T/stores/away"
+spawn cat "$T/r/far/x"
+cat=$!
+sleep 1
+mode_is()
+{
+	[ "$(stat -c %a "$T/r/far/x")" = "$1" ]
+}
+for mode in 600 640 604; do
+	chmod $mode "$T/w/far/x"
+	check "mode $mode" wait_for 3 mode_is $mode
+	echo new >"$T/w/y$mode"
+	check "a name made meanwhile" wait_for 3 test -s "$T/r/y$mode"
+done
+kill $cat
+mv "$T/stores/away" "$T/stores/lake"
+wait $cat
+stop_mount "$T/r"
+stop_mount "$T/w"

@@ -1,5 +1,5 @@
 # fstab.sh: the lines in fstab that README and mount.gnsfs(8) have, as systemd
-# and mount(8) take them.
+# and mount(8) take them; and a mount that a container has a copy of.
 
 . "$(dirname "$0")/../lib.sh"
 own_mounts "$@"
@@ -7,6 +7,22 @@ begin
 generator=/usr/lib/systemd/system-generators/systemd-fstab-generator
 [ -x $generator ] || generator=/lib/systemd/system-generators/${generator##*/}
 [ -x $generator ] || bail "$generator is missing: sh test/deps.sh test"
+
+# --- a mount of which another mount namespace has a copy: see the end ---
+format_home "$(store_url file held)" --name held
+start_mount "$(store_url file held)" "$T/held"
+daemon=$(mount_pid "$T/held")
+unshare -m tail --pid=$$ -f /dev/null &
+holder=$!
+echo $holder >>"$T/.spawned"
+is_apart()
+{
+	[ "$(readlink "/proc/$holder/ns/mnt")" != \
+	    "$(readlink /proc/self/ns/mnt)" ]
+}
+wait_for 10 is_apart || bail "unshare makes no mount namespace"
+spawn sh -c "'$GNSFS' umount '$T/held' >'$T/held.out' 2>&1
+    echo \$? >'$T/held.rc'"
 
 # generate NAME: units of $T/NAME.fstab, in $T/NAME.
 generate()
@@ -127,4 +143,19 @@ check "lines for the journal have their priority" \
 check_eq "all of them" "" "$(grep -v '^<[0-7]>' "$T/log/yes")"
 check "others have none" grep -qE '^[0-9T:.-]+Z level=info msg="mounted"' \
     "$T/log/no"
+
+# --- a mount of which another mount namespace has a copy, again ---
+wait_for 40 test -s "$T/held.rc"
+cp "$T/held.out" "$T/out"
+check_eq "umount does not see its daemon end" 1 "$(cat "$T/held.rc")"
+check_says "says who keeps it" "mounts of process $holder "
+check "it goes on" test -d "/proc/$daemon"
+kill $holder
+wait $holder 2>/dev/null
+has_ended()
+{
+	[ ! -d "/proc/$daemon" ] || grep -q '^State:.*Z' "/proc/$daemon/status"
+}
+check "and ends with that" wait_for 20 has_ended
+rm -f "$(_slot "$T/held")"
 finish

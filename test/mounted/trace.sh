@@ -1,5 +1,7 @@
 # trace.sh: what a trace of the requests shows of how they overlap: one cold
-# file read by several GETs at once, one import listed by several LISTs, small
+# file read by several GETs at once, two readers through one descriptor, a slow
+# link that no more is asked of than it carries, one import listed by several
+# LISTs, small
 # files fetched before they are asked for, after an outage too, and none of
 # them wrong.
 # timeout: 300
@@ -58,10 +60,19 @@ most_inflight()
 	    sort -n | tail -n 1
 }
 
+# counter NAME: of the mount.
+counter()
+{
+	"$GNSFS" status "$m" --json >"$T/status" &&
+	    python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["counters"][sys.argv[2]])' "$T/status" "$1"
+}
+
 start_s3
 s3_bucket home || bail "no bucket"
 s3_bucket lake || bail "no bucket"
 home=$(s3_url home)
+mkfifo "$T/link.end"
 make_source "$S3_DIR/objects/lake" || bail "no source"
 format_home "$home"
 export GNSFS_TRACE="$T/trace"
@@ -85,6 +96,44 @@ most=$(overlap get one/large)
 check "at least four GETs of it at once: $most" [ "$most" -ge 4 ]
 most=$(most_inflight get)
 check "so says inflight=: $most" [ "${most:-0}" -ge 4 ]
+
+# Two that read on, by turns, through one descriptor (fs/window.h): of each
+# the first reads alone find nothing on its way.
+check "evicted" "$GNSFS" evict "$m/one/large"
+waits=$(counter fill_waits)
+check "two readers of one descriptor" python3 -c '
+import mmap, os, sys
+have = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)  # as it is asked here
+want = os.open(sys.argv[2], os.O_RDONLY)
+buf = mmap.mmap(-1, 1 << 20)
+for i in range(24):
+    for base in (40, 160):
+        n = os.preadv(have, [buf], base + i << 20)
+        if buf[:n] != os.pread(want, 1 << 20, base + i << 20):
+            sys.exit(1)' "$m/one/large" "$S3_DIR/objects/lake/one/large"
+n=$(($(counter fill_waits) - waits))
+check "both are read ahead of: $n of 48 reads found nothing" [ "$n" -le 8 ]
+
+# A reader that stops leaves behind it what a slow link had a use for, not what
+# it would have read next (fs/window.h): 10 MB a second, 20 ms away.
+python3 test/bench/link.py --to "$S3_PORT" --rate 80e6 --rtt 0.020 \
+    >"$T/link" <"$T/link.end" &
+exec 8>"$T/link.end"
+wait_for 10 [ -s "$T/link" ] || bail "no link"
+far=http://127.0.0.1:$(cat "$T/link")
+check "import over a slow link" "$GNSFS" import \
+    "s3://lake/one?endpoint=$far&region=us-east-1" "$m/slow"
+had=$(counter fill_bytes)
+check "24 MiB of it are read" sh -c "dd if='$m/slow/large' bs=1M count=24 \
+    status=none | cmp -n 25165824 - '$S3_DIR/objects/lake/one/large'"
+n=0
+while [ "$n" != "$(counter fill_bytes)" ]; do
+	n=$(counter fill_bytes)
+	sleep 1
+done
+n=$(((n - had) >> 20))
+check "at most 12 more were fetched: $n" [ "$n" -le 36 ]
+exec 8>&-
 
 # Small files that one reader wants one after the other (fs/ahead.h).
 FILES=500

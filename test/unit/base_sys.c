@@ -281,6 +281,26 @@ START_TEST(journal_prefix)
 }
 END_TEST
 
+/* What is beyond ns is their end: not another time. */
+START_TEST(far_times)
+{
+	int64_t most = INT64_MAX / NSEC_PER_SEC;
+	struct timespec t = { .tv_sec = 3, .tv_nsec = 5 };
+
+	ck_assert_int_eq(clock_ns(t), 3 * NSEC_PER_SEC + 5);
+	t.tv_sec = -3;
+	ck_assert_int_eq(clock_ns(t), -3 * NSEC_PER_SEC + 5);
+	t.tv_sec = most;
+	ck_assert_int_eq(clock_ns(t), most * NSEC_PER_SEC + 5);
+	t.tv_nsec = NSEC_PER_SEC - 1;
+	ck_assert_int_eq(clock_ns(t), INT64_MAX);
+	t.tv_sec = INT64_C(9999999999);
+	ck_assert_int_eq(clock_ns(t), INT64_MAX);
+	t.tv_sec = -INT64_C(9999999999);
+	ck_assert_int_eq(clock_ns(t), INT64_MIN);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -299,6 +319,7 @@ main(void)
 	tcase_add_test(t, faults_onwards);
 	tcase_add_test(t, table_is_replaceable);
 	tcase_add_test(t, time_passes);
+	tcase_add_test(t, far_times);
 	tcase_add_test(t, lines);
 	tcase_add_test(t, journal_prefix);
 	t = tcase_create("exits");

@@ -317,7 +317,7 @@ START_TEST(test_pin)
 	ck_assert_int_eq(cache_pin(c, 6, w, 1, &why), 0);
 	cache_stat(c, &st);
 	ck_assert_uint_eq(st.reserved, 40 * MB + 1000);	/* once */
-	ck_assert_int_eq(cache_pin_missing(c, 5, count, &n), 0);
+	ck_assert_int_eq(cache_pin_missing(c, 5, 0, count, &n), 0);
 	ck_assert_int_eq(n, 2);
 	n = 0;
 	ck_assert_int_eq(cache_pins_each(c, add_pin, &n), 0);

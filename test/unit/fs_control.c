@@ -3,6 +3,7 @@
  * always one line that says whether it went well.
  */
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <jansson.h>
 
@@ -46,7 +47,7 @@ teardown(void)
 static json_t *
 ask(const char *line)
 {
-	static char text[1 << 16];
+	static _Thread_local char text[1 << 16];
 	size_t n = 0;
 	ssize_t got;
 	char *last;
@@ -179,6 +180,217 @@ START_TEST(bytes)
 }
 END_TEST
 
+static json_t *answers[2];
+
+static void *
+ask_beside(void *line)
+{
+	return ask(line);
+}
+
+/* Two at a time, while the store is asked; the answers are new. */
+static void
+ask_two(char *one, char *two)
+{
+	pthread_t t[2];
+
+	setenv("GNSFS_FAULT", "op=list,delay=500", 1);
+	ck_assert_int_eq(pthread_create(&t[0], NULL, ask_beside, one), 0);
+	ck_assert_int_eq(pthread_create(&t[1], NULL, ask_beside, two), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], (void **)&answers[i]);
+	unsetenv("GNSFS_FAULT");
+}
+
+/* How many of them went well. */
+static int
+well(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < 2; i++) {
+		n += json_is_true(json_object_get(answers[i], "ok"));
+		json_decref(answers[i]);
+	}
+	return n;
+}
+
+static int
+note_store(void *arg, const struct store_row *s)
+{
+	strcat(arg, s->name);
+	return 0;
+}
+
+static void
+has_stores(const char *want)
+{
+	char names[100] = "";
+	struct sqc *q;
+
+	ck_assert_int_eq(sq_read(meta_sq(F->meta), &q), 0);
+	ck_assert_int_eq(meta_stores(q, note_store, names), 0);
+	sq_read_end(q);
+	ck_assert_str_eq(names, want);
+}
+
+static char *
+store_line(char ret[500], const char *op, const char *name)
+{
+	snprintf(ret, 500, "{\"v\":1,\"cmd\":\"store\",\"args\":{\"op\":"
+	    "\"%s\",\"name\":\"%s\",\"url\":\"file://%s\"}}", op, name,
+	    fu_dir);
+	return ret;
+}
+
+/* Commands that ask the network meanwhile: none undoes the other. */
+START_TEST(stores_at_once)
+{
+	char one[500], two[500];
+
+	ask_two(store_line(one, "add", "a"), store_line(two, "add", "b"));
+	ck_assert_int_eq(well(), 2);
+	json_decref(ask(store_line(one, "rm", "b")));
+	json_decref(ask(store_line(one, "add", "b")));
+	has_stores("homeab");
+	ask_two(store_line(one, "add", "c"), store_line(two, "add", "c"));
+	ck_assert_int_eq(well(), 1);
+	has_stores("homeabc");
+	/* One that goes meanwhile does not come again. */
+	ask_two(store_line(one, "set", "c"), store_line(two, "rm", "c"));
+	ck_assert_int_eq(well(), 1);
+	has_stores("homeab");
+}
+END_TEST
+
+static void
+tag(const char *op, const char *key, const char *value, int err)
+{
+	char line[300], with[100] = "";
+	json_t *o;
+
+	if (value != NULL)
+		snprintf(with, sizeof(with), ",\"value\":\"%s\"", value);
+	snprintf(line, sizeof(line), "{\"v\":1,\"cmd\":\"tag\",\"args\":"
+	    "{\"op\":\"%s\",\"path\":\"/\",\"key\":\"%s\"%s}}", op, key,
+	    with);
+	o = ask(line);
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "errno")),
+	    err);
+	json_decref(o);
+}
+
+/* A tag goes by its key, or by its key and the value that it has. */
+START_TEST(tags_with_values)
+{
+	tag("add", "env", "test", 0);
+	tag("rm", "env", "prod", ENODATA);
+	tag("rm", "env", "", ENODATA);
+	tag("rm", "env", "test", 0);
+	tag("rm", "env", NULL, ENODATA);
+	tag("add", "env", "", 0);
+	tag("rm", "env", "test", ENODATA);
+	tag("rm", "env", "", 0);
+	tag("add", "env", "test", 0);
+	tag("rm", "env", NULL, 0);
+	tag("rm", "env", NULL, ENODATA);
+}
+END_TEST
+
+/* A connection as the command makes one, and a line sent on it (NULL:
+ * none). */
+static int
+call(const char *line)
+{
+	int fd = control_connect(control_path(F), NSEC_PER_SEC);
+
+	ck_assert_int_ge(fd, 0);
+	if (line != NULL)
+		ck_assert_int_eq(send(fd, line, strlen(line), 0),
+		    strlen(line));
+	return fd;
+}
+
+/* The last line of the answer: the errno in it, 0, -1: there was none. */
+static int
+errno_of(int fd)
+{
+	static char text[1 << 16];
+	json_t *o;
+	size_t n = 0;
+	ssize_t got;
+	int rc;
+
+	while ((got = recv(fd, text + n, sizeof(text) - 1 - n, 0)) > 0)
+		n += (size_t)got;
+	close(fd);
+	text[n] = '\0';
+	o = json_loads(text, 0, NULL);
+	rc = o == NULL ? -1 : (int)json_integer_value(json_object_get(o,
+	    "errno"));
+	json_decref(o);
+	return rc;
+}
+
+/* As many commands as there may be are under way: others are told, and those
+ * that an unmount needs get through. */
+START_TEST(commands_at_once)
+{
+	int64_t deadline = clock_mono() + 20 * NSEC_PER_SEC;
+	char line[600], name[20];
+	int fds[60], i, n = 0, rc;
+
+	setenv("GNSFS_FAULT", "op=list,delay=3000", 1);
+	for (i = 0; i < 32; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		strcat(store_line(line, "add", name), "\n");
+		fds[i] = call(line);
+	}
+	while ((rc = errno_of(call("{\"v\":1,\"cmd\":\"pins\"}\n"))) == 0 &&
+	    clock_mono() < deadline)
+		usleep(20000);
+	ck_assert_int_eq(rc, EBUSY);
+	ck_assert_int_eq(errno_of(call("{\"v\":1,\"cmd\":\"status\"}\n")), 0);
+	ck_assert_int_eq(errno_of(call("{\"v\":1,\"cmd\":\"stay\"}\n")), 0);
+	for (i = 0; i < 32; i++)
+		ck_assert_int_eq(errno_of(fds[i]), 0);
+	unsetenv("GNSFS_FAULT");
+	ck_assert_int_eq(errno_of(call("{\"v\":1,\"cmd\":\"pins\"}\n")), 0);
+	/* Who says nothing takes room, too. */
+	for (i = 0; i < 57; i++)
+		fds[n++] = call(NULL);
+	ck_assert_int_eq(errno_of(fds[--n]), EBUSY);
+	while (n > 0)
+		close(fds[--n]);
+}
+END_TEST
+
+/* A daemon that is stopped is there, and asking whether it is takes no time:
+ * nor does it when nobody more can connect. */
+START_TEST(nobody_accepts)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), fds[20], i, n, rc = 0;
+	int64_t began = clock_mono();
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.90s/s", fu_dir);
+	ck_assert_int_eq(control_connect(sa.sun_path, 0), -ENOENT);
+	ck_assert_int_eq(bind(s, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	ck_assert_int_eq(control_connect(sa.sun_path, 0), -ECONNREFUSED);
+	ck_assert_int_eq(listen(s, 3), 0);
+	for (n = 0; n < 20 && (rc = control_connect(sa.sun_path, 0)) >= 0;
+	    n++)
+		fds[n] = rc;
+	ck_assert_int_eq(rc, -EAGAIN);
+	ck_assert_int_eq(control_connect(sa.sun_path, NSEC_PER_SEC / 5),
+	    -EAGAIN);
+	ck_assert_int_lt(clock_mono() - began, 10 * NSEC_PER_SEC);
+	for (i = 0; i < n; i++)
+		close(fds[i]);
+	close(s);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -188,5 +400,9 @@ main(void)
 	tcase_add_test(t, long_names);
 	tcase_add_test(t, long_pins);
 	tcase_add_test(t, bytes);
+	tcase_add_test(t, stores_at_once);
+	tcase_add_test(t, tags_with_values);
+	tcase_add_test(t, commands_at_once);
+	tcase_add_test(t, nobody_accepts);
 	return fu_run("fs_control", t);
 }

@@ -221,6 +221,33 @@ START_TEST(test_passes_follow)
 }
 END_TEST
 
+/* Unpinned is what matches all of it, and no more; named again it is back.  A
+ * request that one pin cannot hold beside what it holds changes nothing. */
+START_TEST(test_parts_go_and_come)
+{
+	const char *both[] = { "name:f0000?", "name:*1" }, *all = "/";
+	struct pin_request part = { .selectors = both, .nselectors = 2,
+	    .flags = SELECT_AND }, whole = { .selectors = &all,
+	    .nselectors = 1, .name = "all" };
+	uint64_t files = 0, bytes;
+	struct why why = { "" };
+
+	wait_for(FILES, 1);
+	ck_assert_int_eq(pins_unpin(f, &part, &why), 0);
+	ck_assert_uint_eq(pinned(), FILES - 1);
+	whole.in = "/";
+	ck_assert_int_eq(pins_pin(f, &whole, NULL, NULL, &files, &bytes,
+	    &why), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(why.text, "--name"));
+	ck_assert_uint_eq(pinned(), FILES - 1);
+	whole.in = NULL;
+	ck_assert_int_eq(pins_pin(f, &whole, NULL, NULL, &files, &bytes,
+	    &why), 0);
+	ck_assert_uint_eq(files, FILES);
+	ck_assert_uint_eq(pinned(), FILES);
+}
+END_TEST
+
 /* What has no row is not kept: another host dropped it, or it never had. */
 START_TEST(test_strays_are_given_back)
 {
@@ -486,6 +513,76 @@ START_TEST(test_drop_while_filling)
 }
 END_TEST
 
+static uint64_t
+ino_of(const char *name)
+{
+	struct attr a;
+	struct sqc *q;
+
+	ck_assert_int_eq(sq_read(meta_sq(f->meta), &q), 0);
+	ck_assert_int_eq(meta_lookup(q, META_ROOT, name, &a), 0);
+	sq_read_end(q);
+	return a.ino;
+}
+
+static int
+is_waiting(void *arg, const struct pin_status *s)
+{
+	*(bool *)arg = strcmp(s->state, "waiting") == 0 && s->why[0] != '\0';
+	return 0;
+}
+
+/* Until these are here and the pin waits for what is not. */
+static bool
+come(const uint64_t *ino, int n, uint64_t size)
+{
+	int64_t deadline = clock_mono() + 30 * NSEC_PER_SEC;
+	bool waits = false;
+	int i = 0;
+
+	while ((i < n || !waits) && clock_mono() < deadline) {
+		usleep(20000);
+		for (i = 0; i < n && present(ino[i], size) == size; i++)
+			;
+		ck_assert_int_eq(pins_each(f, is_waiting, &waits), 0);
+	}
+	return i == n && waits;
+}
+
+/* More files than are looked at at once cannot be fetched: those after them
+ * are, and then it is said what is wrong. */
+START_TEST(test_bad_files_keep_none)
+{
+	uint64_t size = 8 << 20, ino[3];
+	char name[20], path[300];
+	uint64_t seq = 0;
+	int i;
+
+	wait_for(FILES, 1);
+	atomic_store(&f->pins->batch, 4);
+	put_row(PIN, "all", "/none\n");
+	wait_for(0, 1);
+	for (i = 0; i < 12; i++) {
+		snprintf(name, sizeof(name), "bad%d", i);
+		seq = fu_create(f, name, "no longer there");
+	}
+	fu_synced(f, seq);
+	for (i = 0; i < 12; i++) {
+		snprintf(name, sizeof(name), "bad%d", i);
+		(void)cache_evict(f->cache, ino_of(name));
+	}
+	snprintf(path, sizeof(path), "%s/home/data", fu_dir);
+	ck_assert_int_eq(nftw(path, fu_rm_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+	for (i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "good%d", i);
+		ino[i] = make_large(name, size);
+	}
+	put_row(PIN, "all", "/\n");
+	wait_for(FILES + 15, 1);
+	ck_assert(come(ino, 3, size));
+}
+END_TEST
+
 struct filling {
 	struct pin_list		list;
 	_Atomic bool		stop, ended;
@@ -538,6 +635,7 @@ main(void)
 	tcase_add_test(t, test_edit_between_turns);
 	tcase_add_test(t, test_status_between_turns);
 	tcase_add_test(t, test_passes_follow);
+	tcase_add_test(t, test_parts_go_and_come);
 	tcase_add_test(t, test_strays_are_given_back);
 	tcase_add_test(t, test_row_goes_last);
 	tcase_add_test(t, test_read_again);
@@ -545,6 +643,7 @@ main(void)
 	tcase_add_test(t, test_interrupt_ends_fills);
 	tcase_add_test(t, test_whole_file_ends);
 	tcase_add_test(t, test_drop_while_filling);
+	tcase_add_test(t, test_bad_files_keep_none);
 	tcase_add_test(t, test_filling_gives_way);
 	return fu_run("fs_pins", t);
 }

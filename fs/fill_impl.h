@@ -1,0 +1,88 @@
+/*
+ * fill_impl: what fs/fill*.c share.  Nobody else includes it.
+ *
+ * fill.c       the table of fetches, buffers, read-ahead, who waits
+ * fill_run.c   the threads that fetch
+ * fill_whole.c whole files
+ */
+#ifndef FS_FILL_IMPL_H
+#define FS_FILL_IMPL_H
+
+#include "fs/fill.h"
+#include "fs/memory.h"
+#include "fs/window.h"
+
+#define TABLE_SIZE	1024	/* a power of two */
+#define RUN_CHUNKS	8	/* chunks of one GET */
+#define LANES		16	/* stores, by id; two may share one */
+#define LANE_RUNS	16	/* of a store at once; fs->io does more */
+#define UNKEPT_MAX	16	/* chunks held for want of room */
+#define SPARE_MAX	24
+#define RECENT_MAX	64	/* chunks that were kept a moment ago */
+
+struct fetch {
+	struct fetch	*next;		/* hash chain */
+	uint64_t	 ino, chunk;
+	uint64_t	 gen;		/* bfile_clean_gen when it began */
+	uint32_t	 incarnation;
+	unsigned	 refs;		/* table or run, and waiters */
+	uint32_t	 len;		/* of the chunk's content */
+	uint32_t	 lo, hi;	/* [lo, hi) of buf is valid */
+	uint32_t	 need;		/* the lowest hi a waiter waits for */
+	uint8_t		*buf;		/* NULL until bytes arrive */
+	bool		 done;
+	bool		 seen;		/* a reader had its last byte */
+	int		 err;
+};
+
+/* A store that says nothing keeps those who ask it; the others' bytes must not
+ * wait behind them. */
+struct lane {
+	unsigned	 active;	/* runs */
+	struct run	*head;		/* those that wait, by prio */
+	struct window_link link;
+};
+
+struct fill {
+	struct lock	 lock;
+	struct cond	 cond;		/* some fetch moved on */
+	struct fetch	*heads[TABLE_SIZE];
+	unsigned	 queued;
+	struct fetch	*unkept[UNKEPT_MAX];
+	unsigned	 unkept_next;
+	struct recent {
+		struct fetch	*x;	/* a reference; NULL: a free place */
+		int64_t		 came;	/* clock_mono */
+	} recent[RECENT_MAX];
+	unsigned	 most_recent;
+	_Atomic unsigned nrecent;
+	void		*spare[SPARE_MAX]; /* buffers: new ones cost faults */
+	unsigned	 nspare, most_spare;
+	unsigned	 runs;		/* of a lane at once */
+	struct lane	 lanes[LANES];
+};
+
+/* --- fill.c --- */
+/* The fetch of a chunk that is under way, or unkept.  Locked. */
+struct fetch *fill_find(struct fill *fl, struct bfile *b, uint64_t chunk);
+/* A new one, in the table.  Locked.  NULL: no memory. */
+struct fetch *fill_fetch_add(struct fill *fl, struct bfile *b, uint64_t chunk,
+	    uint64_t size);
+/* The run is through with x; prio: what it was fetched for. */
+void	fill_fetch_end(struct fill *fl, struct fetch *x, int err, bool kept,
+	    enum work_prio prio);
+void	fill_fetch_unref(struct fill *fl, struct fetch *x);	/* locked */
+uint64_t fill_size(struct vnode *v);		/* of the content in stores */
+/* Bytes [off, off+n), within one chunk, as soon as they are here. */
+ssize_t	fill_read_piece(struct fs *f, struct handle *h, struct bfile *b,
+	    uint64_t size, void *buf, size_t n, uint64_t off,
+	    int64_t deadline);
+
+/* --- fill_run.c --- */
+/* Sees to it that chunks [first, last] are here or on their way; begin: where
+ * in the first one a reader waits (fetched first, if that is the only one). */
+void	fill_start(struct fs *f, struct vnode *v, struct bfile *b,
+	    uint64_t size, uint64_t first, uint64_t last, uint32_t begin,
+	    enum work_prio prio);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * window: how far ahead of a reader its bytes are fetched.
+ *
+ * Two things say so.  Who reads: of a handle, up to WINDOW_STREAMS readers are
+ * told apart by where each has got to, and one that goes on from there gets a
+ * window that grows by what it reads.  And the link: a window larger than what
+ * comes in while a request travels fetches no faster, it is only what a reader
+ * that stops has fetched in vain.  So the bodies of GETs are measured, and the
+ * time to the first byte of each, and the window covers twice that time and
+ * a hiccup more at the rate at which bytes came.
+ *
+ * No clock, no lock, no memory of its own: times are clock_mono's, and the
+ * caller sees to it that one thread at a time is here.
+ */
+#ifndef FS_WINDOW_H
+#define FS_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WINDOW_STREAMS	4
+#define WINDOW_MIN	((uint64_t)2 << 20)
+#define WINDOW_UNKNOWN	((uint64_t)64 << 20)	/* of a link not measured */
+#define WINDOW_MAX	((uint64_t)128 << 20)
+
+/* Who reads a file through one handle.  Zeroed: nobody yet, and a read near the
+ * beginning is the start of a stream. */
+struct window_streams {
+	struct window_stream {
+		uint64_t next;		/* where its last read ended */
+		uint64_t window;	/* bytes; 0: it may be none */
+		uint64_t used;		/* turns, for the oldest to go */
+	} v[WINDOW_STREAMS];
+	uint64_t turns;
+};
+
+/* A read of [off, off+n): how many bytes after it are wanted, most at most; 0:
+ * it goes on where no other ended. */
+uint64_t window_read(struct window_streams *s, uint64_t off, size_t n,
+	    uint64_t most);
+
+/* A store, as its GETs show it.  Zeroed: not known. */
+struct window_link {
+	unsigned	 gets, bodies;	/* under way; with a first byte */
+	int64_t		 since;		/* the last change of what follows */
+	int64_t		 busy;		/* ns with a body under way, and */
+	uint64_t	 bytes;		/* what came in them, of this sample */
+	uint64_t	 rate;		/* bytes a second; 0: not known */
+	int64_t		 latency;	/* ns to a first byte; 0: not known */
+};
+
+/* A GET; its store's link is one of many's. */
+struct window_get {
+	int64_t		 asked;
+	bool		 alone;		/* no other was under way then */
+	bool		 came;		/* its first byte did */
+};
+
+void	window_ask(struct window_link *l, struct window_get *ret, int64_t now);
+/* n bytes came since the last time. */
+void	window_came(struct window_link *l, struct window_get *g, uint64_t n,
+	    int64_t now);
+/* It is over, well or not. */
+void	window_end(struct window_link *l, struct window_get *g, int64_t now);
+/* What the link has a use for, WINDOW_MIN to WINDOW_MAX. */
+uint64_t window_most(const struct window_link *l);
+/* A window is fetched in requests of so many bytes, a power of two, 1 to 8 MiB:
+ * few, as each costs, but some four to eight at once, and twice as many of a
+ * store that is far: such a one gives each connection no more than a part. */
+uint64_t window_step(const struct window_link *l, uint64_t window);
+
+#endif
