@@ -62,6 +62,10 @@ int	bfile_has(struct bfile *b, uint64_t off, uint64_t len);
 int	bfile_gaps(struct bfile *b, uint64_t off, uint64_t len,
 	    int (*each)(void *arg, uint64_t off, uint64_t len), void *arg);
 bool	bfile_is_complete(struct bfile *b);
+/* Around bfile_has and the read that relies on it, by whatever means: what is
+ * here stays here until then (K7).  Short: eviction waits for it. */
+unsigned bfile_read_begin(struct bfile *b);
+void	bfile_read_end(struct bfile *b, unsigned turn);
 /* pread; the caller has checked bfile_has.  -errno or bytes (short at EOF). */
 ssize_t	bfile_read(struct bfile *b, void *buf, size_t n, uint64_t off);
 /* Re-reads present chunks from disk (page cache dropped for them first) and
@@ -142,6 +146,25 @@ bool	bfile_is_sound(struct bfile *b);
  * frozen: its upload_end gave 0).  Memory follows by itself; a transaction
  * that failed needs no undoing. */
 int	bfile_closed(struct sqc *q, struct bfile *b, uint64_t seq);
+/* After that committed: memory follows now, so that the next write is not the
+ * op's. */
+void	bfile_settle(struct bfile *b);
+/* A part of what is dirty and no op's, of a file that stays open: from its
+ * beginning, at least `least` bytes of it and about `most`, whole chunks that
+ * lie within the size.  0; -ENODATA: there is not that much; -EAGAIN: an op,
+ * `waits` (or 0), has some already and is not uploaded; -EBUSY: it is written
+ * unseen.  In nobody writes to it from here to bfile_part_settle. */
+struct bfile_part {
+	uint64_t	end;	/* what is dirty before it is the part */
+	bool		rest;	/* all behind it is dirty and no op's */
+	uint64_t	waits;
+};
+int	bfile_part(struct bfile *b, uint64_t least, uint64_t most,
+	    struct bfile_part *ret);
+/* In the transaction that journals its op seq; after that committed. */
+int	bfile_part_closed(struct sqc *q, struct bfile *b, uint64_t seq,
+	    uint64_t end);
+void	bfile_part_settle(struct bfile *b, uint64_t seq, uint64_t end);
 /* A pool file that grew large moves into data/ (rename). */
 int	bfile_keep(struct bfile *b);
 /* The file is now a small row or deleted: its bytes are dropped, and its
@@ -153,18 +176,23 @@ int	bfile_keep(struct bfile *b);
 int	bfile_forget_tx(struct sqc *q, struct bfile *b);
 void	bfile_forget(struct bfile *b);
 
-/* The upload of seq: a stable view of its dirty intervals.  -EBUSY: open for
- * writing (and `copy` false), or mapped (C2: F_RDLCK not granted); with copy
- * the bytes are first copied (reflink where the disk can) to a private file.
+/* The upload of seq: a stable view of its dirty intervals.
+ *  FINAL  of a file that nobody writes to.  -EBUSY: open for writing, or mapped
+ *	(C2: F_RDLCK not granted).
+ *  COPY  the bytes are first copied (reflink where the disk can) to a private
+ *	file.
+ *  LIVE  of a file that may be open, whose writes are all seen, after
+ *	bfile_freeze (K6).  -EBUSY: they are not, or one is under way.
  * whole: the intervals cover the content: upload [0,size). */
+enum view_how { VIEW_FINAL, VIEW_COPY, VIEW_LIVE };
 struct upload_view {
 	struct bfile	*b;
 	uint64_t	 seq, size;
+	enum view_how	 how;
 	bool		 whole;
 	unsigned	 n;
 	struct interval { uint64_t off, end; } *v;
 	int		 fd;		/* read from here */
-	bool		 copied;
 	uint64_t	 gen;		/* of the content when it began (B8) */
 	uint32_t	*crcs;		/* per chunk, filled by upload_read */
 	void		*fed;		/* how far each was; private */
@@ -172,9 +200,9 @@ struct upload_view {
 	uint64_t	 own;
 };
 /* -ENOENT: nothing is seq's: a later write or close took it over
- * (bfile_closed).  n may be 0: the op only changes size or times.  copy:
+ * (bfile_closed).  n may be 0: the op only changes size or times.  COPY:
  * -EBUSY when it was written while it was copied. */
-int	upload_begin(struct bfile *b, uint64_t seq, bool copy,
+int	upload_begin(struct bfile *b, uint64_t seq, enum view_how how,
 	    struct upload_view *ret);
 /* pread of all n bytes at a file offset; feeds the chunk checksums.  Any
  * number of threads; a part may be read again. */
@@ -182,10 +210,13 @@ int	upload_read(struct upload_view *v, void *buf, size_t n, uint64_t off);
 /* CRC-32C of what each interval has of each chunk that it touches, in order:
  * new.  After the last upload_read; what that did not see whole is read. */
 int	upload_sums(struct upload_view *v, uint32_t **ret, unsigned *retn);
-/* 0: nobody wrote meanwhile, the upload may be used; -ESTALE: throw it away
- * (B8).  Frees the view.  After 0, seq is frozen: later closes leave its
- * intervals to it. */
+/* 0: nobody wrote meanwhile (LIVE: to what it is of), the upload may be used;
+ * -ESTALE: throw it away (B8).  Frees the view.  After 0, seq is frozen: later
+ * closes leave its intervals to it. */
 int	upload_end(struct upload_view *v);
+/* Before a view that is LIVE: seq is frozen.  -EBUSY: it is written unseen.
+ * When its upload comes to nothing, bfile_unfreeze and bfile_thaw. */
+int	bfile_freeze(struct bfile *b, uint64_t seq);
 /* seq is not frozen after all, as its upload was not noted; and it has the
  * intervals of ops before it that are not frozen either.  So, of all ops of
  * ino that wait, in their order, the newest has all.  Before any bfile_get, or

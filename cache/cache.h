@@ -35,6 +35,14 @@
  *  K4  Dirty becomes clean only by bfile_landed (B6).
  *  K5  Space: what is reserved for pins plus what is used never exceeds the
  *      limit by more than the dirty bytes do.
+ *  K6  An upload of a file that is open (VIEW_LIVE) is good if, at its end,
+ *      every byte of it is its op's still, and no write to one is under way:
+ *      who changes bytes takes them from every op first, or has them in
+ *      `busy` meanwhile.  The op is frozen before it begins, so that no close
+ *      takes them; what is not good is thawed.
+ *  K7  Of a file that is open, clean chunks are punched that the index says
+ *      are absent by then, when every read that found them here is over
+ *      (bfile_read_begin), and nobody but the daemon has the file (C2).
  */
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H
@@ -105,6 +113,9 @@ void	cache_set_limit(struct cache *c, uint64_t bytes);
 int	cache_room(struct cache *c, uint64_t n, bool dirty);
 /* Waits until cache_room may succeed or the deadline (clock_mono). */
 int	cache_room_wait(struct cache *c, uint64_t n, int64_t deadline);
+/* Half of all that there is room for, *retall, is taken by what cannot make
+ * way: dirty, pinned or reserved. */
+bool	cache_is_pressed(struct cache *c, uint64_t *retall);
 /* Drops clean bytes of ino (small or large): bytes dropped, -EBUSY (in use,
  * dirty; what could be dropped was), -EPERM pinned. */
 int64_t	cache_evict(struct cache *c, uint64_t ino);

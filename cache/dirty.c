@@ -127,6 +127,24 @@ dset_relabel(struct dset *d, uint64_t seq, const uint64_t *frozen,
 }
 
 void
+dset_take(struct dset *d, uint64_t end, uint64_t seq)
+{
+	unsigned i;
+
+	for (i = 0; i < d->n && d->v[i].off < end; i++) {
+		if (d->v[i].seq != 0)
+			continue;
+		if (d->v[i].end > end) {
+			memmove(d->v + i + 1, d->v + i,
+			    (d->n++ - i) * sizeof(*d->v));
+			d->v[i].end = d->v[i + 1].off = end;
+		}
+		d->v[i].seq = seq;
+	}
+	merge(d);
+}
+
+void
 dset_rename(struct dset *d, uint64_t seq, uint64_t to)
 {
 	unsigned i;

@@ -1,5 +1,6 @@
 /*
- * files: opening backing files where descriptors or inodes run short.
+ * files: opening backing files where descriptors or inodes run short; going
+ * through those that are open.
  *
  * open(2) gives the lowest free number, so a number near the limit says that
  * nearly all are in use.  What is left above belongs to the database, to
@@ -87,4 +88,42 @@ cache_mind_fds(struct cache *c)
 	slots_trim(c, POOL_LEAST);
 	bfile_trim(c, 0);
 	slots_retire_now(c);
+}
+
+unsigned
+files_take(struct cache *c, bool (*want)(const struct bfile *b), unsigned *h,
+    struct bfile **v, unsigned max)
+{
+	struct bfile *b;
+	unsigned n = 0;
+
+	lock_take(&c->tab_lock);
+	for (; *h < TABLE_SIZE && n < (max + 1) / 2; ++*h)
+		for (b = c->tab[*h]; b != NULL && n < max; b = b->hnext) {
+			if (b->closed_off || !want(b))
+				continue;
+			if (b->refs++ == 0 && b->on_idle) {
+				TAILQ_REMOVE(&c->idle, b, idle);
+				b->on_idle = false;
+				c->nidle--;
+			}
+			b->inner++;
+			v[n++] = b;
+		}
+	lock_drop(&c->tab_lock);
+	return n;
+}
+
+void
+files_give(struct cache *c, struct bfile **v, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		lock_take(&c->tab_lock);
+		v[i]->inner--;
+		cond_broadcast(&c->tab_cond);
+		lock_drop(&c->tab_lock);
+		bfile_put(v[i]);
+	}
 }

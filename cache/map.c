@@ -492,41 +492,25 @@ map_save(struct cache *c, struct bfile **v, unsigned n, bool wait)
 	return err ? err : e;
 }
 
+static bool
+needs_save(const struct bfile *b)
+{
+	return atomic_load(&b->need_save);
+}
+
 void
 map_save_all(struct cache *c)
 {
-	struct bfile *v[SAVE_GROUP], *b;
-	unsigned i, n, h = 0;
+	struct bfile *v[SAVE_GROUP];
+	unsigned n, h = 0;
 	int err = 0;
 
 	atomic_store(&c->saving, false);
 	while (!err && h < TABLE_SIZE) {
-		n = 0;
-		lock_take(&c->tab_lock);
-		for (; h < TABLE_SIZE && n < SAVE_GROUP / 2; h++)
-			for (b = c->tab[h]; b != NULL && n < SAVE_GROUP;
-			    b = b->hnext) {
-				if (!atomic_load(&b->need_save) ||
-				    b->closed_off)
-					continue;
-				if (b->refs++ == 0 && b->on_idle) {
-					TAILQ_REMOVE(&c->idle, b, idle);
-					b->on_idle = false;
-					c->nidle--;
-				}
-				b->inner++;
-				v[n++] = b;
-			}
-		lock_drop(&c->tab_lock);
+		n = files_take(c, needs_save, &h, v, SAVE_GROUP);
 		if (n > 0)
 			err = map_save(c, v, n, false);
-		for (i = 0; i < n; i++) {
-			lock_take(&c->tab_lock);
-			v[i]->inner--;
-			cond_broadcast(&c->tab_cond);
-			lock_drop(&c->tab_lock);
-			bfile_put(v[i]);
-		}
+		files_give(c, v, n);
 	}
 	if (err)
 		log_warn("cannot save the cache's index", "err=%d", err);

@@ -58,6 +58,8 @@ void	dset_add(struct dset *d, uint64_t off, uint64_t end, uint64_t seq);
 void	dset_relabel(struct dset *d, uint64_t seq, const uint64_t *frozen,
 	    unsigned nfrozen);
 void	dset_drop_seq(struct dset *d, uint64_t seq);
+/* What is nobody's and lies before `end` becomes seq's; needs room for 1. */
+void	dset_take(struct dset *d, uint64_t end, uint64_t seq);
 /* What is seq's becomes to's; 0: nobody's again. */
 void	dset_rename(struct dset *d, uint64_t seq, uint64_t to);
 bool	dset_covers(const struct dset *d, uint64_t off, uint64_t end);
@@ -82,7 +84,8 @@ struct page {
 enum busy_kind { BUSY_WRITE, BUSY_HOLD, BUSY_SAVE };
 struct busy {
 	struct busy	*next;
-	uint64_t	 off, end;
+	uint64_t	 off, end;	/* whole chunks */
+	uint64_t	 from, to;	/* WRITE: the bytes that change */
 	enum busy_kind	 kind;
 };
 
@@ -117,6 +120,7 @@ struct bfile {
 	_Atomic uint64_t used, dirty_bytes;	/* as accounted */
 	_Atomic uint64_t wb;		/* writeback was started up to here */
 	_Atomic uint64_t atime;
+	_Atomic unsigned turn, reading[2];	/* bfile_read_begin (K7) */
 
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
@@ -209,6 +213,8 @@ int	index_dirty_add(struct sqc *q, uint64_t ino, uint64_t off,
 	    uint64_t end, uint64_t seq);
 int	index_dirty_load(struct sqc *q, const struct index_file *f,
 	    struct dset *ret);
+/* All of it, in place of what there is. */
+int	index_dirty_save(struct sqc *q, uint64_t ino, const struct dset *d);
 /* Chunks from k on are not here. */
 int	index_pages_cut(struct sqc *q, uint64_t ino, uint64_t k);
 /* Checksums of chunks [from, to) are those of older bytes now. */
@@ -262,10 +268,19 @@ int	bfile_seize(struct cache *c, uint64_t ino, struct bfile **ret);
 void	bfile_release(struct bfile *b);
 void	bfile_discard(struct bfile *b);
 void	bfile_trim(struct cache *c, unsigned keep);
+/* References, the cache's own, to the files of the table that `want` (under
+ * tab_lock) says, from bucket *h on, which moves on: how many, at most about
+ * max.  *h is TABLE_SIZE at the end. */
+unsigned files_take(struct cache *c, bool (*want)(const struct bfile *b),
+	    unsigned *h, struct bfile **v, unsigned max);
+void	files_give(struct cache *c, struct bfile **v, unsigned n);
 /* 0: nobody but us has the file open or mapped (C2).  -EAGAIN. */
 int	bfile_lease(struct bfile *b, int type);
 /* fd can be written to. */
 int	bfile_writable(struct bfile *b);
+
+/* --- rw.c --- */
+int	punch_bytes(struct bfile *b, uint64_t off, uint64_t len);
 
 /* --- map.c --- */
 void	map_settle(struct bfile *b);			/* lock */
@@ -319,6 +334,15 @@ void	space_came(struct cache *c);
 /* 0 when n more bytes fit with what there is; evicts.  -ENOSPC. */
 int	space_make(struct cache *c, uint64_t n, uint64_t limit);
 uint64_t space_disk_free(struct cache *c);
+
+/* --- frozen.c --- */
+int	frozen_add(struct bfile *b, uint64_t seq);
+void	frozen_drop(struct bfile *b, uint64_t seq);	/* lock */
+
+/* --- punch.c --- */
+/* Frees about n bytes of clean chunks of files that are open for writing
+ * (K7): bytes freed.  Of one thread at a time. */
+uint64_t punch_open_files(struct cache *c, uint64_t n);
 /* The disk has hardly an inode left: evicts some files.  0; -ENOSPC: that is
  * not so, or there was none. */
 int	space_make_files(struct cache *c);

@@ -335,9 +335,11 @@ coalesce(struct bfile *b)
 		v = &b->dirty.v[i];
 		from = v->off;
 		to = v->end;
-		if (chunk_is_sound(b, from / CACHE_CHUNK))
+		/* an op under way must not come to what it has not seen */
+		if (v->seq == 0 && chunk_is_sound(b, from / CACHE_CHUNK))
 			from -= from % CACHE_CHUNK;
-		if (to < INF && chunk_is_sound(b, (to - 1) / CACHE_CHUNK))
+		if (v->seq == 0 && to < INF &&
+		    chunk_is_sound(b, (to - 1) / CACHE_CHUNK))
 			to = chunks_of(to) * CACHE_CHUNK;
 		if (dset_reserve(&d, 2)) {
 			dset_done(&d);
@@ -472,6 +474,8 @@ static void
 busy_init_write(struct busy *e, uint64_t off, uint64_t end)
 {
 	e->kind = BUSY_WRITE;
+	e->from = off;
+	e->to = end;
 	e->off = off - off % CACHE_CHUNK;
 	e->end = end >= INF ? INF : chunks_of(end) * CACHE_CHUNK;
 }
@@ -749,6 +753,22 @@ fallocate_bytes(struct bfile *b, int mode, uint64_t off, uint64_t len)
 			err = sys.fallocate(b->fd, mode, off, len);
 	} while (was_leased(err, &tries));
 	atomic_fetch_add(&b->gen, 1);
+	return err;
+}
+
+int
+punch_bytes(struct bfile *b, uint64_t off, uint64_t len)
+{
+	int err, tries = 0;
+
+	atomic_fetch_add(&b->own, 1);
+	do {
+		err = bfile_writable(b);
+		if (!err)
+			err = sys.fallocate(b->fd, FALLOC_FL_PUNCH_HOLE |
+			    FALLOC_FL_KEEP_SIZE, off, len);
+	} while (was_leased(err, &tries));
+	atomic_fetch_add(&b->own, 1);
 	return err;
 }
 

@@ -254,7 +254,7 @@ index_dirty_add(struct sqc *q, uint64_t ino, uint64_t off, uint64_t end,
 			return sq_err(q);
 		sqs_int(s, 1, ino);
 		sqs_int(s, 2, off);
-		sqs_int(s, 3, end);
+		sqs_int(s, 3, r.off);	/* not one that begins at its end */
 		err = sqs_run(s);
 		if (err)
 			return err;
@@ -291,6 +291,23 @@ index_dirty_load(struct sqc *q, const struct index_file *f, struct dset *ret)
 	}
 	sqs_reset(s);
 	return err ? err : r;
+}
+
+int
+index_dirty_save(struct sqc *q, uint64_t ino, const struct dset *d)
+{
+	unsigned i;
+	int err;
+
+	err = run_ino(q, sq_prep(q, "UPDATE c_file SET alldirty=0, allseq=0"
+	    " WHERE ino=?1"), ino);
+	if (!err)
+		err = run_ino(q, sq_prep(q,
+		    "DELETE FROM c_dirty WHERE ino=?1"), ino);
+	for (i = 0; !err && i < d->n; i++)
+		err = dirty_put(q, ino, d->v[i].off, d->v[i].end,
+		    d->v[i].seq);
+	return err;
 }
 
 #define bit(p, k)	((p)[(k) / 8] >> ((k) % 8) & 1)

@@ -226,6 +226,8 @@ evict(struct cache *c, uint64_t n)
 	}
 	if (got < n && old != INT64_MAX)
 		got += small_evict(c, n - got);
+	if (got < n)
+		got += punch_open_files(c, n - got);
 	slots_retire_now(c);	/* the disk has it when the files are closed */
 	log_debug("eviction ends", "got=%" PRIu64, got);
 }
@@ -320,6 +322,20 @@ cache_room_wait(struct cache *c, uint64_t n, int64_t deadline)
 			    deadline) != 0;
 		lock_drop(&c->space_lock);
 	}
+}
+
+bool
+cache_is_pressed(struct cache *c, uint64_t *retall)
+{
+	uint64_t all = atomic_load(&c->limit), there, taken;
+
+	there = in_use(c) + space_disk_free(c);
+	taken = amount(&c->dirty) + amount(&c->pinned_bytes) +
+	    amount(&c->reserved);
+	if (all > there)
+		all = there;
+	*retall = all;
+	return taken >= all / 2;
 }
 
 static int

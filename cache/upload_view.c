@@ -4,7 +4,9 @@
  * The view is by (seq, generation).  Each write moves the generation before
  * and after its pwrite, so a view that began or ended beside one is found out
  * (B8); writes through a mapping show in the lease (C2) and, after it, in
- * ctime, which is compared unless we moved it ourselves.
+ * ctime, which is compared unless we moved it ourselves.  A live view is by
+ * seq alone: the bytes are that op's for as long as nobody writes to them
+ * (K6), whatever is written beside them.
  *
  * Checksums are fed while the parts are read, in order within a chunk; a
  * chunk that was not read so is read once more at the end.
@@ -38,14 +40,23 @@ ctime_of(const struct bfile *b)
 	return st.st_ctim.tv_sec * NSEC_PER_SEC + st.st_ctim.tv_nsec;
 }
 
+/* A write to what the view is of is under way (LIVE), or any.  The lock is
+ * held. */
 static bool
-being_written(const struct bfile *b)
+being_written(const struct bfile *b, const struct upload_view *v)
 {
 	const struct busy *o;
+	unsigned i;
 
-	for (o = b->busy; o != NULL; o = o->next)
-		if (o->kind == BUSY_WRITE)
+	for (o = b->busy; o != NULL; o = o->next) {
+		if (o->kind != BUSY_WRITE)
+			continue;
+		if (v->how != VIEW_LIVE)
 			return true;
+		for (i = 0; i < v->n; i++)
+			if (v->v[i].off < o->to && o->from < v->v[i].end)
+				return true;
+	}
 	return false;
 }
 
@@ -139,7 +150,6 @@ make_copy(struct bfile *b, struct upload_view *v)
 		return err;
 	}
 	v->fd = fd;
-	v->copied = true;
 	return 0;
 }
 
@@ -152,13 +162,15 @@ wait_for_writes(const struct bfile *b)
 }
 
 int
-upload_begin(struct bfile *b, uint64_t seq, bool copy, struct upload_view *ret)
+upload_begin(struct bfile *b, uint64_t seq, enum view_how how,
+    struct upload_view *ret)
 {
-	struct upload_view v = { .b = b, .seq = seq, .fd = b->fd };
+	struct upload_view v = { .b = b, .seq = seq, .how = how,
+	    .fd = b->fd };
 	uint64_t n;
 	int err;
 
-	if (!copy && atomic_load(&b->writers) > 0)
+	if (how == VIEW_FINAL && atomic_load(&b->writers) > 0)
 		return -EBUSY;
 	if (atomic_load(&b->unseen))
 		wait_for_writes(b);
@@ -168,7 +180,10 @@ upload_begin(struct bfile *b, uint64_t seq, bool copy, struct upload_view *ret)
 	v.size = bfile_size(b);
 	lock_take(&b->lock);
 	map_settle(b);
-	err = being_written(b) ? -EBUSY : gather(b, &v);
+	err = how == VIEW_LIVE && atomic_load(&b->unseen) ? -EBUSY :
+	    gather(b, &v);
+	if (!err && being_written(b, &v))
+		err = -EBUSY;
 	lock_drop(&b->lock);
 	n = chunks_of(v.size) + 1;
 	if (!err) {
@@ -177,9 +192,9 @@ upload_begin(struct bfile *b, uint64_t seq, bool copy, struct upload_view *ret)
 		if (v.crcs == NULL || v.fed == NULL)
 			err = -ENOMEM;
 	}
-	if (!err && copy)
+	if (!err && how == VIEW_COPY)
 		err = make_copy(b, &v);
-	else if (!err)
+	else if (!err && how == VIEW_FINAL)
 		err = bfile_lease(b, F_RDLCK) == 0 ? 0 : -EBUSY;
 	if (err) {
 		free(v.v);
@@ -289,7 +304,7 @@ upload_sums(struct upload_view *v, uint32_t **ret, unsigned *retn)
 void
 upload_drop(struct upload_view *v)
 {
-	if (v->copied)
+	if (v->how == VIEW_COPY)
 		sys.close(v->fd);
 	free(v->v);
 	free(v->crcs);
@@ -299,106 +314,56 @@ upload_drop(struct upload_view *v)
 	v->fd = -1;
 }
 
+/* K6.  A truncate, or a writer unseen, has taken its bytes too. */
+static bool
+was_written_live(struct upload_view *v)
+{
+	struct bfile *b = v->b;
+	bool r;
+	unsigned i;
+
+	lock_take(&b->lock);
+	map_settle(b);
+	r = atomic_load(&b->unseen) || being_written(b, v);
+	for (i = 0; !r && i < v->n; i++)
+		r = !dset_covers_seq(&b->dirty, v->v[i].off, v->v[i].end,
+		    v->seq);
+	lock_drop(&b->lock);
+	return r;
+}
+
 static bool
 was_written(struct upload_view *v)
 {
 	struct bfile *b = v->b;
 
-	if (v->copied)
+	if (v->how == VIEW_COPY)
 		return false;
+	if (v->how == VIEW_LIVE)
+		return was_written_live(v);
 	if (atomic_load(&b->writers) > 0 || bfile_lease(b, F_RDLCK) != 0 ||
 	    atomic_load(&b->gen) != v->gen)
 		return true;
 	return atomic_load(&b->own) == v->own && ctime_of(b) != v->ctime;
 }
 
-struct freeze { struct bfile *b; uint64_t seq; };
-
+/* What is known of chunk k, n bytes of which are the file's: 1 its bytes are
+ * those that were read, 0 it is here, -1 neither.  The lock is held. */
 static int
-freeze_tx(struct sqc *q, void *arg)
+settle_what(const struct upload_view *v, uint64_t k, uint32_t n)
 {
-	struct freeze *f = arg;
-	struct sqs *s;
+	const struct bfile *b = v->b;
+	uint64_t off = k * CACHE_CHUNK;
+	uint32_t old;
 
-	if (!index_is(q, f->b->ino, f->b->inc))
-		return 0;
-	s = sq_prep(q, "INSERT OR IGNORE INTO c_frozen VALUES(?1,?2)");
-	if (s == NULL)
-		return sq_err(q);
-	sqs_int(s, 1, f->b->ino);
-	sqs_int(s, 2, f->seq);
-	return sqs_run(s);
-}
-
-static int
-freeze(struct bfile *b, uint64_t seq)
-{
-	struct freeze f = { b, seq };
-	int err;
-
-	err = sq_write(b->c->index, freeze_tx, &f);
-	if (err)
-		return err;
-	lock_take(&b->lock);
-	map_settle(b);
-	if (b->nfrozen == FROZEN_MAX)	/* the oldest is merged: harmless */
-		memmove(b->frozen, b->frozen + 1,
-		    --b->nfrozen * sizeof(*b->frozen));
-	b->frozen[b->nfrozen++] = seq;
-	lock_drop(&b->lock);
-	return 0;
-}
-
-int
-bfile_unfreeze(struct sqc *q, uint64_t ino, uint64_t seq)
-{
-	static const char *const sql[] = {
-		"DELETE FROM c_frozen WHERE ino=?1 AND seq=?2",
-		"UPDATE c_dirty SET seq=?2 WHERE ino=?1 AND seq>0 AND seq<?2"
-		" AND seq NOT IN (SELECT seq FROM c_frozen WHERE ino=?1)",
-		"UPDATE c_file SET allseq=?2 WHERE ino=?1 AND allseq>0 AND"
-		" allseq<?2 AND allseq NOT IN"
-		" (SELECT seq FROM c_frozen WHERE ino=?1)",
-	};
-	struct sqs *s;
-	unsigned i;
-	int err = 0;
-
-	for (i = 0; !err && i < sizeof(sql) / sizeof(*sql); i++) {
-		s = sq_prep(q, sql[i]);
-		if (s == NULL)
-			return sq_err(q);
-		sqs_int(s, 1, ino);
-		sqs_int(s, 2, seq);
-		err = sqs_run(s);
-	}
-	return err;
-}
-
-static void
-frozen_drop(struct bfile *b, uint64_t seq)
-{
-	unsigned i;
-
-	for (i = 0; i < b->nfrozen && b->frozen[i] != seq; i++)
-		;
-	if (i < b->nfrozen)
-		b->frozen[i] = b->frozen[--b->nfrozen];
-}
-
-/* Twice, so that a close on either side of the transaction, settled here or
- * not yet, has the intervals in memory as in the index: unfrozen before it, no
- * later close leaves them; after it, what an earlier one left is to's. */
-void
-bfile_thaw(struct bfile *b, uint64_t seq, uint64_t to)
-{
-	lock_take(&b->lock);
-	map_settle(b);
-	frozen_drop(b, seq);
-	if (to != seq)
-		dset_rename(&b->dirty, seq, to);
-	map_update(b);
-	lock_drop(&b->lock);
+	if (!chunk_is_here(b, k) ||
+	    (chunk_present(b, k) && chunk_crc(b, k, &old)))
+		return -1;
+	if (v->how != VIEW_LIVE)
+		return 1;
+	if (off + n > atomic_load(&b->size))
+		return -1;
+	return dset_covers_seq(&b->dirty, off, off + n, v->seq);
 }
 
 /* Chunk k, all of it here, gets its checksum and its bit: 1, 0 when written
@@ -409,27 +374,25 @@ settle_chunk(struct upload_view *v, uint64_t k, void *buf)
 	struct bfile *b = v->b;
 	struct busy e = { .off = k * CACHE_CHUNK,
 	    .end = (k + 1) * CACHE_CHUNK, .kind = BUSY_HOLD };
-	uint32_t n, crc = v->crcs[k], old;
-	int err = 0, same = 0;
-	bool todo;
+	uint32_t n, crc = v->crcs[k];
+	int err = 0, same = 0, what;
 
 	n = e.end < v->size ? CACHE_CHUNK : v->size - e.off;
 	lock_take(&b->lock);
 	busy_enter(b, &e);
-	todo = chunk_is_here(b, k) &&
-	    !(chunk_present(b, k) && chunk_crc(b, k, &old));
-	if (todo)
+	what = settle_what(v, k, n);
+	if (what >= 0)
 		err = chunk_reserve(b, k);
 	lock_drop(&b->lock);
-	if (todo && !err &&
+	if (what == 1 && !err &&
 	    atomic_load((_Atomic uint32_t *)v->fed + k) != n) {
 		err = sys_pread_all(b->fd, buf, n, e.off);
 		crc = err ? 0 : crc32c(0, buf, n);
 	}
 	lock_take(&b->lock);
-	same = atomic_load(&b->gen) == v->gen;
-	if (todo && !err && same) {
-		chunk_set(b, k, true, crc);
+	same = v->how == VIEW_LIVE || atomic_load(&b->gen) == v->gen;
+	if (what >= 0 && !err && same) {
+		chunk_set(b, k, what == 1, crc);
 		map_update(b);
 	}
 	busy_leave(b, &e);
@@ -455,7 +418,7 @@ settle_chunks(struct upload_view *v)
 		next = k;
 	}
 	/* a truncate leaves the last chunk without one */
-	if (r == 1 && nchunks > next)
+	if (r == 1 && nchunks > next && v->how != VIEW_LIVE)
 		settle_chunk(v, nchunks - 1, buf);
 	free(buf);
 }
@@ -471,7 +434,8 @@ upload_end(struct upload_view *v)
 	if (!err && !atomic_load(&b->gone)) {
 		if (!atomic_load(&b->unseen))
 			settle_chunks(v);
-		err = freeze(b, v->seq);
+		if (v->how != VIEW_LIVE)
+			err = frozen_add(b, v->seq);
 		if (!err && map_save(b->c, &b, 1, false))
 			atomic_store(&b->need_save, true);
 	}

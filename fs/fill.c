@@ -394,6 +394,19 @@ out:
 	return r;
 }
 
+/* From the backing file, if it is here. */
+static bool
+read_here(struct bfile *b, void *buf, size_t n, uint64_t off, ssize_t *ret)
+{
+	unsigned turn = bfile_read_begin(b);
+	bool here = bfile_has(b, off, n) == 1;
+
+	if (here)
+		*ret = bfile_read(b, buf, n, off);
+	bfile_read_end(b, turn);
+	return here;
+}
+
 ssize_t
 fill_read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
     void *buf, size_t n, uint64_t off, int64_t deadline)
@@ -406,8 +419,8 @@ fill_read_piece(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
 
 again:
 	for (;;) {
-		if (bfile_has(b, off, n) == 1)
-			return bfile_read(b, buf, n, off);
+		if (read_here(b, buf, n, off, &r))
+			return r;
 		r = wait_fetch(f, b, off, n, deadline, &x);
 		if (r < 0)
 			return r;

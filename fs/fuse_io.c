@@ -126,15 +126,17 @@ op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	struct handle *h = handle_of(fi);
 	struct fill_ref ref;
 	struct bfile *b;
+	unsigned turn;
 	size_t n;
 
 	counter_add(fuse_requests, 1);
-	if (io_read_local(f, h, (uint64_t)off, size, &b, &n) == 0) {
+	if (io_read_local(f, h, (uint64_t)off, size, &b, &n, &turn) == 0) {
 		if (fill_recent(f, b, (uint64_t)off, n, &ref)) {
 			fuse_reply_iov(req, ref.v, ref.n);
 			fill_unref(f, &ref);
 		} else
 			reply_local(req, b, n, off);
+		bfile_read_end(b, turn);
 		bfile_put(b);
 		return;
 	}

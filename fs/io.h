@@ -37,10 +37,10 @@ int	io_fsync(struct fs *f, struct handle *h, bool data_only);
 ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
 	    uint64_t off);
 /* Where the next n bytes can be had without copying: 0 and a reference to the
- * backing file when all of them (clipped to the size: *retn) are here, else
- * -EAGAIN: use io_read. */
+ * backing file when all of them (clipped to the size: *retn) are here, until
+ * bfile_read_end; else -EAGAIN: use io_read. */
 int	io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
-	    struct bfile **ret, size_t *retn);
+	    struct bfile **ret, size_t *retn, unsigned *retturn);
 /* Of a handle that nobody has yet, the only one of its file: hands take the
  * whole content if that is a row of small.db.  Nobody changes the file
  * meanwhile, or reads it. */

@@ -52,7 +52,7 @@ clip(uint64_t size, uint64_t off, size_t *n)
 
 int
 io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
-    struct bfile **ret, size_t *retn)
+    struct bfile **ret, size_t *retn, unsigned *retturn)
 {
 	struct bfile *b = vnode_backing(h->v);
 
@@ -60,7 +60,9 @@ io_read_local(struct fs *f, struct handle *h, uint64_t off, size_t n,
 		return -EAGAIN;
 	if (!clip(size_of(h->v, b), off, &n))
 		n = 0;
+	*retturn = bfile_read_begin(b);
 	if (n > 0 && bfile_has(b, off, n) != 1) {
+		bfile_read_end(b, *retturn);
 		bfile_put(b);
 		return -EAGAIN;
 	}
@@ -163,6 +165,24 @@ read_small(struct vnode *v, void *buf, size_t n, uint64_t off)
 	return r;
 }
 
+/* From the backing file, where all of it is here; else by fetching. */
+static ssize_t
+read_backing(struct fs *f, struct handle *h, struct bfile *b, void *buf,
+    size_t n, uint64_t off)
+{
+	unsigned turn = bfile_read_begin(b);
+	bool here = bfile_has(b, off, n) == 1;
+	ssize_t r = 0;
+
+	if (here) {
+		counter_add(cache_hits, 1);
+		fill_note_read(f, h, off, n);
+		r = bfile_read(b, buf, n, off);
+	}
+	bfile_read_end(b, turn);
+	return here ? r : fill_read(f, h, b, buf, n, off);
+}
+
 ssize_t
 io_read(struct fs *f, struct handle *h, void *buf, size_t n, uint64_t off)
 {
@@ -189,12 +209,8 @@ io_read(struct fs *f, struct handle *h, void *buf, size_t n, uint64_t off)
 		}
 		if (!clip(size_of(v, b), off, &n))
 			r = 0;
-		else if (bfile_has(b, off, n) == 1) {
-			counter_add(cache_hits, 1);
-			fill_note_read(f, h, off, n);
-			r = bfile_read(b, buf, n, off);
-		} else
-			r = fill_read(f, h, b, buf, n, off);
+		else
+			r = read_backing(f, h, b, buf, n, off);
 		bfile_put(b);
 	}
 	return r == -EAGAIN ? -EIO : r;

@@ -44,6 +44,7 @@ struct settle {
 	struct buf	 bytes;
 	bool		 small;
 	struct bfile_stat stat;		/* of the backing file, as seen */
+	uint64_t	 part;		/* bfile_part's end; 0: all of it */
 	uint64_t	 seq;
 };
 
@@ -62,7 +63,11 @@ settle_tx(struct sqc *c, void *arg)
 		return err != 0 ? err : bfile_forget_tx(c, s->b);
 	}
 	err = journal(s->f->meta, c, &s->op, NEEDS_UPLOAD, NULL, 0, &s->seq);
-	return err != 0 ? err : bfile_closed(c, s->b, s->seq);
+	if (err == 0)
+		err = s->part > 0 ?
+		    bfile_part_closed(c, s->b, s->seq, s->part) :
+		    bfile_closed(c, s->b, s->seq);
+	return err;
 }
 
 static void
@@ -100,6 +105,16 @@ keep(struct settle *s)
 	lock_drop(&v->lock);
 }
 
+/* L11; and a store through a mapping moves no time where the page is dirty
+ * already: from now on it is not. */
+static int
+sync_first(struct settle *s)
+{
+	if ((s->v->truncated || s->v->unseen) && !bfile_is_synced(s->b))
+		return bfile_sync(s->b);
+	return 0;
+}
+
 /* 1: s is ready for its transaction; 0: there is nothing to settle. */
 static int
 prepare(struct fs *f, struct vnode *v, struct settle *s)
@@ -129,15 +144,8 @@ prepare(struct fs *f, struct vnode *v, struct settle *s)
 			return err;
 		s->bytes.len = size;
 	}
-	/* L11; and a store through a mapping moves no time where the page is
-	 * dirty already: from now on it is not */
-	if (!s->small && (v->truncated || v->unseen) &&
-	    !bfile_is_synced(s->b)) {
-		err = bfile_sync(s->b);
-		if (err != 0)
-			return err;
-	}
-	return 1;
+	err = s->small ? 0 : sync_first(s);
+	return err != 0 ? err : 1;
 }
 
 /* After the transaction gave err. */
@@ -153,8 +161,12 @@ finish(struct settle *s, int err)
 	if (err != 0)
 		return err;
 	vnode_note_settled(s->f, v->ino);
+	if (s->part > 0)
+		bfile_part_settle(s->b, s->seq, s->part);
+	else if (!s->small)
+		bfile_settle(s->b);
 	lock_take(&v->lock);
-	v->dirty = false;
+	v->dirty = s->part > 0;
 	v->truncated = false;
 	v->attr.size = s->op.size;
 	v->attr.mtime = s->op.mtime;
@@ -208,6 +220,38 @@ settle_synced(struct fs *f, struct vnode *v, int *retsync)
 {
 	*retsync = 0;
 	return settle(f, v, retsync);
+}
+
+int
+settle_part(struct fs *f, struct vnode *v, uint64_t least, uint64_t most,
+    uint64_t *retseq)
+{
+	struct settle s = { .f = f, .v = v };
+	struct bfile_part p;
+	int err;
+
+	*retseq = 0;
+	if (v->writers == 0 || !v->dirty || v->unlinked || v->unseen ||
+	    v->pass_id != 0 || (s.b = vnode_backing(v)) == NULL)
+		return -ENODATA;
+	err = bfile_part(s.b, least, most, &p);
+	if (err == -EAGAIN) {
+		*retseq = p.waits;
+		err = 0;
+		goto out;
+	}
+	if (err != 0)
+		goto out;
+	s.part = p.end;
+	fill_op(&s, p.rest ? p.end : bfile_size(s.b));
+	err = sync_first(&s);
+	if (err == 0)
+		err = finish(&s, sq_write(meta_sq(f->meta), settle_tx, &s));
+	if (err == 0 && !v->unlinked)
+		*retseq = s.seq;
+out:
+	bfile_put(s.b);
+	return err;
 }
 
 void

@@ -27,6 +27,14 @@ void	settle_stop(struct fs *f);	/* settles what is queued, then ends */
 int	settle_now(struct fs *f, struct vnode *v);
 /* The same, durable if *retsync is 0 then: a small file's fsync. */
 int	settle_synced(struct fs *f, struct vnode *v, int *retsync);
+/* In the gate, of a file that stays open and whose writes are all seen: a part
+ * of what is dirty, bfile_part's, becomes an op.  Where all behind the part is
+ * dirty and no op's, the file is as long as that for its op: a file that grows
+ * is stored as far as it is written.  It is still dirty.  *retseq: the op that
+ * has what is to be uploaded, also one before it that waits yet; 0: none.
+ * -ENODATA: there is no such part. */
+int	settle_part(struct fs *f, struct vnode *v, uint64_t least,
+	    uint64_t most, uint64_t *retseq);
 /* Soon, by the thread; takes the caller's reference to v. */
 void	settle_later(struct fs *f, struct vnode *v);
 /* A writer's close that is being handled, by this thread: from when it is

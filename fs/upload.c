@@ -29,6 +29,45 @@
 #define PAUSE_MOST	(15 * NSEC_PER_SEC)	/* of a store without room */
 #define PASS_TICK	(NSEC_PER_SEC / 4)
 
+/* u->lock held.  Its file waits a little, where room is wanted less so: it is
+ * written, now and likely soon. */
+static void
+note_busy(struct upload *u, const struct job *j)
+{
+	unsigned i = u->nbusy++ % BUSY_MAX;
+
+	u->busy[i].ino = j->ino;
+	u->busy[i].until = clock_mono() + (j->live ? UPLOAD_PAUSE / 8 :
+	    UPLOAD_PAUSE);
+}
+
+/* u->lock held.  A file whose upload was overlapped is copied next time, if it
+ * may be. */
+static void
+note_torn(struct upload *u, const struct job *j, bool thrown)
+{
+	unsigned i;
+
+	for (i = 0; j->torn && i < TORN_MAX; i++)
+		if (u->torn[i] == j->ino)
+			u->torn[i] = 0;
+	if (thrown && !j->torn) {
+		u->torn[u->ntorn++ % TORN_MAX] = j->ino;
+		note_busy(u, j);
+	}
+}
+
+static bool
+was_torn(const uint64_t torn[TORN_MAX], uint64_t ino)
+{
+	unsigned i;
+
+	for (i = 0; i < TORN_MAX; i++)
+		if (torn[i] == ino)
+			return true;
+	return false;
+}
+
 static void
 job_run(void *arg)
 {
@@ -37,7 +76,8 @@ job_run(void *arg)
 	struct target *t = j->to;
 	char why[sizeof t->why];
 	unsigned i;
-	int err = j->ino != 0 ? upload_file(j) : upload_pack(j);
+	bool thrown = false;
+	int err = j->ino != 0 ? upload_file(j, &thrown) : upload_pack(j);
 
 	lock_take(&u->lock);
 	for (i = 0; i < ACTIVE_MAX; i++)
@@ -47,6 +87,7 @@ job_run(void *arg)
 	t->active--;
 	if (j->ino == 0)
 		t->packing = false;
+	note_torn(u, j, thrown);
 	if (err == 0 && j->nothing) {
 		/* says nothing of the store */
 	} else if (err == 0) {
@@ -55,9 +96,7 @@ job_run(void *arg)
 		t->why[0] = '\0';
 		t->pause = UPLOAD_PAUSE / 2;
 	} else if (err == -EBUSY) {
-		i = u->nbusy++ % BUSY_MAX;
-		u->busy[i].ino = j->ino;
-		u->busy[i].until = clock_mono() + UPLOAD_PAUSE;
+		note_busy(u, j);
 	} else if (clock_mono() >= t->not_before && err != -ECANCELED) {
 		/* all of it would be sent again, for nothing */
 		t->pause = err != -ENOSPC ? UPLOAD_PAUSE :
@@ -86,8 +125,9 @@ struct look {
 	struct place_memo memo;
 	struct buf	 choices;
 	unsigned	 open;		/* choices with room */
-	uint64_t	 hurry;		/* as it was, and busy */
+	uint64_t	 hurry, spill;	/* as they were, and busy, torn */
 	struct open_ino	 busy[BUSY_MAX];
+	uint64_t	 torn[TORN_MAX];
 	struct job	 pick[PICK_MAX];
 	unsigned	 n, seen;
 };
@@ -122,7 +162,9 @@ look_each(void *arg, uint64_t seq, uint64_t ino, uint64_t first, int64_t time)
 	if (c < end && c->room > 0) {
 		l->open -= --c->room == 0;
 		l->pick[l->n++] = (struct job){ .f = l->f, .to = c->to,
-		    .seq = seq, .ino = ino, .copy = copy };
+		    .seq = seq, .ino = ino, .copy = copy,
+		    .live = copy || seq <= l->spill,
+		    .torn = copy && was_torn(l->torn, ino) };
 	}
 	return l->open == 0 || l->n == PICK_MAX ||
 	    (l->n > 0 && ++l->seen > SEEN_MAX);
@@ -200,7 +242,9 @@ look_large(struct look *l)
 	lock_take(&u->lock);
 	may = upload_walk_begin(l->f, WALK_LARGE);
 	l->hurry = u->hurry;
+	l->spill = u->spill;
 	memcpy(l->busy, u->busy, sizeof l->busy);
+	memcpy(l->torn, u->torn, sizeof l->torn);
 	lock_drop(&u->lock);
 	if (!may)
 		return;
@@ -370,6 +414,23 @@ upload_hurry(struct fs *f, uint64_t seq)
 	if (seq > u->hurry) {
 		u->hurry = seq;
 		upload_forget_pauses(u, false);
+	}
+	u->kicked = true;
+	cond_broadcast(&u->cond);
+	lock_drop(&u->lock);
+}
+
+void
+upload_spill(struct fs *f, uint64_t seq)
+{
+	struct upload *u = f->upload;
+
+	if (u == NULL)
+		return;
+	lock_take(&u->lock);
+	if (seq > u->spill) {
+		u->spill = seq;
+		u->reasons++;
 	}
 	u->kicked = true;
 	cond_broadcast(&u->cond);

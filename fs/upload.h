@@ -5,8 +5,10 @@
  * dirty intervals (upload_begin), draw an object id, put (parallel parts) into
  * the store that the file's placement says (meta/place.h), and unless a
  * writer overlapped (B8: upload_end), give the extents to journal_uploaded and
- * kick ship.  A file that stays open for writing is uploaded from a copy, at
- * most every 30 s, or at once for a sync.
+ * kick ship.  A file that stays open for writing is uploaded at most every
+ * 30 s, at once for a sync, and in parts when the cache fills up (spill.h):
+ * from the backing file itself where all its writes are seen and none is to
+ * what is uploaded (K6), else from a copy; which for a part is not made.
  * An op whose inode is gone is not uploaded (B7): ship's freeze voids it.
  * Small files that another store than the home gets go there in packs
  * (upload_pack.c).
@@ -26,6 +28,8 @@ void	upload_kick(struct fs *f);	/* never blocks */
 /* Copies of open files from now on until everything up to seq is uploaded:
  * what sync wants. */
 void	upload_hurry(struct fs *f, uint64_t seq);
+/* Open files, but no copies, up to seq: what is short of room wants. */
+void	upload_spill(struct fs *f, uint64_t seq);
 /* What failed is tried again now, not after its pause. */
 void	upload_retry(struct fs *f);
 

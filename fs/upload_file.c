@@ -4,7 +4,8 @@
  *
  * The bytes are put first, then upload_end freezes the intervals (B8), then
  * the op is noted as uploaded with its extents (B6).  What cannot be noted is
- * thawed, so that the newest op of the file has all its bytes again.
+ * thawed, so that the newest op of the file has all its bytes again.  Those of
+ * a live view are frozen from its begin (K6), and thawed when it fails.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -146,21 +147,28 @@ thaw_tx(struct sqc *c, void *arg)
 	return err != 0 ? err : t->err;
 }
 
-/* After upload_end the intervals are this op's alone, whatever is closed
- * later: so it must become known, or they are given back.  Where even that
- * cannot be written before our end, the next start does it (io_recover). */
-static int
-note_done(struct job *j, struct bfile *b, struct done *d)
+/* Where it cannot be written before our end, the next start does it
+ * (io_recover). */
+static void
+give_back(struct job *j, struct bfile *b)
 {
 	struct thaw t = { .j = j };
 	bool failed = false;
-	int err = must_write(j, done_tx, d, &d->doubt);
 
-	if (err != -ENOENT)
-		return err;
 	bfile_thaw(b, j->seq, j->seq);
 	if (must_write(j, thaw_tx, &t, &failed) == 0)
 		bfile_thaw(b, j->seq, t.newest);
+}
+
+/* After upload_end the intervals are this op's alone, whatever is closed
+ * later: so it must become known, or they are given back. */
+static int
+note_done(struct job *j, struct bfile *b, struct done *d)
+{
+	int err = must_write(j, done_tx, d, &d->doubt);
+
+	if (err == -ENOENT)
+		give_back(j, b);
 	return err;
 }
 
@@ -300,13 +308,60 @@ note_nothing(struct job *j)
 	return err == -ENOENT ? 0 : err;
 }
 
+static int
+begin_live(struct job *j, struct bfile *b, struct upload_view *v)
+{
+	int err = bfile_freeze(b, j->seq);
+
+	if (err != 0)
+		return err;
+	err = upload_begin(b, j->seq, VIEW_LIVE, v);
+	if (err != 0)
+		give_back(j, b);
+	return err;
+}
+
+/* The cheapest view there is. */
+static int
+begin_view(struct job *j, struct bfile *b, struct upload_view *v)
+{
+	int err = -EBUSY;
+
+	if (!j->torn)
+		err = upload_begin(b, j->seq, VIEW_FINAL, v);
+	if (err == -EBUSY && j->live && !j->torn)
+		err = begin_live(j, b, v);
+	if (err == -EBUSY && j->copy)
+		err = upload_begin(b, j->seq, VIEW_COPY, v);
+	return err;
+}
+
+/* Its bytes into a store, and d filled in. */
+static int
+send_view(struct job *j, struct upload_view *v, struct done *d)
+{
+	struct store_src from = { .read = view_read, .arg = v };
+	int err;
+
+	d->object = (struct op_object){ .id = meta_new_id(j->f->meta),
+	    .size = view_bytes(v), .store = j->to->store,
+	    .kind = v->whole ? OBJ_WHOLE : OBJ_PATCH };
+	err = d->object.id == 0 ? -EROFS : make_extents(d);
+	j->size = from.size = d->object.size;
+	if (err == 0 && d->object.size > 0)
+		err = upload_put(j, &from, &d->object);
+	if (err == 0 && d->object.size > 0)
+		err = make_sums(d);
+	return err;
+}
+
 int
-upload_file(struct job *j)
+upload_file(struct job *j, bool *retthrown)
 {
 	struct upload_view v = { 0 };
 	struct done d = { .j = j, .v = &v };
-	struct store_src from = { .read = view_read, .arg = &v };
 	struct bfile *b = NULL;
+	bool live;
 	int err;
 
 	err = bfile_get(j->f->cache, j->ino, &b);
@@ -314,31 +369,26 @@ upload_file(struct job *j)
 		return note_nothing(j);
 	if (err != 0)
 		return err;
-	err = upload_begin(b, j->seq, j->copy, &v);
+	err = begin_view(j, b, &v);
 	if (err == -ENOENT)
 		err = 0;		/* a later op has its bytes (M3) */
 	if (err != 0 || v.b == NULL)
 		goto out;
-	d.object = (struct op_object){ .id = meta_new_id(j->f->meta),
-	    .size = view_bytes(&v), .store = j->to->store,
-	    .kind = v.whole ? OBJ_WHOLE : OBJ_PATCH };
-	err = d.object.id == 0 ? -EROFS : make_extents(&d);
-	j->size = from.size = d.object.size;
-	if (err == 0 && d.object.size > 0)
-		err = upload_put(j, &from, &d.object);
-	if (err == 0 && d.object.size > 0)
-		err = make_sums(&d);
-	if (err != 0) {
+	live = v.how == VIEW_LIVE;
+	err = send_view(j, &v, &d);
+	if (err != 0)
 		upload_drop(&v);
-		goto out;
-	}
-	err = upload_end(&v);						/* B8 */
+	else
+		err = upload_end(&v);					/* B8 */
+	if (err != 0 && live)
+		give_back(j, b);
 	if (err == 0)
 		err = note_done(j, b, &d);
 	if (err == 0) {
 		counter_add(uploads_done, 1);
 		ship_kick(j->f);
 	} else if (err == -ESTALE || err == -ENOENT) {
+		*retthrown = err == -ESTALE;
 		throw_away(j, &d);
 		err = 0;
 	}

@@ -18,6 +18,7 @@
 #define ACTIVE_MAX	12	/* of all stores */
 #define ACTIVE_OF_ONE	4
 #define BUSY_MAX	256
+#define TORN_MAX	16
 #define UPLOAD_PAUSE	(1 * NSEC_PER_SEC)	/* after a failure */
 
 /* A store that bytes go to. */
@@ -48,6 +49,9 @@ struct upload {
 	pthread_t	 thread;
 	bool		 stop, kicked;
 	uint64_t	 hurry;	/* copies of open files up to this seq */
+	uint64_t	 spill;	/* open files, but no copies */
+	uint64_t	 torn[TORN_MAX];	/* thrown away last: a ring */
+	unsigned	 ntorn;
 	unsigned	 active;
 	struct job	*jobs[ACTIVE_MAX];
 	uint64_t	 waiting, small;	/* at the last look */
@@ -68,7 +72,8 @@ struct job {
 	struct target	*to;
 	uint64_t	 seq, ino;	/* 0: a pack */
 	uint64_t	 size;
-	bool		 copy;
+	bool		 live, copy;	/* may be of an open file, and how */
+	bool		 torn;		/* a copy is next: it was overlapped */
 	bool		 nothing;	/* was done, nor is wrong */
 	struct buf	 items;		/* of struct packable: the pack's */
 	_Atomic bool	 cancel;
@@ -103,7 +108,8 @@ int	upload_put(struct job *j, const struct store_src *s,
 /* An object that no record will name: it goes. */
 void	upload_remove(struct job *j, const struct op_object *o);
 
-int	upload_file(struct job *j);	/* upload_file.c */
+/* upload_file.c.  *retthrown: it was, as a writer overlapped it. */
+int	upload_file(struct job *j, bool *retthrown);
 /* upload_pack.c: begins the packs that are due; u->pack_at: when the next one
  * is.  q: a reader; choices: upload_choices. */
 void	upload_pack_look(struct fs *f, struct sqc *q,

@@ -24,6 +24,7 @@
 #include "fs/pass.h"
 #include "fs/settle.h"
 #include "fs/ship.h"
+#include "fs/spill.h"
 #include "fs/tree.h"
 #include "fs/upload.h"
 #include "meta/journal.h"
@@ -99,6 +100,7 @@ wait_room(struct fs *f, size_t n)
 
 	do {
 		upload_kick(f);
+		spill_all(f);
 		if (io_interrupted != NULL &&
 		    io_interrupted(io_interrupted_arg))
 			return -EINTR;
@@ -133,6 +135,7 @@ take_room(struct fs *f, struct vnode *v, size_t n)
 	lock_take(&v->lock);
 	v->room = want - n;
 	lock_drop(&v->lock);
+	spill_file(f, v);
 	return 0;
 }
 
@@ -599,6 +602,9 @@ journal_one(void *arg, struct vnode *v)
 	due = v->dirty && !v->unlinked && v->dirty_since < j->older;
 	lock_drop(&v->lock);
 	if (!due || !is_below(j->f, v->ino, j->top))
+		return;
+	/* what waits for room must not wait for all of it */
+	if (j->older != INT64_MAX && spill_file(j->f, v))
 		return;
 	vnode_enter(v);
 	if (v->dirty && !v->unlinked)

@@ -35,7 +35,8 @@ while [ $round -lt "$ROUNDS" ]; do
 	0)	phase=any ;;
 	esac
 	size=4G
-	[ $phase != eviction ] || size=48M
+	# where the daemon sees each write it uploads what is open, too
+	[ $phase != eviction ] || size=48M,passthrough=off
 	log=$T/round$round.log
 	start_mount "$url" "$m" "$opts,cache_size=$size,log=$log"
 	pid=$(mount_pid "$m")

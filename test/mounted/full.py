@@ -9,6 +9,14 @@
 #	map FILE SEED SIZE		reads it through a mapping
 #	many DIR N			N files open at once, 16 threads
 #	fails CMD...			fails with ENOSPC; prints the milliseconds
+#	weave FILE COPY SIZE		writes SIZE bytes, and now and then changes
+#					what it wrote before and reads all back,
+#					by one descriptor; COPY is how FILE is
+#					to be
+#	halt FILE SIZE KEPT READY	writes SIZE bytes, fsync at KEPT, then makes
+#					READY and goes on writing
+#	starts FILE SIZE KEPT		begins with KEPT bytes of halt's, and is
+#					right or empty beyond
 #
 # Bytes of a file are those of its seed: the sum of its name's characters and
 # its size.  `put` ends with status 3 at an ENOSPC and prints how long the last
@@ -136,6 +144,79 @@ def fails(*cmd):
     return r.returncode == 0 or "No space left" not in r.stderr
 
 
+STEP = 256 << 10
+
+
+def write_all(fd, data, at):
+    while data:
+        n = os.pwrite(fd, data, at)
+        data = data[n:]
+        at += n
+
+
+def weave(path, copy, size):
+    size = int(size)
+    rnd = random.Random(size)
+    fds = [os.open(path, os.O_CREAT | os.O_RDWR, 0o644),
+           os.open(path, os.O_RDWR),
+           os.open(copy, os.O_CREAT | os.O_RDWR, 0o644)]
+    for n, at in enumerate(range(0, size, STEP)):
+        data = rnd.randbytes(min(STEP, size - at))
+        write_all(fds[0], data, at)
+        write_all(fds[2], data, at)
+        if n % 6 == 5:
+            data = rnd.randbytes(rnd.randrange(1, STEP))
+            to = rnd.randrange(at)
+            write_all(fds[1], data, to)
+            write_all(fds[2], data, to)
+        if n % 7 == 6:
+            to = rnd.randrange(at)
+            # not what the kernel has of it
+            os.posix_fadvise(fds[0], to, STEP, os.POSIX_FADV_DONTNEED)
+            if os.pread(fds[0], STEP, to) != os.pread(fds[2], STEP, to):
+                print("wrong while it is written, near", to, "of", at)
+                return 1
+        if n == size // STEP // 2:
+            # shorter, in what may be on its way, and long again
+            for fd in fds[0], fds[2]:
+                os.ftruncate(fd, at - 3 * STEP - 5)
+                os.ftruncate(fd, at + STEP)
+    for at in range(0, size, STEP):
+        if os.pread(fds[1], STEP, at) != os.pread(fds[2], STEP, at):
+            print("wrong after it is written, near", at)
+            return 1
+    return 0
+
+
+def halt(path, size, kept, ready):
+    data = content("halt", int(size))
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        for at in range(0, len(data), STEP):
+            write_all(fd, data[at:at + STEP], at)
+            if at + STEP == int(kept):
+                os.fsync(fd)
+                open(ready, "w").close()
+    except OSError as e:
+        print(e.strerror, "at", at)
+    return 0
+
+
+def starts(path, size, kept):
+    data = content("halt", int(size))
+    have = open(path, "rb").read()
+    print(len(have), "bytes")
+    if len(have) < int(kept) or have[:int(kept)] != data[:int(kept)]:
+        return 1
+    for at in range(0, len(have), 4096):
+        page = have[at:at + 4096]
+        if page != data[at:at + len(page)] and page.strip(b"\0"):
+            print("wrong at", at)
+            return 1
+    return 0
+
+
 sys.exit({"put": put, "check": check, "gone": gone, "fill": fill,
-          "map": mapped, "many": many, "fails": fails}
+          "map": mapped, "many": many, "fails": fails, "weave": weave,
+          "halt": halt, "starts": starts}
          [sys.argv[1]](*sys.argv[2:]))

@@ -17,7 +17,7 @@ longest=0
 
 wants()
 {
-	case " ${ONLY:-a b c d e f g h i} " in
+	case " ${ONLY:-a b c d e f g h i j} " in
 	*" $1 "*)	return 0 ;;
 	esac
 	return 1
@@ -484,8 +484,60 @@ case_i()
 	umount "$T/di"
 }
 
+# --- j: files larger than the cache are written ---
+case_j()
+{
+	say "j: files larger than the cache"
+	s3_bucket full-j
+	url=$(s3_url full-j)
+	TIMEOUT=5		# two share a small cache
+	o=lag=100ms,io_timeout=${TIMEOUT}s
+	o=$o,cache=$T/cj,cache_size=16M,passthrough=off
+	format_home "$url" --name j
+	start_mount "$url" "$T/j" "$o"
+	mkdir "$T/j/d"
+	check "one is written" $py put "$T/mj" "$T/j/d" a 1 34000000
+	check "the cache keeps its size" test \
+	    "$(du -sm "$T/cj/data" | cut -f1)" -le 18
+	check "and it is read" $py check "$T/mj" "$T/j/d"
+	spawn $py weave "$T/j/d/v" "$T/v" 25000000
+	writer=$!
+	check "two that are changed meanwhile" $py weave "$T/j/d/w" "$T/w" \
+	    26000000
+	wait $writer
+	check_eq "  the other" 0 $?
+	check "they are what they were made" cmp "$T/j/d/w" "$T/w"
+	check "  the other" cmp "$T/j/d/v" "$T/v"
+	$py halt "$T/j/d/h" 40000000 20971520 "$T/halted" >"$T/halt" 2>&1 &
+	writer=$!
+	check "another" wait_for 20 test -e "$T/halted"
+	kill_mount "$T/j"
+	wait $writer
+	say "$(cat "$T/halt")"
+	start_mount "$url" "$T/j" "$o"
+	check "after kill -9 what was synced is whole" $py starts "$T/j/d/h" \
+	    40000000 20971520
+	check "what was closed too" $py check "$T/mj" "$T/j/d"
+	check "sync" "$GNSFS" sync "$T/j" --timeout 60
+	s3_kill
+	check_rc 3 "without its store: ENOSPC" $py put "$T/none" "$T/j/d" n 1 \
+	    34000000
+	bounded "a write"
+	rm "$T/j/d/n0"
+	s3_start "$T/s3" "$S3_PORT" || bail "the store does not come back"
+	check "writes go on" wait_for 30 $py put "$T/mj" "$T/j/d" b 1 24000000
+	stop_mount "$T/j"
+	start_mount "$url" "$T/fresh" "cache=$T/fresh.cache,$opts"
+	check "every byte, on a fresh host" $py check "$T/mj" "$T/fresh/d"
+	check "of what was changed" cmp "$T/fresh/d/w" "$T/w"
+	check "  the other" cmp "$T/fresh/d/v" "$T/v"
+	check "of what was cut off" $py starts "$T/fresh/d/h" 40000000 20971520
+	check "fsck there" "$GNSFS" fsck "$T/fresh"
+	stop_mount "$T/fresh"
+}
+
 start_s3
-for case in a b c d e f g h i; do
+for case in a b c d e f g h i j; do
 	begun=$(now_ms)
 	! wants $case || case_$case
 	! wants $case || say "$case: $(($(now_ms) - begun)) ms"

@@ -1,5 +1,5 @@
 # memory.sh: what memory= says holds, with many readers at once, and with a
-# file that is read and twice as large as the cache.
+# file twice as large as the cache that is read, and one that is written.
 # build: plain
 #
 # READERS files are open and read sequentially by a thread each (200; 1,000 in
@@ -65,8 +65,12 @@ check "the daemon has used less than 64 MiB: $n" [ "$n" -lt 64 ]
 stop_mount "$m"
 
 rm -rf "$T/cache.m"
-start_mount "$url" "$m" memory=64M,cache_size=64M
+start_mount "$url" "$m" memory=64M,cache_size=64M,passthrough=off,lag=100ms
 check "a file twice as large as the cache is read" cmp "$T/large" "$m/large/f"
+n=$(peak)
+check "the daemon has used less than 64 MiB: $n" [ "$n" -lt 64 ]
+check "and written" cp "$T/large" "$m/written"
+check "and read back" cmp "$T/large" "$m/written"
 n=$(peak)
 check "the daemon has used less than 64 MiB: $n" [ "$n" -lt 64 ]
 stop_mount "$m"
