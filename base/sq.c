@@ -26,7 +26,10 @@
  * those that ran in it get the error, and those that did not yet run go into
  * a new one.
  *
- * One file, longer than is usual here, because it alone may include sqlite3.h.
+ * Of a commit all frames go into the WAL by one write (sq_wal.h).
+ *
+ * One file, longer than is usual here, because it alone, with sq_wal.c, may
+ * include sqlite3.h.
  */
 #include "base/sq.h"
 
@@ -45,6 +48,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/room.h"
+#include "base/sq_wal.h"
 #include "base/sys.h"
 
 #define BUSY_MS		5000	/* another process at work on the file */
@@ -59,6 +63,7 @@
 
 /* Of pages, each connection, at most. */
 static uint64_t reader_kib = UINT64_MAX, writer_kib = UINT64_MAX;
+static const char *writer_vfs;
 
 static const char SQL_BEGIN[] = "BEGIN IMMEDIATE";
 static const char SQL_COMMIT[] = "COMMIT";
@@ -67,6 +72,7 @@ static const char SQL_ROLLBACK[] = "ROLLBACK";
 struct sqs {
 	struct sqc	*c;
 	sqlite3_stmt	*st;
+	size_t		 len;		/* of the text, as far as it is one */
 	struct sqs	*next;		/* of the same text */
 	bool		 used;
 	int		 err;		/* a bind that failed; -errno */
@@ -292,6 +298,7 @@ compile(struct sqc *c, const char *sql)
 		free(s);
 		return NULL;
 	}
+	s->len = strlen(sqlite3_sql(s->st));
 	return s;
 }
 
@@ -327,8 +334,7 @@ sq_prep(struct sqc *c, const char *sql)
 		slot->sql = sql;
 	}
 	/* The key is an address: a text that changed under it is a bug. */
-	assert(strncmp(sql, sqlite3_sql(s->st),
-	    strlen(sqlite3_sql(s->st))) == 0);
+	assert(strncmp(sql, sqlite3_sql(s->st), s->len) == 0);
 	use(s);
 out:
 	prep_err = s ? 0 : c->err;
@@ -539,7 +545,8 @@ conn_open(struct sq *q, int flags, struct sqc **ret, struct why *why)
 		return -ENOMEM;
 	c->q = q;
 	rc = sqlite3_open_v2(q->path, &c->db, flags | SQLITE_OPEN_READWRITE |
-	    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    q->w != NULL ? NULL : writer_vfs);
 	err = c->db ? note(c, rc) : -ENOMEM;
 	if (!err)
 		err = conn_setup(c);
@@ -628,6 +635,7 @@ configure(void)
 	/* Both take a process-wide mutex at every allocation or call. */
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+	writer_vfs = sq_wal_vfs();
 }
 
 static void

@@ -34,7 +34,8 @@ int	io_create(struct fs *f, uint64_t parent, const char *name,
 int	io_flush(struct fs *f, struct handle *h);
 /* Last close: small becomes a row, large is queued for upload.  Frees h. */
 void	io_release(struct fs *f, struct handle *h);
-int	io_fsync(struct fs *f, struct handle *h, bool data_only);
+/* *retspent: new, or NULL: what is to be put (bfile_put) after the answer. */
+int	io_fsync(struct fs *f, struct handle *h, struct bfile **retspent);
 ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
 	    uint64_t off);
 /* Where the next n bytes can be had without copying: 0 and a reference to the
