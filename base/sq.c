@@ -14,8 +14,9 @@
  * file by then, or a checkpoint has made it durable in the database before the
  * WAL began anew (at synchronous=NORMAL SQLite syncs the WAL before a
  * checkpoint, the database after it, and the header of a WAL that begins
- * anew).  A shared request is written while no sync is under way, and queues
- * for the next: who comes during a sync shares the commit after it.
+ * anew).  A shared request is written while no sync is under way, or along
+ * with what is not shared, and queues for the next: who comes during a sync
+ * shares a commit.
  *
  * Statements.  A connection keeps each statement it compiled, keyed by the
  * address of its text; beside the first there may be more of the same text,
@@ -1112,21 +1113,17 @@ pass_on(struct sq *q, bool wrote)
 	}
 }
 
-/* Takes at most SQ_GROUP of what may run, and who leads, apart.  Locked. */
+/* Takes at most SQ_GROUP apart.  What waits for a sync that is under way comes
+ * along: the commit is made anyway, and the next sync need not wait for one
+ * more.  Locked. */
 static void
-take_group(struct sq *q, const struct req *self, struct req **retplain,
-    struct req **retfull)
+take_group(struct sq *q, struct req **retplain, struct req **retfull)
 {
 	struct req *r, **p = &q->writes.head;
 	struct req **plain = retplain, **full = retfull;
 
-	for (int n = 0; n < SQ_GROUP && (r = *p); ) {
-		if (r != self && !may_run(q, r)) {
-			p = &r->next;
-			continue;
-		}
+	for (int n = 0; n < SQ_GROUP && (r = *p); n++) {
 		*p = r->next;
-		n++;
 		if (r->how == FULL) {
 			*full = r;
 			full = &r->next;
@@ -1135,9 +1132,8 @@ take_group(struct sq *q, const struct req *self, struct req **retplain,
 			plain = &r->next;
 		}
 	}
-	while (*p)
-		p = &(*p)->next;
-	q->writes.tail = p;
+	if (!*p)
+		q->writes.tail = p;
 	*plain = *full = NULL;
 }
 
@@ -1161,12 +1157,12 @@ ran(struct sq *q, struct req *list)
 }
 
 static void
-lead_writes(struct sq *q, const struct req *self)
+lead_writes(struct sq *q)
 {
 	struct req *plain, *full;
 
 	lock_take(&q->lock);
-	take_group(q, self, &plain, &full);
+	take_group(q, &plain, &full);
 	lock_drop(&q->lock);
 	run_list(q->w, plain, false);
 	ran(q, plain);
@@ -1218,7 +1214,7 @@ attend(struct sq *q, struct req *r)
 		if (r->turn == DONE)
 			break;
 		if (r->turn == LEAD_WRITES)
-			lead_writes(q, r);
+			lead_writes(q);
 		else
 			lead_syncs(q);
 	}
