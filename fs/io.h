@@ -61,8 +61,9 @@ ssize_t	io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 	    struct handle *out, uint64_t off_out, size_t n);
 
 /* The last name of ino went (in the caller's order: after the commit): its
- * local bytes go now, or at the last close. */
-void	io_unlinked(struct fs *f, uint64_t ino);
+ * local bytes go now, or at the last close.  local: bfile_is_known, in that
+ * transaction. */
+void	io_unlinked(struct fs *f, uint64_t ino, bool local);
 /* Its bytes must be on disk before the name that replaces another is (L11). */
 int	io_sync_before_rename(struct fs *f, uint64_t ino);
 /* Explicit times from setattr on a file that may be open. */

@@ -463,10 +463,12 @@ io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 /* --- names and times --- */
 
 void
-io_unlinked(struct fs *f, uint64_t ino)
+io_unlinked(struct fs *f, uint64_t ino, bool local)
 {
 	struct vnode *v = vnode_peek(f, ino);
 	bool open = false;
+
+	local = local || v != NULL;	/* which may have made one since */
 
 	if (v != NULL) {
 		vnode_enter(v);
@@ -481,7 +483,7 @@ io_unlinked(struct fs *f, uint64_t ino)
 		vnode_leave(v);
 		vnode_put(f, v);
 	}
-	if (!open)
+	if (!open && local)
 		content_drop(f, ino);
 }
 
