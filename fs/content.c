@@ -179,6 +179,13 @@ extents_of(struct fs *f, struct sqc *c, uint64_t ino, uint64_t size,
 	return err;
 }
 
+int
+content_extents_in(struct fs *f, struct sqc *c, uint64_t ino, uint64_t size,
+    struct extents **ret)
+{
+	return extents_of(f, c, ino, size, 0, size, ret);
+}
+
 static struct extents *
 extents_copy(const struct extents *h)
 {

@@ -33,10 +33,14 @@ struct locations {
 };
 int	content_locations(struct fs *f, uint64_t object,
 	    struct locations **ret);	/* new */
-/* Those of [off, off+len): from v->held when unlinked, else the database.
+/* Those of [off, off+len): from v->held, else the database.
  * New. */
 int	content_extents(struct fs *f, struct vnode *v, uint64_t off,
 	    uint64_t len, struct extents **ret);
+
+/* All of them, as c has them. */
+int	content_extents_in(struct fs *f, struct sqc *c, uint64_t ino,
+	    uint64_t size, struct extents **ret);
 
 /* Loads a small file's whole content into v->bytes, in the gate: from the
  * unstored row, small.db, or a store.  -EFBIG: it is not small (or in more

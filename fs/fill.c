@@ -501,10 +501,10 @@ run_new(struct fs *f, struct vnode *v, struct bfile *b)
 {
 	struct run *r = calloc(1, sizeof *r);
 
-	if (r == NULL || vnode_get(f, v->ino, &r->v) != 0) {
-		free(r);
+	if (r == NULL)
 		return NULL;
-	}
+	vnode_ref(f, v);
+	r->v = v;
 	bfile_ref(b);
 	r->f = f;
 	r->b = b;

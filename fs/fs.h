@@ -10,6 +10,7 @@
  *            snapshots, being fenced
  *   upload   large files' bytes to stores, oldest first
  *   vnode    files that are open or dirty, in core
+ *   node     the numbers by which the kernel knows inodes
  *   settle   what was written becomes an operation
  *   fill     bytes from stores into the cache; read.c, write.c above it
  *   sums     whether they are those that were stored
@@ -61,6 +62,7 @@ struct fs {
 	struct upload		*_Atomic upload;
 	struct settler		*settler;
 	struct vnodes		*vnodes;
+	struct nodes		*nodes;
 	struct dirattrs		*dirs;
 	struct fill		*fill;
 	struct ahead		*ahead;

@@ -43,10 +43,10 @@ front_stat(const struct attr *a, struct stat *ret)
 }
 
 void
-front_entry(const struct attr *a, struct fuse_entry_param *ret)
+front_entry(struct fs *f, const struct attr *a, struct fuse_entry_param *ret)
 {
 	memset(ret, 0, sizeof *ret);
-	ret->ino = a->ino;
+	ret->ino = node_of(f, a->ino);
 	ret->attr_timeout = ret->entry_timeout = KERNEL_TIMEOUT;
 	front_stat(a, &ret->attr);
 }
@@ -63,7 +63,7 @@ front_reply_entry(fuse_req_t req, int err, const struct attr *a)
 	} else if (err != 0)
 		fuse_reply_err(req, -err);
 	else {
-		front_entry(a, &e);
+		front_entry(req_fs(req), a, &e);
 		fuse_reply_entry(req, &e);
 	}
 }
@@ -82,15 +82,33 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	front_reply_entry(req, err, &a);
 }
 
+/* Of what is open still, as it was (N2). */
+static int
+getattr_old(struct fs *f, uint64_t node, struct attr *ret)
+{
+	struct vnode *v = vnode_old(f, node);
+
+	if (v == NULL)
+		return -ESTALE;
+	lock_take(&v->lock);
+	*ret = v->attr;
+	lock_drop(&v->lock);
+	vnode_put(f, v);
+	tree_present(f, ret);
+	return 0;
+}
+
 void
 op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
+	struct fs *f = req_fs(req);
 	struct attr a;
 	struct stat st;
 	int err;
 
 	counter_add(fuse_requests, 1);
-	err = tree_getattr(req_fs(req), node_ino(req_fs(req), node), &a);
+	err = node_is_old(f, node) ? getattr_old(f, node, &a) :
+	    tree_getattr(f, node_ino(f, node), &a);
 	if (err != 0) {
 		fuse_reply_err(req, -err);
 		return;

@@ -41,7 +41,7 @@ front_met(struct fuse_front *fr, const struct attr *a)
 	atomic_store_explicit(at, tag, memory_order_relaxed);
 }
 
-struct feed { struct fuse_front *fr; uint64_t ino; };
+struct feed { struct fuse_front *fr; uint64_t node; };
 
 static void
 feed(void *arg, const void *p, size_t n)
@@ -50,7 +50,7 @@ feed(void *arg, const void *p, size_t n)
 	struct feed *to = arg;
 
 	v.buf[0].mem = (void *)p;
-	if (fuse_lowlevel_notify_store(to->fr->se, to->ino, 0, &v,
+	if (fuse_lowlevel_notify_store(to->fr->se, to->node, 0, &v,
 	    FUSE_BUF_NO_SPLICE) == 0)
 		counter_add(opens_fed, 1);
 }
@@ -58,10 +58,10 @@ feed(void *arg, const void *p, size_t n)
 void
 front_feed(struct fuse_front *fr, struct handle *h)
 {
-	struct feed to = { fr, h->v->ino };
-	uint64_t changes;
+	uint64_t changes, ino = h->v->ino;
+	struct feed to = { fr, node_of(fr->fs, ino) };
 	uint32_t tag;
-	_Atomic uint32_t *at = met_at(fr, to.ino, &tag);
+	_Atomic uint32_t *at = met_at(fr, ino, &tag);
 
 	if (h->passed || h->writes || (h->flags & (O_DIRECT | O_TRUNC)) ||
 	    !atomic_compare_exchange_strong(at, &tag, 0))
@@ -69,5 +69,5 @@ front_feed(struct fuse_front *fr, struct handle *h)
 	changes = atomic_load(&fr->changes);
 	io_offer(fr->fs, h, feed, &to);
 	if (atomic_load(&fr->changes) != changes)
-		front_inval_again(fr, to.ino);
+		front_inval_again(fr, ino);
 }

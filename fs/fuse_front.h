@@ -15,6 +15,7 @@
 #include "fs/fuse_dev.h"
 #include "fs/io.h"
 #include "fs/memory.h"
+#include "fs/node.h"
 #include "meta/query.h"
 
 /* Every change of another host is invalidated exactly (F4), so the kernel may
@@ -70,7 +71,8 @@ void	front_inval_again(struct fuse_front *fr, uint64_t ino);
 
 /* fuse_attr.c */
 void	front_stat(const struct attr *a, struct stat *ret);
-void	front_entry(const struct attr *a, struct fuse_entry_param *ret);
+void	front_entry(struct fs *f, const struct attr *a,
+	    struct fuse_entry_param *ret);
 /* A negative entry (the kernel keeps it too) where err is -ENOENT. */
 void	front_reply_entry(fuse_req_t req, int err, const struct attr *a);
 void	op_lookup(fuse_req_t, fuse_ino_t, const char *);

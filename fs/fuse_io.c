@@ -39,6 +39,11 @@ op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		err = tree_clear_ids(f, node_ino(f, node));
 	if (err == 0)
 		err = io_open(f, node_ino(f, node), fi->flags, &h);
+	/* asked after: what it opened may be what came in its place (N2) */
+	if (err == 0 && node_is_old(f, node)) {
+		io_release(f, h);
+		err = -ESTALE;
+	}
 	if (err == -ENOENT)
 		err = -ESTALE;	/* F1: the kernel looks its name up again */
 	if (err != 0) {
@@ -71,7 +76,7 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	}
 	tree_present(f, &a);
-	front_entry(&a, &e);
+	front_entry(f, &a, &e);
 	opened(fi, h);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT)
 		io_release(f, h);

@@ -86,11 +86,13 @@ front_inval_again(struct fuse_front *fr, uint64_t ino)
 static void
 send_notice(struct fuse_front *fr, const struct notice *x)
 {
+	uint64_t node = node_of(fr->fs, x->ino);
+
 	if (x->name[0] != '\0')
-		(void)fuse_lowlevel_notify_inval_entry(fr->se, x->ino,
+		(void)fuse_lowlevel_notify_inval_entry(fr->se, node,
 		    x->name, strlen(x->name));
 	else
-		(void)fuse_lowlevel_notify_inval_inode(fr->se, x->ino, 0, 0);
+		(void)fuse_lowlevel_notify_inval_inode(fr->se, node, 0, 0);
 }
 
 static void *

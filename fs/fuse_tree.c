@@ -144,7 +144,7 @@ add(struct listing *l, const char *name, const struct attr *a, uint64_t cookie,
 	size_t n, left = l->max - l->len;
 
 	if (l->plus) {
-		front_entry(a, &e);
+		front_entry(l->f, a, &e);
 		if (!whole)
 			e.ino = 0;	/* no attributes; `.` and `..` */
 		n = fuse_add_direntry_plus(l->req, l->p + l->len, left, name,

@@ -24,6 +24,7 @@
 #include "fs/home.h"
 #include "fs/io.h"
 #include "fs/memory.h"
+#include "fs/node.h"
 #include "fs/pass.h"
 #include "fs/pins.h"
 #include "fs/refresh.h"
@@ -173,6 +174,8 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 	int err;
 
 	err = workers_new("gnsfs-io", IO_THREADS, &f->io);
+	if (err == 0)
+		err = nodes_new(&f->nodes);
 	if (err == 0)
 		err = vnodes_new(&f->vnodes);
 	if (err == 0)
@@ -398,6 +401,7 @@ fs_stop(struct fs *f, int64_t deadline)
 	fill_free(f->fill);
 	ahead_free(f->ahead);
 	vnodes_free(f->vnodes);
+	nodes_free(f->nodes);
 	dirattrs_free(f->dirs);
 	if (f->cache != NULL)
 		cache_close(f->cache);

@@ -23,6 +23,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "fs/stores.h"
+#include "fs/vnode.h"
 #include "meta/reload.h"
 
 #define CALL_TIMEOUT	(30 * NSEC_PER_SEC)
@@ -247,8 +248,10 @@ bring_up(struct ship *sh, int64_t deadline, struct why *why)
 		err = ship_send_frozen(sh, why);
 	if (err == 0 && !sh->opened)
 		err = ship_open_session(sh, 0, why);
-	if (err == 0)
+	if (err == 0) {
 		fs_set_write_state(f, FS_WRITABLE, "the session is open");
+		vnodes_let_go(f);
+	}
 	return err;
 }
 

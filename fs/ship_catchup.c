@@ -158,6 +158,32 @@ changes_tell(struct fs *f, struct changes *ch)
 	}
 }
 
+static int
+tell_name(void *arg, uint64_t parent, const char *name)
+{
+	fs_inval_entry(arg, parent, name);
+	return 0;
+}
+
+/* Files that are open here and have others' bytes now: who opens one of them
+ * from now on gets these (F1). */
+static void
+changes_renew(struct fs *f, const struct buf *inos)
+{
+	struct cur c;
+
+	cur_init(&c, inos->p, inos->len);
+	while (f->front != NULL && cur_left(&c) > 0) {
+		uint64_t ino = cur_u64(&c);
+		struct sqc *q = NULL;
+
+		if (vnode_replaced(f, ino) == 1 &&
+		    sq_read(meta_sq(f->meta), &q) == 0)
+			(void)meta_names(q, ino, tell_name, f);
+		sq_read_end(q);
+	}
+}
+
 static void
 changes_done(struct changes *ch)
 {
@@ -283,8 +309,10 @@ replay(struct ship *sh, const struct segment *seg, struct why *why)
 		err = sq_write(meta_sq(f->meta), replay_fn, &r);
 	if (err >= 0)
 		err = ship_drop_replaced(f, &ch.replaced);
-	if (err == 0)
+	if (err == 0) {
+		changes_renew(f, &ch.replaced);
 		changes_tell(f, &ch);
+	}
 	changes_done(&ch);
 	return err;
 }

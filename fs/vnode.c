@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
+#include "fs/content.h"
+#include "fs/node.h"
 #include "fs/pass.h"
 
 #define TABLE_SIZE	4096	/* a power of two */
@@ -21,6 +24,7 @@ struct vnodes {
 	struct attr	 gone[GONE_MAX];	/* a ring; ino 0: none */
 	unsigned	 ngone;
 	struct vnode	*heads[TABLE_SIZE];
+	struct vnode	*old;		/* those that are (vnode.h), by next */
 	_Atomic uint64_t settles;
 	_Atomic uint64_t settled[TABLE_SIZE];	/* the last, by chain */
 };
@@ -133,11 +137,22 @@ vnode_ref(struct fs *f, struct vnode *v)
 	lock_drop(&t->lock);
 }
 
+static void
+take_out_locked(struct vnodes *t, struct vnode *v)
+{
+	struct vnode **p = v->old ? &t->old : chain_of(t, v->ino);
+
+	while (*p != v)
+		p = &(*p)->next;
+	*p = v->next;
+	if (!v->old)
+		atomic_fetch_sub(&t->count, 1);
+}
+
 void
 vnode_put(struct fs *f, struct vnode *v)
 {
 	struct vnodes *t = f->vnodes;
-	struct vnode **p;
 
 	if (v == NULL)
 		return;
@@ -146,10 +161,7 @@ vnode_put(struct fs *f, struct vnode *v)
 		lock_drop(&t->lock);
 		return;
 	}
-	for (p = chain_of(t, v->ino); *p != v; p = &(*p)->next)
-		;
-	*p = v->next;
-	atomic_fetch_sub(&t->count, 1);
+	take_out_locked(t, v);
 	lock_drop(&t->lock);
 	bfile_put(v->b);
 	buf_done(&v->bytes);
@@ -252,14 +264,58 @@ vnode_backing(struct vnode *v)
 	return b;
 }
 
-int
-vnode_load(struct fs *f, struct vnode *v)
+static bool
+others_write(struct fs *f)
 {
+	return atomic_load(&f->write_state) != FS_WRITABLE;
+}
+
+/* In the gate. */
+static int
+load_entered(struct fs *f, struct vnode *v)
+{
+	struct extents *unused = NULL;
+	struct extents *held = NULL;
 	struct bfile *b = NULL;
 	struct sqc *c = NULL;
 	struct attr a;
-	bool loaded;
 	int err;
+
+	err = sq_read(meta_sq(f->meta), &c);
+	if (err == 0)
+		err = meta_getattr(c, v->ino, &a);
+	/* of one moment with the size; others' changes come unasked */
+	if (err == 0 && S_ISREG(a.mode) && a.size > META_SMALL_MAX &&
+	    others_write(f))
+		err = content_extents_in(f, c, v->ino, a.size, &held);
+	sq_read_end(c);
+	if (err == 0 && S_ISREG(a.mode)) {
+		err = bfile_get(f->cache, v->ino, &b);
+		if (err == -ENOENT)
+			err = 0;
+	}
+	if (err != 0) {
+		free(held);
+		return err;
+	}
+	lock_take(&v->lock);
+	v->attr = a;
+	v->b = b;
+	if (others_write(f))
+		v->held = held;
+	else
+		unused = held;		/* or vnodes_let_go frees it */
+	v->loaded = true;
+	lock_drop(&v->lock);
+	free(unused);
+	return 0;
+}
+
+int
+vnode_load(struct fs *f, struct vnode *v)
+{
+	bool loaded;
+	int err = 0;
 
 	lock_take(&v->lock);
 	loaded = v->loaded;
@@ -267,28 +323,110 @@ vnode_load(struct fs *f, struct vnode *v)
 	if (loaded)
 		return 0;
 	vnode_enter(v);
-	if (v->loaded) {
-		vnode_leave(v);
-		return 0;
-	}
-	err = sq_read(meta_sq(f->meta), &c);
-	if (err == 0)
-		err = meta_getattr(c, v->ino, &a);
-	sq_read_end(c);
-	if (err == 0 && (a.mode & S_IFMT) == S_IFREG) {
-		err = bfile_get(f->cache, v->ino, &b);
-		if (err == -ENOENT)
-			err = 0;
-	}
-	if (err == 0) {
-		lock_take(&v->lock);
-		v->attr = a;
-		v->b = b;
-		v->loaded = true;
-		lock_drop(&v->lock);
-	}
+	if (!v->loaded)
+		err = load_entered(f, v);
 	vnode_leave(v);
 	return err;
+}
+
+static void
+let_go(void *arg, struct vnode *v)
+{
+	struct extents *held = NULL;
+
+	lock_take(&v->lock);
+	if (!v->unlinked) {
+		held = v->held;
+		v->held = NULL;
+	}
+	lock_drop(&v->lock);
+	free(held);
+}
+
+void
+vnodes_let_go(struct fs *f)
+{
+	vnodes_each(f, let_go, NULL);
+}
+
+/* --- replaced by others --- */
+
+/* In the gate: from here on the table has none of its inode, or another. */
+static void
+retire(struct fs *f, struct vnode *v, uint64_t node)
+{
+	struct vnodes *t = f->vnodes;
+
+	lock_take(&t->lock);
+	take_out_locked(t, v);
+	v->old = true;
+	v->old_node = node;
+	v->next = t->old;
+	t->old = v;
+	lock_drop(&t->lock);
+}
+
+/* In the gate, of one whose bytes nobody has yet. */
+static int
+load_again(struct fs *f, struct vnode *v)
+{
+	struct extents *held;
+
+	lock_take(&v->lock);
+	held = v->held;
+	v->held = NULL;
+	v->have_bytes = false;
+	buf_done(&v->bytes);
+	lock_drop(&v->lock);
+	free(held);
+	return load_entered(f, v);
+}
+
+int
+vnode_replaced(struct fs *f, uint64_t ino)
+{
+	struct vnode *v = vnode_peek(f, ino);
+	uint64_t node = node_of(f, ino);
+	int rv = 0;
+
+	if (v == NULL)
+		return 0;
+	vnode_enter(v);
+	/* What is written here is no replay's to replace: who applies it knows
+	 * that there is none. */
+	if (!v->loaded || v->old || v->dirty || v->unseen || v->unlinked)
+		;
+	else if (v->b == NULL)
+		rv = load_again(f, v);
+	else if (v->opens == 0)
+		retire(f, v, node);
+	else if ((rv = node_renew(f, ino)) == 0) {
+		retire(f, v, node);	/* after: io_open, N2 */
+		rv = 1;
+	}
+	vnode_leave(v);
+	vnode_put(f, v);
+	if (rv < 0)
+		log_error("a file that others changed goes on as it was until "
+		    "it is closed", "ino=%llu err=%d",
+		    (unsigned long long)ino, rv);
+	return rv;
+}
+
+struct vnode *
+vnode_old(struct fs *f, uint64_t node)
+{
+	struct vnodes *t = f->vnodes;
+	struct vnode *v;
+
+	lock_take(&t->lock);
+	for (v = t->old; v != NULL; v = v->next)
+		if (v->old_node == node)
+			break;
+	if (v != NULL)
+		v->refs++;
+	lock_drop(&t->lock);
+	return v;
 }
 
 uint64_t
@@ -400,10 +538,4 @@ vnodes_gone(struct fs *f, uint64_t ino, struct attr *ret)
 		}
 	lock_drop(&t->lock);
 	return err;
-}
-
-uint64_t
-node_ino(struct fs *f, uint64_t node)
-{
-	return node;
 }

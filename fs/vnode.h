@@ -2,10 +2,10 @@
  * vnode: what is known in core of an inode that is open or in use.  The
  * table is sized to those, never to the tree.
  *
- * A kernel node is (inode, incarnation) (F1).  Its number is the inode
- * number, unless the incarnation that the kernel knows was replaced: then a
- * number with the top bit set stands for (inode, incarnation); node_ino()
- * translates.  (Session numbers are < 2^27, so inode numbers never have it.)
+ * F1  One whose bytes others replaced while it was open is `old`: out of the
+ *     table, and found only by those who have it open, who go on reading what
+ *     it was (node.h); `held` says where that lies.  So on a mount that does
+ *     not write a large file has `held` from the moment it is loaded.
  *
  * Where a regular file's bytes are, in this order of precedence:
  *   b != NULL     a backing file: being written, or large
@@ -30,6 +30,8 @@ struct vnode {
 	uint64_t	 ino;
 	unsigned	 refs;		/* under the table's lock */
 	struct vnode	*next;		/* hash chain, under the table's lock */
+	bool		 old;	/* no more in the table; set in the gate */
+	uint64_t	 old_node;	/* the kernel's number of it, then */
 
 	struct lock	 lock;		/* RANK_FILE: what follows */
 	struct cond	 cond;		/* busy or active ended */
@@ -58,7 +60,7 @@ struct vnode {
 	bool		 have_bytes;
 	bool		 no_row;	/* in the gate: none a moment ago */
 	uint64_t	 room;		/* bytes of cache_room not used up */
-	struct extents	*held;		/* of an unlinked open file; NULL */
+	struct extents	*held;	/* whatever the tree says now; NULL */
 };
 
 struct vnodes;
@@ -89,6 +91,15 @@ struct bfile *vnode_backing(struct vnode *v);
 /* Reads attr and looks the backing file up, once.  -ENOENT. Takes busy. */
 int	vnode_load(struct fs *f, struct vnode *v);
 
+/* Only this host writes from now on: what was held against others' changes
+ * would be older than its own. */
+void	vnodes_let_go(struct fs *f);
+/* After a commit that replaced ino's bytes by others'.  1: it is open, and was
+ * given a new number (node.h): its names are to be invalidated.  0, -errno. */
+int	vnode_replaced(struct fs *f, uint64_t ino);
+/* Who is open by an old number: a reference, or NULL. */
+struct vnode *vnode_old(struct fs *f, uint64_t node);
+
 /*
  * Attributes of a file that may be open come from two places, read one after
  * the other: the database, then the vnode.  A settling in between moves the
@@ -112,7 +123,5 @@ void	vnode_may_have_xattrs(struct fs *f, uint64_t ino);
  * removed: the last thousand or so are remembered, for fstat(2). */
 void	vnodes_note_gone(struct fs *f, const struct attr *a, int64_t ctime);
 int	vnodes_gone(struct fs *f, uint64_t ino, struct attr *ret); /* -ENOENT */
-
-uint64_t node_ino(struct fs *f, uint64_t node);
 
 #endif

@@ -233,8 +233,8 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 	if (err != 0)
 		goto fail;
 	vnode_enter(h->v);
-	if (h->v->unlinked && h->v->opens == 0)
-		err = -ESTALE;		/* its last name went just now */
+	if (h->v->old || (h->v->unlinked && h->v->opens == 0))
+		err = -ESTALE;	/* replaced, or its last name went just now */
 	if (err == 0 && (flags & O_TRUNC))
 		err = truncate_entered(f, h->v, 0);
 	if (err == 0 && (flags & O_TRUNC) && !h->writes && h->v->writers == 0)

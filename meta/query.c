@@ -189,6 +189,25 @@ meta_parent(struct sqc *c, uint64_t ino, uint64_t *retparent,
 	return (0);
 }
 
+int
+meta_names(struct sqc *c, uint64_t ino,
+    int (*each)(void *arg, uint64_t parent, const char *name), void *arg)
+{
+	struct sqs *s = sq_prep(c, "SELECT parent, name FROM dentry "
+	    "WHERE ino = ?");
+	char name[META_NAME_MAX + 1];
+	int rc;
+
+	sqs_int(s, 1, ino);
+	while ((rc = sqs_step(s)) == 1) {
+		name_read(s, 1, name);
+		if (each(arg, sqs_col_int(s, 0), name) != 0)
+			break;
+	}
+	sqs_reset(s);
+	return (rc < 0 ? rc : 0);
+}
+
 /* A path is found from its last name to its first: it is put together
  * backwards, each name turned round, and turned round at the end. */
 static void

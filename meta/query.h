@@ -33,6 +33,10 @@ bool	meta_dir_is_empty(struct sqc *c, uint64_t dir);
 /* A parent and name of an inode (any, for a file with several): -ENOENT. */
 int	meta_parent(struct sqc *c, uint64_t ino, uint64_t *retparent,
 	    char retname[META_NAME_MAX + 1]);
+/* Each of them; each returns nonzero to stop.  Borrowed. */
+int	meta_names(struct sqc *c, uint64_t ino,
+	    int (*each)(void *arg, uint64_t parent, const char *name),
+	    void *arg);
 /* Path below the root, "/a/b" ("/" for the root); new. */
 int	meta_path(struct sqc *c, uint64_t ino, char **ret);
 /* The inode of such a path (no symlinks followed): -ENOENT, -ENOTDIR. */

@@ -47,7 +47,7 @@ run()
 # Tokens that end every other second.
 expiring()
 {
-	GCS_FLAGS="--auth 2"
+	GCS_FLAGS="--auth 5"
 	gcs_start "$dir/auth" 0 || return 1
 	printf '{"type":"authorized_user","client_id":"i","client_secret":' \
 	    >"$dir/user.json"

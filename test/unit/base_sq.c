@@ -450,6 +450,8 @@ run_insert(void *arg)
 	return (void *)(intptr_t)sq_write(q, insert, arg);
 }
 
+#define IN_ORDER	(200 * NSEC_PER_MSEC)	/* also on a busy machine */
+
 START_TEST(lost_transaction)
 {
 	sq_fn *f[2] = { slow, give_up };
@@ -458,11 +460,11 @@ START_TEST(lost_transaction)
 	void *rv[4];
 
 	pthread_create(&t[0], NULL, run_fn, &f[0]);
-	clock_sleep(20 * NSEC_PER_MSEC);
+	clock_sleep(IN_ORDER);
 	pthread_create(&t[1], NULL, run_insert, &id[0]);
-	clock_sleep(20 * NSEC_PER_MSEC);
+	clock_sleep(IN_ORDER);
 	pthread_create(&t[2], NULL, run_fn, &f[1]);
-	clock_sleep(20 * NSEC_PER_MSEC);
+	clock_sleep(IN_ORDER);
 	pthread_create(&t[3], NULL, run_insert, &id[1]);
 	for (int i = 0; i < 4; i++)
 		pthread_join(t[i], &rv[i]);

@@ -51,7 +51,6 @@ setup(void)
 	f = fu_up("a", NULL);
 	f->opt.io_timeout = 30 * NSEC_PER_SEC;
 	ck_assert_int_eq(fill_new(UINT64_MAX, &f->fill), 0);
-	ck_assert_int_eq(vnodes_new(&f->vnodes), 0);
 	ck_assert_int_eq(sq_write(meta_sq(f->meta), create_many, NULL), 0);
 	put_row(PIN, "all", "/\n");
 	ck_assert_int_eq(pins_start(f), 0);
@@ -65,7 +64,6 @@ teardown(void)
 	workers_free(f->io);		/* runs have vnodes and buffers */
 	ck_assert_int_eq(workers_new("t-io", 1, &f->io), 0);
 	fill_free(f->fill);
-	vnodes_free(f->vnodes);
 	fu_stop(f, true);
 	fu_teardown();
 }

@@ -16,9 +16,11 @@
 #include "base/sys.h"
 #include "fs/dirattr.h"
 #include "fs/home.h"
+#include "fs/node.h"
 #include "fs/ship.h"
 #include "fs/stores.h"
 #include "fs/upload.h"
+#include "fs/vnode.h"
 #include "meta/batch.h"
 #include "meta/piece.h"
 #include "meta/query.h"
@@ -145,6 +147,8 @@ fu_host(const char *name, const char *fault)
 	    &f->cache, &unclean, &why) == 0, "%s", why.text);
 	ck_assert_int_eq(workers_new("t-io", 4, &f->io), 0);
 	ck_assert_int_eq(dirattrs_new(&f->dirs), 0);
+	ck_assert_int_eq(nodes_new(&f->nodes), 0);
+	ck_assert_int_eq(vnodes_new(&f->vnodes), 0);
 	ck_assert_int_eq(stores_new(f, fu_store(fault), &f->stores), 0);
 	return f;
 }
@@ -173,6 +177,8 @@ fu_stop(struct fs *f, bool close)
 	upload_free(f);
 	stores_free(f->stores);
 	dirattrs_free(f->dirs);
+	vnodes_free(f->vnodes);
+	nodes_free(f->nodes);
 	cache_close(f->cache);
 	meta_close(f->meta);
 	lock_done(&f->why_lock);
