@@ -14,8 +14,9 @@
  * file by then, or a checkpoint has made it durable in the database before the
  * WAL began anew (at synchronous=NORMAL SQLite syncs the WAL before a
  * checkpoint, the database after it, and the header of a WAL that begins
- * anew).  A shared request is written while no sync is under way, and queues
- * for the next: who comes during a sync shares the commit after it.
+ * anew).  A shared request is written while no sync is under way, or along
+ * with what is not shared, and queues for the next: who comes during a sync
+ * shares a commit.
  *
  * Statements.  A connection keeps each statement it compiled, keyed by the
  * address of its text; beside the first there may be more of the same text,
@@ -26,7 +27,10 @@
  * those that ran in it get the error, and those that did not yet run go into
  * a new one.
  *
- * One file, longer than is usual here, because it alone may include sqlite3.h.
+ * Of a commit all frames go into the WAL by one write (sq_wal.h).
+ *
+ * One file, longer than is usual here, because it alone, with sq_wal.c, may
+ * include sqlite3.h.
  */
 #include "base/sq.h"
 
@@ -45,6 +49,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/room.h"
+#include "base/sq_wal.h"
 #include "base/sys.h"
 
 #define BUSY_MS		5000	/* another process at work on the file */
@@ -59,6 +64,7 @@
 
 /* Of pages, each connection, at most. */
 static uint64_t reader_kib = UINT64_MAX, writer_kib = UINT64_MAX;
+static const char *writer_vfs;
 
 static const char SQL_BEGIN[] = "BEGIN IMMEDIATE";
 static const char SQL_COMMIT[] = "COMMIT";
@@ -67,6 +73,7 @@ static const char SQL_ROLLBACK[] = "ROLLBACK";
 struct sqs {
 	struct sqc	*c;
 	sqlite3_stmt	*st;
+	size_t		 len;		/* of the text, as far as it is one */
 	struct sqs	*next;		/* of the same text */
 	bool		 used;
 	int		 err;		/* a bind that failed; -errno */
@@ -292,6 +299,7 @@ compile(struct sqc *c, const char *sql)
 		free(s);
 		return NULL;
 	}
+	s->len = strlen(sqlite3_sql(s->st));
 	return s;
 }
 
@@ -327,8 +335,7 @@ sq_prep(struct sqc *c, const char *sql)
 		slot->sql = sql;
 	}
 	/* The key is an address: a text that changed under it is a bug. */
-	assert(strncmp(sql, sqlite3_sql(s->st),
-	    strlen(sqlite3_sql(s->st))) == 0);
+	assert(strncmp(sql, sqlite3_sql(s->st), s->len) == 0);
 	use(s);
 out:
 	prep_err = s ? 0 : c->err;
@@ -539,7 +546,8 @@ conn_open(struct sq *q, int flags, struct sqc **ret, struct why *why)
 		return -ENOMEM;
 	c->q = q;
 	rc = sqlite3_open_v2(q->path, &c->db, flags | SQLITE_OPEN_READWRITE |
-	    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    q->w != NULL ? NULL : writer_vfs);
 	err = c->db ? note(c, rc) : -ENOMEM;
 	if (!err)
 		err = conn_setup(c);
@@ -628,6 +636,7 @@ configure(void)
 	/* Both take a process-wide mutex at every allocation or call. */
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+	writer_vfs = sq_wal_vfs();
 }
 
 static void
@@ -1104,21 +1113,17 @@ pass_on(struct sq *q, bool wrote)
 	}
 }
 
-/* Takes at most SQ_GROUP of what may run, and who leads, apart.  Locked. */
+/* Takes at most SQ_GROUP apart.  What waits for a sync that is under way comes
+ * along: the commit is made anyway, and the next sync need not wait for one
+ * more.  Locked. */
 static void
-take_group(struct sq *q, const struct req *self, struct req **retplain,
-    struct req **retfull)
+take_group(struct sq *q, struct req **retplain, struct req **retfull)
 {
 	struct req *r, **p = &q->writes.head;
 	struct req **plain = retplain, **full = retfull;
 
-	for (int n = 0; n < SQ_GROUP && (r = *p); ) {
-		if (r != self && !may_run(q, r)) {
-			p = &r->next;
-			continue;
-		}
+	for (int n = 0; n < SQ_GROUP && (r = *p); n++) {
 		*p = r->next;
-		n++;
 		if (r->how == FULL) {
 			*full = r;
 			full = &r->next;
@@ -1127,9 +1132,8 @@ take_group(struct sq *q, const struct req *self, struct req **retplain,
 			plain = &r->next;
 		}
 	}
-	while (*p)
-		p = &(*p)->next;
-	q->writes.tail = p;
+	if (!*p)
+		q->writes.tail = p;
 	*plain = *full = NULL;
 }
 
@@ -1153,12 +1157,12 @@ ran(struct sq *q, struct req *list)
 }
 
 static void
-lead_writes(struct sq *q, const struct req *self)
+lead_writes(struct sq *q)
 {
 	struct req *plain, *full;
 
 	lock_take(&q->lock);
-	take_group(q, self, &plain, &full);
+	take_group(q, &plain, &full);
 	lock_drop(&q->lock);
 	run_list(q->w, plain, false);
 	ran(q, plain);
@@ -1210,7 +1214,7 @@ attend(struct sq *q, struct req *r)
 		if (r->turn == DONE)
 			break;
 		if (r->turn == LEAD_WRITES)
-			lead_writes(q, r);
+			lead_writes(q);
 		else
 			lead_syncs(q);
 	}

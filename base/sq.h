@@ -1,6 +1,6 @@
 /*
  * sq: a SQLite database: its one writer, its readers, its statements.  The
- * one owner of sqlite3.h.
+ * one owner of sqlite3.h (sq_wal.h is a part of it).
  *
  * Writing.  sq_write() queues a function; one of the waiting threads leads:
  * it begins a transaction, runs all that is queued (at most SQ_GROUP), each

@@ -203,9 +203,11 @@ void
 op_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
     struct fuse_file_info *fi)
 {
+	struct bfile *spent;
+
 	counter_add(fuse_requests, 1);
-	fuse_reply_err(req, -io_fsync(req_fs(req), handle_of(fi),
-	    datasync != 0));
+	fuse_reply_err(req, -io_fsync(req_fs(req), handle_of(fi), &spent));
+	bfile_put(spent);
 }
 
 void

@@ -33,7 +33,8 @@ int	io_create(struct fs *f, uint64_t parent, const char *name,
 int	io_flush(struct fs *f, struct handle *h);
 /* Last close: small becomes a row, large is queued for upload.  Frees h. */
 void	io_release(struct fs *f, struct handle *h);
-int	io_fsync(struct fs *f, struct handle *h, bool data_only);
+/* *retspent: new, or NULL: what is to be put (bfile_put) after the answer. */
+int	io_fsync(struct fs *f, struct handle *h, struct bfile **retspent);
 ssize_t	io_write(struct fs *f, struct handle *h, const void *p, size_t n,
 	    uint64_t off);
 /* Where the next n bytes can be had without copying: 0 and a reference to the
@@ -60,8 +61,9 @@ ssize_t	io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 	    struct handle *out, uint64_t off_out, size_t n);
 
 /* The last name of ino went (in the caller's order: after the commit): its
- * local bytes go now, or at the last close. */
-void	io_unlinked(struct fs *f, uint64_t ino);
+ * local bytes go now, or at the last close.  local: bfile_is_known, in that
+ * transaction. */
+void	io_unlinked(struct fs *f, uint64_t ino, bool local);
 /* What is written of it is journalled now, open or not: before the op that
  * gives it a name (L3).  0, also where nothing is; -errno. */
 int	io_journal_file(struct fs *f, uint64_t ino);

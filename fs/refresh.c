@@ -75,9 +75,9 @@ tell(struct fs *f, const struct told *t, uint64_t *dir)
 		return;
 	}
 	if (t->what == REFRESH_FILE && t->ino2 != 0)
-		io_unlinked(f, t->ino2);
+		io_unlinked(f, t->ino2, true);
 	else if (t->what == REFRESH_GONE)
-		io_unlinked(f, t->ino);
+		io_unlinked(f, t->ino, true);
 	fs_inval_entry(f, t->parent, t->name);
 	if (t->what == REFRESH_NAME)
 		fs_inval_entry(f, t->parent, t->name2);

@@ -192,34 +192,36 @@ settle_done(struct settle *s)
 	buf_done(&s->bytes);
 }
 
-static int
-settle(struct fs *f, struct vnode *v, int *retsync)
+int
+settle_now(struct fs *f, struct vnode *v)
 {
 	struct settle s;
-	struct sq *q = meta_sq(f->meta);
 	int err = prepare(f, v, &s);
 
-	if (err == 1) {
-		err = retsync != NULL ?
-		    sq_write_shared(q, settle_tx, &s, retsync) :
-		    sq_write(q, settle_tx, &s);
-		err = finish(&s, err);
-	}
+	if (err == 1)
+		err = finish(&s, sq_write(meta_sq(f->meta), settle_tx, &s));
 	settle_done(&s);
 	return err;
 }
 
 int
-settle_now(struct fs *f, struct vnode *v)
+settle_synced(struct fs *f, struct vnode *v, int *retsync,
+    struct bfile **retspent)
 {
-	return settle(f, v, NULL);
-}
+	struct settle s;
+	int err = prepare(f, v, &s);
 
-int
-settle_synced(struct fs *f, struct vnode *v, int *retsync)
-{
 	*retsync = 0;
-	return settle(f, v, retsync);
+	*retspent = NULL;
+	if (err == 1) {
+		err = sq_write_shared(meta_sq(f->meta), settle_tx, &s,
+		    retsync);
+		err = finish(&s, err);
+		*retspent = s.b;
+		s.b = NULL;
+	}
+	settle_done(&s);
+	return err;
 }
 
 int

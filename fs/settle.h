@@ -25,8 +25,11 @@ void	settle_stop(struct fs *f);	/* settles what is queued, then ends */
 /* In the gate of v.  0, also when there is nothing to do; -errno: still
  * dirty. */
 int	settle_now(struct fs *f, struct vnode *v);
-/* The same, durable if *retsync is 0 then: a small file's fsync. */
-int	settle_synced(struct fs *f, struct vnode *v, int *retsync);
+/* The same, durable if *retsync is 0 then: a small file's fsync.  *retspent:
+ * new, or NULL: to be put when nobody waits, for a pool file is emptied then.
+ */
+int	settle_synced(struct fs *f, struct vnode *v, int *retsync,
+	    struct bfile **retspent);
 /* In the gate, of a file that stays open and whose writes are all seen: a part
  * of what is dirty, bfile_part's, becomes an op.  Where all behind the part is
  * dirty and no op's, the file is as long as that for its op: a file that grows

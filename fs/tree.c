@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/counters.h"
+#include "cache/backing.h"
 #include "fs/dirattr.h"
 #include "fs/io.h"
 #include "fs/settle.h"
@@ -105,6 +106,7 @@ struct change_tx {
 	bool		 clear_ids;	/* op->mode is without set-id bits */
 	bool		 adds;		/* takes room (fs_may_add) */
 	bool		 last_link, last_link2;	/* out */
+	bool		 local;	/* out: what goes has a backing file */
 	struct attr	 was, was2;	/* before */
 	uint64_t	 seq;
 };
@@ -150,7 +152,7 @@ int
 tree_inherit(struct sqc *c, struct op *op)
 {
 	struct attr a;
-	int err = meta_getattr(c, op->parent, &a);
+	int err = meta_getattr_stored(c, op->parent, &a);
 
 	if (err == 0 && (a.mode & S_ISGID)) {
 		op->gid = a.gid;
@@ -182,6 +184,9 @@ change_tx(struct sqc *c, void *arg)
 		err = tree_inherit(c, op);
 	if (err == 0 && t->clear_ids)
 		err = clear_ids(c, op);
+	if (err == 0 && (t->last_link || t->last_link2))
+		t->local = bfile_is_known(c, t->find_ino2 ? op->ino2 :
+		    op->ino);
 	if (err == 0)
 		err = journal(t->f->meta, c, op, NEEDS_NOTHING, NULL, 0,
 		    &t->seq);
@@ -303,7 +308,7 @@ tree_link(struct fs *f, uint64_t ino, uint64_t parent, const char *name,
 
 /* The last name went.  While it is open its vnode alone knows it. */
 static void
-unlinked(struct fs *f, const struct attr *was, int64_t ctime)
+unlinked(struct fs *f, const struct attr *was, int64_t ctime, bool local)
 {
 	struct vnode *v;
 
@@ -322,7 +327,7 @@ unlinked(struct fs *f, const struct attr *was, int64_t ctime)
 		lock_drop(&v->lock);
 		vnode_put(f, v);
 	}
-	io_unlinked(f, was->ino);
+	io_unlinked(f, was->ino, local);
 }
 
 int
@@ -335,7 +340,7 @@ tree_unlink(struct fs *f, uint64_t parent, const char *name)
 
 	err = change(f, &t);
 	if (err == 0 && t.last_link)
-		unlinked(f, &t.was, op.ctime);
+		unlinked(f, &t.was, op.ctime, t.local);
 	return err;
 }
 
@@ -390,7 +395,7 @@ tree_rename(struct fs *f, uint64_t parent, const char *name, uint64_t parent2,
 	if (err == 0 && op.ino2 != 0 && op.ino2 != op.ino &&
 	    (t.last_link2 || S_ISDIR(t.was2.mode)) &&
 	    !(flags & RENAME_EXCHANGE))
-		unlinked(f, &t.was2, op.ctime);
+		unlinked(f, &t.was2, op.ctime, t.local);
 	return err;
 }
 

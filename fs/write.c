@@ -425,18 +425,19 @@ io_release(struct fs *f, struct handle *h)
 }
 
 int
-io_fsync(struct fs *f, struct handle *h, bool data_only)
+io_fsync(struct fs *f, struct handle *h, struct bfile **retspent)
 {
 	struct vnode *v = h->v;
 	struct bfile *b;
 	int err = 0, sync_err = 0;
 	bool small = false;
 
+	*retspent = NULL;
 	vnode_enter(v);
 	/* a passed one keeps its backing file: it is synced itself (F3) */
 	if (v->dirty && !v->unlinked && v->b != NULL && v->pass_id == 0 &&
 	    !v->unseen && bfile_size(v->b) <= META_SMALL_MAX) {
-		err = settle_synced(f, v, &sync_err);
+		err = settle_synced(f, v, &sync_err, retspent);
 		small = err == 0 && v->b == NULL;
 	}
 	vnode_leave(v);
@@ -510,10 +511,12 @@ io_copy_range(struct fs *f, struct handle *in, uint64_t off_in,
 /* --- names and times --- */
 
 void
-io_unlinked(struct fs *f, uint64_t ino)
+io_unlinked(struct fs *f, uint64_t ino, bool local)
 {
 	struct vnode *v = vnode_peek(f, ino);
 	bool open = false;
+
+	local = local || v != NULL;	/* which may have made one since */
 
 	if (v != NULL) {
 		vnode_enter(v);
@@ -528,7 +531,7 @@ io_unlinked(struct fs *f, uint64_t ino)
 		vnode_leave(v);
 		vnode_put(f, v);
 	}
-	if (!open)
+	if (!open && local)
 		content_drop(f, ino);
 }
 

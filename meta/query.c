@@ -59,7 +59,7 @@ links_derive(struct sqc *c, struct attr *a)
 }
 
 static int
-attr_step(struct sqc *c, struct sqs *s, struct attr *ret)
+attr_step(struct sqs *s, struct attr *ret)
 {
 	int rc = sqs_step(s);
 
@@ -67,17 +67,25 @@ attr_step(struct sqc *c, struct sqs *s, struct attr *ret)
 		return (rc ? rc : -ENOENT);
 	attr_read(s, 0, ret);
 	sqs_reset(s);
-	return (links_derive(c, ret));
+	return (0);
 }
 
 int
-meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret)
+meta_getattr_stored(struct sqc *c, uint64_t ino, struct attr *ret)
 {
 	struct sqs *s = sq_prep(c, "SELECT " INODE_COLS
 	    " FROM inode i WHERE i.ino = ?");
 
 	sqs_int(s, 1, ino);
-	return (attr_step(c, s, ret));
+	return (attr_step(s, ret));
+}
+
+int
+meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret)
+{
+	int err = meta_getattr_stored(c, ino, ret);
+
+	return (err ? err : links_derive(c, ret));
 }
 
 int
@@ -87,6 +95,7 @@ meta_lookup(struct sqc *c, uint64_t parent, const char *name,
 	size_t n = strlen(name);
 	struct sqs *s;
 	int64_t hash;
+	int err;
 
 	if (n > META_NAME_MAX)
 		return (-ENAMETOOLONG);
@@ -98,7 +107,8 @@ meta_lookup(struct sqc *c, uint64_t parent, const char *name,
 	sqs_int(s, 2, hash);
 	sqs_int(s, 3, hash + DENTRY_PROBES);
 	sqs_blob(s, 4, name, n);
-	return (attr_step(c, s, ret));
+	err = attr_step(s, ret);
+	return (err ? err : links_derive(c, ret));
 }
 
 /* --- directories --- */

@@ -17,6 +17,8 @@ struct attr {
 
 /* -ENOENT */
 int	meta_getattr(struct sqc *c, uint64_t ino, struct attr *ret);
+/* The same, without counting: nlink of a directory means nothing. */
+int	meta_getattr_stored(struct sqc *c, uint64_t ino, struct attr *ret);
 /* -ENOENT; -ENAMETOOLONG.  One statement. */
 int	meta_lookup(struct sqc *c, uint64_t parent, const char *name,
 	    struct attr *ret);

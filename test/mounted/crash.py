@@ -15,6 +15,7 @@ fsynced or not; what was under way may have happened or not, or, for a write,
 in part.  MODEL.acks has a line for every acknowledged fsync, with the sha256
 of the file.  GNSFS_SEED makes it repeatable as far as kills allow.
 """
+import errno
 import hashlib
 import os
 import pickle
@@ -76,8 +77,20 @@ class Worker(threading.Thread):
         except Wrong as e:
             self.wrong = str(e)
         except OSError as e:
-            if e.errno not in (107, 103):   # ENOTCONN, ECONNABORTED
+            if not self.is_down(e):
                 self.wrong = f"{type(e).__name__}: {e}"
+
+    def is_down(self, e):
+        """The daemon is killed: ENOTCONN, ECONNABORTED; EIO of a page that was
+        being read just then."""
+        end = time.monotonic() + 2
+        while e.errno == errno.EIO and time.monotonic() < end:
+            try:
+                os.stat(self.at("."))
+                time.sleep(0.05)
+            except OSError as down:
+                e = down
+        return e.errno in (errno.ENOTCONN, errno.ECONNABORTED)
 
     def begin(self, *what):
         self.m.doing[self.n] = what
