@@ -86,7 +86,7 @@ class Worker(threading.Thread):
         end = time.monotonic() + 2
         while e.errno == errno.EIO and time.monotonic() < end:
             try:
-                os.stat(self.at("."))
+                os.statvfs(self.top)
                 time.sleep(0.05)
             except OSError as down:
                 e = down
