@@ -146,9 +146,11 @@ share_writable(struct fs *f, struct vnode *v)
 
 	for (;;) {
 		vnode_share(v);
-		if (v->b != NULL)
+		if (v->b != NULL && !v->old)
 			return 0;
 		vnode_unshare(v);
+		if (v->old)
+			return -ESTALE;	/* it is others' now (N2) */
 		vnode_enter(v);
 		err = make_writable(f, v, true);
 		vnode_leave(v);
