@@ -9,6 +9,7 @@ killed: what is certain (fsynced, not touched since) is written to LOG before
 each step that could change it, and `model.py MOUNT check LOG` compares.
 Prints the seed and the last steps where something differs.
 """
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ class File:
 class Model:
     def __init__(self, top, seed, log):
         self.top = top
+        self.dev = os.stat(top).st_dev
         self.seed = seed
         self.rnd = random.Random(seed)
         self.names = {}         # name -> File; two names: a hard link
@@ -71,7 +73,11 @@ class Model:
             self.write_log([name])
 
     def certain(self, f):
-        """f was fsynced: its bytes, and the names it has, are certain."""
+        """f was fsynced: its bytes, and the names it has, are certain, if
+        that was on the mount, and not below it when the daemon was killed and
+        the mount taken off."""
+        if os.stat(self.top).st_dev != self.dev:
+            raise OSError(errno.ENOTCONN, "the mount is off")
         digest = hashlib.sha256(f.data).hexdigest()
         names = [n for n, g in self.names.items() if g is f]
         for n in names:
