@@ -25,6 +25,7 @@
 /* Threads of the session, at most, by memory=. */
 #define FRONT_THREADS		64
 #define FRONT_THREADS_MIN	24
+#define FRONT_KEPT_FREE		16	/* of them: these never wait */
 
 /* Files that the kernel has just met, by the low bits of their inodes. */
 #define FRONT_MET	65536
@@ -39,6 +40,8 @@ struct notifier {
 struct fuse_front {
 	struct fs		*fs;
 	struct front_reads	*reads;
+	struct front_writes	*writes;
+	_Atomic unsigned	 inside;	/* threads that may wait */
 	struct fuse_session	*se;
 	struct fuse_dev		 dev;
 	bool			 splices;	/* a pipe holds any reply */
@@ -58,6 +61,22 @@ static inline unsigned
 front_threads(const struct fs *f)
 {
 	return memory_share(f->opt.memory, FRONT_THREADS, FRONT_THREADS_MIN);
+}
+
+/* Before what may wait for a store, or for room: true, or somebody else is to
+ * wait, so that those who need neither are answered.  front_waited after it,
+ * whatever it said. */
+static inline bool
+front_may_wait(struct fuse_front *fr)
+{
+	return atomic_fetch_add(&fr->inside, 1) <
+	    front_threads(fr->fs) - FRONT_KEPT_FREE;
+}
+
+static inline void
+front_waited(struct fuse_front *fr)
+{
+	atomic_fetch_sub(&fr->inside, 1);
 }
 
 static inline struct fs *
@@ -138,6 +157,13 @@ bool	front_interrupted(void *req);
 int	front_reads_start(struct fuse_front *fr);
 /* No request is being handled.  Those that wait end. */
 void	front_reads_stop(struct fuse_front *fr);
+
+/* fuse_write.c: answers req.  p: n bytes; copy: to be freed, NULL: borrowed */
+void	front_write(fuse_req_t req, struct handle *h, const void *p, size_t n,
+	    off_t off, void *copy);
+int	front_writes_start(struct fuse_front *fr);
+/* No request is being handled. */
+void	front_writes_stop(struct fuse_front *fr);
 
 /* fuse_xattr.c */
 void	op_setxattr(fuse_req_t, fuse_ino_t, const char *, const char *,

@@ -165,15 +165,11 @@ op_write_buf(fuse_req_t req, fuse_ino_t node, struct fuse_bufvec *in,
 	}
 	if (r >= 0 && fuse_dev_asks_clear())
 		r = tree_clear_ids(f, h->v->ino);
-	io_interrupted = front_interrupted;
-	io_interrupted_arg = req;
-	if (r >= 0)
-		r = io_write(f, h, mem.buf[0].mem, n, (uint64_t)off);
-	io_interrupted = NULL;
-	if (r < 0)
-		fuse_reply_err(req, (int)-r);
-	else
-		fuse_reply_write(req, (size_t)r);
+	if (r >= 0) {
+		front_write(req, h, mem.buf[0].mem, n, off, copy);
+		return;
+	}
+	fuse_reply_err(req, (int)-r);
 	free(copy);
 }
 

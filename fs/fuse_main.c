@@ -477,7 +477,10 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	if (err == 0) {
 		err = front_reads_start(fr);
 		if (err == 0)
+			err = front_writes_start(fr);
+		if (err == 0)
 			err = serve(fr, o, ready_fd);
+		front_writes_stop(fr);
 		front_reads_stop(fr);
 	}
 	notifier_stop(&fr->tree);

@@ -2,9 +2,9 @@
  * FUSE: reads that may have to wait for a store.
  *
  * A thread of the session that waits answers nobody, and when a store goes
- * away all who read from it wait at once.  So KEPT_FREE of the session's
- * threads never wait, for what needs no store; further reads are handed to
- * READERS threads of their own, in order.
+ * away all who read from it wait at once.  So some of the session's threads
+ * never wait (front_may_wait), for what needs no store; further reads are
+ * handed to READERS threads of their own, in order.
  * A read whose store is away, where it is to wait for its return (offline=
  * wait), is parked, which costs no thread:
  *
@@ -32,7 +32,6 @@
 #include "fs/fill.h"
 #include "fs/stores.h"
 
-#define KEPT_FREE	16		/* threads of the session */
 #define READERS		64		/* by memory= */
 #define READERS_MIN	12
 #define LOOK		(250 * NSEC_PER_MSEC)
@@ -53,7 +52,6 @@ struct reading {
 struct front_reads {
 	struct fs	*fs;
 	struct workers	*pool;
-	_Atomic unsigned inside;	/* of the session's threads */
 	_Atomic bool	 ending;
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
@@ -196,17 +194,17 @@ submit(struct front_reads *rs, struct reading *r, int64_t deadline)
 void
 front_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 {
-	struct front_reads *rs = reads_of(req);
+	struct fuse_front *fr = fuse_req_userdata(req);
+	struct front_reads *rs = fr->reads;
 	struct fs *f = rs->fs;
 	int64_t deadline = clock_mono() + f->opt.io_timeout;
 	uint64_t returns = f->opt.offline_wait ? stores_returns(f) : 0;
 	struct reading *r = NULL;
 	int err = -EAGAIN;
 
-	if (atomic_fetch_add(&rs->inside, 1) <
-	    front_threads(f) - KEPT_FREE)
+	if (front_may_wait(fr))
 		err = read_until(req, h, size, off, deadline);
-	atomic_fetch_sub(&rs->inside, 1);
+	front_waited(fr);
 	if (err == 0)
 		return;
 	if (err == -EAGAIN || (err == -EHOSTUNREACH && f->opt.offline_wait))

@@ -95,7 +95,7 @@ truncate_entered(struct fs *f, struct vnode *v, uint64_t size)
 static int
 wait_room(struct fs *f, size_t n)
 {
-	int64_t now = clock_mono(), end = now + f->opt.io_timeout;
+	int64_t now = clock_mono(), end = io_until(f);
 	int err;
 
 	do {

@@ -17,7 +17,7 @@ longest=0
 
 wants()
 {
-	case " ${ONLY:-a b c d e f g h i j} " in
+	case " ${ONLY:-a b c d e f g h i j k} " in
 	*" $1 "*)	return 0 ;;
 	esac
 	return 1
@@ -536,8 +536,34 @@ case_j()
 	stop_mount "$T/fresh"
 }
 
+case_k()
+{
+	say "k: more writers than threads wait for room"
+	url=$(store_url file k)
+	format_home "$url" --name k
+	start_mount "$url" "$T/k" \
+	    "lag=100ms,io_timeout=20s,cache_size=16M,passthrough=off"
+	mkdir "$T/k/d"
+	mv "$T/stores/k" "$T/stores/k.away"
+	_n=0
+	while [ $_n -lt 100 ]; do
+		_n=$((_n + 1))
+		spawn dd if=/dev/zero "of=$T/k/d/$_n" bs=1M count=1 2>/dev/null
+	done
+	check "the cache is full" wait_for 10 sh -c \
+	    "[ \$(du -sm '$T/cache.k/data' | cut -f1) -ge 12 ]"
+	sleep 2
+	check "names are made" timeout 5 mkdir "$T/k/new"
+	check "and listed" timeout 5 ls -l "$T/k/d"
+	check "and looked up" timeout 5 test ! -e "$T/k/none"
+	mv "$T/stores/k.away" "$T/stores/k"
+	check "all is written when there is room again" wait_for 60 sh -c \
+	    "[ \$(du -sbc '$T/k/d/'[0-9]* | tail -1 | cut -f1) = 104857600 ]"
+	stop_mount "$T/k"
+}
+
 start_s3
-for case in a b c d e f g h i j; do
+for case in a b c d e f g h i j k; do
 	begun=$(now_ms)
 	! wants $case || case_$case
 	! wants $case || say "$case: $(($(now_ms) - begun)) ms"
