@@ -1,6 +1,7 @@
 /*
  * ship_impl: what the files of ship share: ship.c (thread, states, waiting),
- * ship_catchup.c, ship_session.c, ship_send.c, ship_snapshot.c.
+ * ship_catchup.c, ship_changes.c, ship_session.c, ship_send.c,
+ * ship_snapshot.c.
  *
  * Who runs what: catching up, opening, sending and closing are done by one
  * thread at a time: the caller of ship_start, then the ship thread, then the
@@ -127,6 +128,19 @@ void	ship_fetches_done(struct ship_fetches *fs);
 int	ship_fetch_result(struct ship_fetch *t, struct why *why);
 
 /* ship_catchup.c */
+/* ship_changes.c */
+struct ship_changes {
+	struct buf	 told;		/* 'i' ino | 'e' parent name */
+	struct buf	 replaced; /* u64: inodes whose bytes are others' */
+};
+void	ship_told_inode(void *arg, uint64_t ino);	/* struct changed_fns */
+void	ship_told_entry(void *arg, uint64_t parent, const char *name);
+/* The inodes whose content the segment's ops replace, u64 each. */
+int	ship_find_replaced(const struct segment *seg, struct buf *out);
+/* After the commit. */
+void	ship_tell(struct fs *f, struct ship_changes *ch);
+void	ship_changes_done(struct ship_changes *ch);
+
 /* Applies what slot lsn = head + 1 holds: ours lands, others' is replayed.
  * 1: it was the frozen batch; 0: another's, applied; -ESTALE: we are fenced,
  * or changes of ours that are queued stand against it. */
