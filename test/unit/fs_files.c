@@ -86,6 +86,15 @@ written(const char *name, size_t n)
 	return h;
 }
 
+static void
+fsynced(struct handle *h)
+{
+	struct bfile *spent;
+
+	ck_assert_int_eq(io_fsync(f, h, &spent), 0);
+	bfile_put(spent);
+}
+
 static uint64_t
 size_at(struct fs *at, const char *name)
 {
@@ -144,7 +153,7 @@ START_TEST(test_rename_of_an_open_file)
 	synced();
 	hold_uploads();
 	h = written("tmp", NEW_SIZE);
-	ck_assert_int_eq(io_fsync(f, h, false), 0);
+	fsynced(h);
 	ck_assert_int_eq(tree_rename(f, META_ROOT, "tmp", META_ROOT, "final",
 	    0), 0);
 	clock_sleep(300 * NSEC_PER_MSEC);	/* for what would go at once */
