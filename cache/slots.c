@@ -274,7 +274,11 @@ slots_give(struct cache *c, int64_t n, int fd, int reg_fd)
 		reg_fd = fd = -1;
 		err = slot_open(c, n, THERE, &fd);
 	}
-	if (!err && (st.st_size > 0 || st.st_blocks > 0))
+	/* also one whose time was set: who gets it next is told that time (F3),
+	 * and this makes it now */
+	if (!err && (st.st_size > 0 || st.st_blocks > 0 ||
+	    st.st_mtim.tv_sec != st.st_ctim.tv_sec ||
+	    st.st_mtim.tv_nsec != st.st_ctim.tv_nsec))
 		err = sys.ftruncate(fd, 0);
 	if (!err) {
 		lock_take(&c->slots_lock);

@@ -134,7 +134,7 @@ check "its objects go, but for one" "$GNSFS" refresh "$m/brief"
 check_rc 1 "rm of what is still imported" store rm brief
 check_says "says so" "is imported"
 rm "$S3_DIR/objects/brief/empty"
-check "all of them" "$GNSFS" refresh "$m/brief"
+check "all of them" "$GNSFS" refresh "$m/brief" --empty
 check "and it" rmdir "$m/brief"
 check "then rm" store rm brief
 check "fsck finds one digest" "$GNSFS" fsck "$m"
