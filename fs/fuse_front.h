@@ -35,6 +35,7 @@ struct notifier {
 	pthread_t		 thread;
 	bool			 runs;
 	struct notice		*head, **tail;
+	struct notice		*later, **later_tail;	/* said once more */
 };
 
 struct fuse_front {

@@ -6,6 +6,10 @@
  * transaction may ever wait for it.  Pages are invalidated by a thread of their
  * own: it waits for the READs of those pages, and so for as long as a store
  * that is away; names and attributes must not wait behind it.
+ *
+ * What the kernel does not know it may be about to learn: a LOOKUP that was
+ * answered with what was so before is not yet what the kernel has, and would be
+ * for a day.  So what it does not know is said once more, a little later.
  */
 #include "fs/fuse_front.h"
 
@@ -27,12 +31,15 @@
 
 #define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
+#define AGAIN		NSEC_PER_SEC	/* till a notice is repeated */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
 
 struct notice {
 	struct notice	*next;
 	uint64_t	 ino;		/* the inode, or the parent */
 	bool		 pages;		/* of the inode: its content, too */
+	bool		 again;		/* for the second time */
+	int64_t		 due;		/* then; clock_mono */
 	char		 name[];	/* "" for an inode */
 };
 
@@ -60,6 +67,7 @@ notice_add(struct fuse_front *fr, uint64_t ino, bool pages, const char *name)
 		return;
 	x->ino = ino;
 	x->pages = pages;
+	x->again = false;
 	memcpy(x->name, name, n);
 	notice_queue(&fr->tree, x);
 }
@@ -101,30 +109,81 @@ front_inval_again(struct fuse_front *fr, uint64_t ino)
 	notice_add(fr, ino, true, "");
 }
 
+static int
+send_pages(struct fuse_front *fr, uint64_t ino)
+{
+	int err;
+
+	atomic_store(&fr->invalidating_since, clock_mono());
+	atomic_store(&fr->invalidating, ino);
+	err = fuse_lowlevel_notify_inval_inode(fr->se, node_of(fr->fs, ino), 0,
+	    0);
+	atomic_store(&fr->invalidating, 0);
+	return err;
+}
+
 /* Takes x. */
 static void
 send_notice(struct notifier *n, struct notice *x)
 {
 	struct fuse_front *fr = n->fr;
 	uint64_t node = node_of(fr->fs, x->ino);
+	int err;
 
-	if (x->name[0] != '\0')
-		(void)fuse_lowlevel_notify_inval_entry(fr->se, node,
-		    x->name, strlen(x->name));
-	else if (n == &fr->pages) {
-		atomic_store(&fr->invalidating_since, clock_mono());
-		atomic_store(&fr->invalidating, x->ino);
-		(void)fuse_lowlevel_notify_inval_inode(fr->se, node, 0, 0);
-		atomic_store(&fr->invalidating, 0);
+	if (n == &fr->pages)
+		err = send_pages(fr, x->ino);
+	else if (x->name[0] != '\0')
+		err = fuse_lowlevel_notify_inval_entry(fr->se, node, x->name,
+		    strlen(x->name));
+	else	/* the attributes alone */
+		err = fuse_lowlevel_notify_inval_inode(fr->se, node, -1, 0);
+	if (n == &fr->pages || (err == -ENOENT && x->again)) {
+		free(x);
+	} else if (err == -ENOENT) {
+		x->again = true;
+		x->due = clock_mono() + AGAIN;
+		lock_take(&fr->lock);
+		x->next = NULL;
+		*n->later_tail = x;
+		n->later_tail = &x->next;
+		lock_drop(&fr->lock);
+	} else if (x->pages) {
+		notice_queue(&fr->pages, x);
 	} else {
-		/* the attributes alone */
-		(void)fuse_lowlevel_notify_inval_inode(fr->se, node, -1, 0);
-		if (x->pages) {
-			notice_queue(&fr->pages, x);
-			return;
-		}
+		free(x);
 	}
-	free(x);
+}
+
+/* The lock is held. */
+static struct notice *
+take_notice(struct notice **head, struct notice ***tail)
+{
+	struct notice *x = *head;
+
+	*head = x->next;
+	if (*head == NULL)
+		*tail = head;
+	return x;
+}
+
+/* The next, waited for; NULL: the end.  The lock is held. */
+static struct notice *
+next_notice(struct notifier *n)
+{
+	struct fuse_front *fr = n->fr;
+
+	while (!fr->stop) {
+		if (n->later != NULL && clock_mono() >= n->later->due)
+			return take_notice(&n->later, &n->later_tail);
+		if (n->head != NULL)
+			return take_notice(&n->head, &n->tail);
+		if (n->later == NULL)
+			cond_wait(&fr->cond, &fr->lock);
+		else
+			(void)cond_wait_until(&fr->cond, &fr->lock,
+			    n->later->due);
+	}
+	return NULL;
 }
 
 static void *
@@ -135,15 +194,7 @@ notify(void *arg)
 	struct notice *x;
 
 	lock_take(&fr->lock);
-	for (;;) {
-		while (n->head == NULL && !fr->stop)
-			cond_wait(&fr->cond, &fr->lock);
-		if (fr->stop)
-			break;
-		x = n->head;
-		n->head = x->next;
-		if (n->head == NULL)
-			n->tail = &n->head;
+	while ((x = next_notice(n)) != NULL) {
 		lock_drop(&fr->lock);
 		send_notice(n, x);
 		lock_take(&fr->lock);
@@ -157,13 +208,13 @@ notifier_init(struct fuse_front *fr, struct notifier *n)
 {
 	n->fr = fr;
 	n->tail = &n->head;
+	n->later_tail = &n->later;
 }
 
 static void
 notifier_stop(struct notifier *n)
 {
 	struct fuse_front *fr = n->fr;
-	struct notice *x;
 
 	lock_take(&fr->lock);
 	fr->stop = true;
@@ -171,10 +222,10 @@ notifier_stop(struct notifier *n)
 	lock_drop(&fr->lock);
 	if (n->runs)
 		(void)pthread_join(n->thread, NULL);
-	while ((x = n->head) != NULL) {
-		n->head = x->next;
-		free(x);
-	}
+	while (n->head != NULL)
+		free(take_notice(&n->head, &n->tail));
+	while (n->later != NULL)
+		free(take_notice(&n->later, &n->later_tail));
 }
 
 static int

@@ -232,4 +232,20 @@ def large_to_small():
     assert read() == new
 
 
+def raced():
+    """Looked at while it comes about: what the kernel keeps is the last."""
+    for i in range(40):
+        name, size = f"r{i}", 70000 + i
+        with open(f"{W}/{name}", "wb") as f:
+            f.write(bytes(size))
+        end = time.monotonic() + WAIT
+        seen = None
+        while seen != size:
+            try:
+                seen = os.stat(f"{R}/{name}").st_size
+            except FileNotFoundError:
+                seen = None
+            assert time.monotonic() < end, (name, seen)
+
+
 globals()[CASE]()

@@ -108,13 +108,16 @@ case_a()
 	check "uncached files are read" $py check "$T/lakea.model" "$T/a/lake"
 	check "and mapped" $py map "$T/a/lake/la-3" la-3 5000000
 	check "and what was here" $py check "$T/ma" "$T/a/d"
+	# else it is stored as it is written, in what room there is
+	mv "$T/stores/a" "$T/stores/away"
 	check_rc 3 "a write: ENOSPC" $py put "$T/ma" "$T/a/d" x 1 8000000
 	bounded "a write"
+	mv "$T/stores/away" "$T/stores/a"
 	at_once "names can be made" mkdir "$T/a/d/sub"
 	status_has "status says so" "disk.*full" "$T/a"
 	at_once "a small file can be evicted" "$GNSFS" evict "$T/a/d/s3"
 	check_eq "  it is gone from here" 0 "$(cached "$T/a/d/s3")"
-	check "and is read" $py check "$T/ma" "$T/a/d"
+	check "and is read" wait_for 20 $py check "$T/ma" "$T/a/d"
 	# a writer that waits goes on when there is room
 	spawn $py put "$T/ma2" "$T/a/d" z 1 3000000
 	waiting=$!
