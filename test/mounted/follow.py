@@ -76,6 +76,15 @@ def goes_on(fd, data):
     assert whole(fd) == data, "all of it"
 
 
+def part(fd, old, new):
+    """The new bytes for who opens it, the old ones for who had it open."""
+    size_is(len(new))
+    assert read() == new
+    goes_on(fd, old)
+    os.close(fd)
+    assert read() == new
+
+
 def rewritten_cold():
     old, new = content("old", 40 * MIB), content("new", 41 * MIB)
     write(old)
@@ -213,11 +222,7 @@ def small_to_large():
     fd = os.open(f"{R}/{NAME}", os.O_RDONLY)
     assert os.pread(fd, 3000, 0) == old
     write(new)
-    size_is(len(new))
-    assert read() == new
-    goes_on(fd, old)
-    os.close(fd)
-    assert read() == new
+    part(fd, old, new)
 
 
 def large_to_small():
@@ -225,11 +230,7 @@ def large_to_small():
     write(old)
     fd = hold(old)
     write(new)
-    size_is(len(new))
-    assert read() == new
-    goes_on(fd, old)
-    os.close(fd)
-    assert read() == new
+    part(fd, old, new)
 
 
 def raced():

@@ -20,34 +20,19 @@
 #include "base/counters.h"
 #include "base/sys.h"
 #include "cache/map.h"
+#include "test/unit/cache_util.h"
 
 #define MB	((uint64_t)CACHE_CHUNK)
 #define INO	((UINT64_C(5) << 36) | 77)
-
-static char dir[64], db[96];
 
 struct env { struct sq *q; struct cache *c; bool unclean; };
 
 static void
 setup(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%s/gnsfs-cache-XXXXXX",
-	    tmp && strlen(tmp) < 30 ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(db, sizeof(db), "%s/state.db", dir);
+	scratch();
 	setenv("GNSFS_SYS_BOOT_ID", "11111111-1111-1111-1111-111111111111", 1);
 	sys_init();
-}
-
-static void
-cleanup(void)
-{
-	char cmd[128];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
 }
 
 static void

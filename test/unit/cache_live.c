@@ -19,11 +19,11 @@
 #include "base/hash.h"
 #include "base/sys.h"
 #include "cache/map.h"
+#include "test/unit/cache_util.h"
 
 #define MB	((uint64_t)CACHE_CHUNK)
 #define INO	((UINT64_C(5) << 36) | 77)
 
-static char dir[64], db[96];
 static struct sq *q;
 static struct cache *c;
 static struct bfile *b;
@@ -31,23 +31,9 @@ static struct bfile *b;
 static void
 setup(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%s/gnsfs-live-XXXXXX",
-	    tmp && strlen(tmp) < 30 ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(db, sizeof(db), "%s/state.db", dir);
+	scratch();
 	setenv("GNSFS_SYS_BOOT_ID", "11111111-1111-1111-1111-111111111111", 1);
 	sys_init();
-}
-
-static void
-cleanup(void)
-{
-	char cmd[128];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
 }
 
 static void

@@ -13,10 +13,10 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "cache/map.h"
+#include "test/unit/cache_util.h"
 
 #define MB	((uint64_t)CACHE_CHUNK)
 
-static char dir[64], db[96];
 static struct sq *q;
 static struct cache *c;
 static uint8_t chunk[1 << 20];
@@ -24,22 +24,8 @@ static uint8_t chunk[1 << 20];
 static void
 setup(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%s/gnsfs-cache-XXXXXX",
-	    tmp && strlen(tmp) < 30 ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(db, sizeof(db), "%s/state.db", dir);
+	scratch();
 	sys_init();
-}
-
-static void
-cleanup(void)
-{
-	char cmd[128];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
 }
 
 static void

@@ -18,13 +18,12 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "cache/map.h"
+#include "test/unit/cache_util.h"
 
 #define MB	((uint64_t)CACHE_CHUNK)
 #define INO	((UINT64_C(5) << 36) | 78)
 #define SIZE	(3 * MB + 77)
 #define OLD	(40 * NSEC_PER_MSEC)	/* a ctime that must move */
-
-static char dir[64], db[96];
 
 struct env { struct sq *q; struct cache *c; bool unclean; };
 struct call { struct cache *c; struct bfile *b; uint64_t ino, seq; };
@@ -42,22 +41,8 @@ boot(int n)
 static void
 setup(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%s/gnsfs-cache-XXXXXX",
-	    tmp && strlen(tmp) < 30 ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(db, sizeof(db), "%s/state.db", dir);
+	scratch();
 	boot(1);
-}
-
-static void
-cleanup(void)
-{
-	char cmd[128];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
 }
 
 static void
