@@ -21,8 +21,8 @@ ctl_stage_json(const struct stage_status *s)
 }
 
 /* The files' bytes are what is wanted; a pack's others are besides. */
-static int
-progress(void *arg, const struct stage_status *s)
+int
+ctl_stage_progress(void *arg, const struct stage_status *s)
 {
 	uint64_t have = s->bytes + s->seen;
 
@@ -52,8 +52,8 @@ ctl_stage(struct ctl *c)
 	 * holds will have none soon. */
 	rc = ctl_flush(c, SHIP_FREE, 0, INT64_MAX);
 	if (rc == 0)
-		rc = stage_run(c->f, &r, to, progress, c, &st, &seq,
-		    &c->why);
+		rc = stage_run(c->f, &r, to, ctl_stage_progress, c, &st,
+		    &seq, &c->why);
 	if (rc == -ECANCELED)
 		why_set(&c->why, rc, "ended before it was done; asked again, "
 		    "it goes on");

@@ -17,6 +17,7 @@
 
 #include "fs/pins.h"
 
+struct store;
 struct stages;			/* those under way */
 
 int	stages_new(struct fs *f);
@@ -49,6 +50,24 @@ typedef int stage_progress(void *arg, const struct stage_status *s);
 int	stage_run(struct fs *f, const struct pin_request *r, const char *store,
 	    stage_progress *progress, void *arg, struct stage_status *ret,
 	    uint64_t *retseq, struct why *why);
+
+/*
+ * A store, by id and name, is to be at another address, where `to` reaches it
+ * and its objects were copied: each that files name is looked for there.
+ * Where its version is another (an inode's number, an ETag of other parts),
+ * its size and its bytes are compared with what is recorded, by sums where
+ * they suffice, else by reading; the versions are recorded, all of them, when
+ * every object was found right (OP_LOCATE): nothing is before.  from: its URL
+ * until now, where it may answer still.
+ *
+ * -ESTALE with why, which names the first that differs and says how many do
+ * (it ends at some number of them); else as stage_run.  ret->objects: those
+ * recorded anew; ret->found: bytes of those that were as recorded.
+ */
+int	stage_moved(struct fs *f, uint32_t id, const char *name,
+	    const char *from, struct store *to, stage_progress *progress,
+	    void *arg, struct stage_status *ret, uint64_t *retseq,
+	    struct why *why);
 
 int	stage_each(struct fs *f,
 	    int (*each)(void *arg, const struct stage_status *s), void *arg);

@@ -29,7 +29,7 @@ struct job {
 	struct stage		*s;
 	const struct stage_object *o;
 	struct store		*to;
-	char			 key[KEY_MAX];
+	const char		*key;		/* there */
 	/* where it is copied from, at the moment */
 	struct store		*from;
 	const struct location	*at;
@@ -56,7 +56,9 @@ errno_of(struct job *j, uint32_t store, enum store_rc rc)
 {
 	int err = rc == STORE_CHANGED ? -ESTALE : store_rc_errno(rc);
 
-	stores_result(j->s->f, store, rc, &j->why);
+	/* another address says nothing of where it is now */
+	if (j->s->moved == NULL || store != j->s->to)
+		stores_result(j->s->f, store, rc, &j->why);
 	if (err != 0 && j->why.text[0] == '\0')
 		why_set(&j->why, err, "'%s': %s", j->key, store_rc_name(rc));
 	return err;
@@ -238,6 +240,7 @@ ask_source(struct job *j)
 		    "is down");
 	if (stores_get(j->s->f, j->at->store, &j->from, &j->why) != 0)
 		return -EIO;
+	c.once = j->s->moved != NULL;	/* it may well be there no more */
 	rc = store_head(j->from, &c, j->at->key, &j->source);
 	if (rc == STORE_OK && j->source.size != j->o->size)
 		rc = STORE_CHANGED;
@@ -371,12 +374,14 @@ stage_copy(struct stage *s, const struct stage_object *o,
 {
 	struct job j = { .s = s, .o = o };
 	struct locations *l = NULL;
+	char key[KEY_MAX];
 	unsigned i;
 	int rc;
 
 	*ret = (struct op_object){ .id = o->id, .size = o->size,
 	    .kind = o->kind, .store = s->to };
-	object_key(o->id, j.key);
+	object_key(o->id, key);
+	j.key = key;
 	rc = stores_get(s->f, s->to, &j.to, &j.why);
 	if (rc == 0)
 		rc = content_locations(s->f, o->id, &l);
@@ -399,4 +404,115 @@ stage_copy(struct stage *s, const struct stage_object *o,
 	atomic_fetch_add(&s->objects, 1);
 	atomic_fetch_add(&s->bytes, o->size);
 	return 0;
+}
+
+/* --- a store that moved --- */
+
+/* Of a file that was copied with its times nothing but the inode's number is
+ * another (backends/file.c). */
+static bool
+same_but_inode(const char *a, const char *b)
+{
+	const char *x = strchr(a, '-'), *y = strchr(b, '-');
+
+	return strncmp(a, "e:", 2) == 0 && strncmp(b, "e:", 2) == 0 &&
+	    x != NULL && y != NULL && strcmp(x, y) == 0;
+}
+
+/* What another place that is recorded has of it, as is_right; -errno where
+ * none answers, or it is none. */
+static int
+compare_with(struct job *j, const struct locations *l,
+    const struct store_info *made)
+{
+	int rc = -ENODATA;
+
+	for (unsigned i = 0; i < l->n && rc < 0 && rc != -ECANCELED; i++) {
+		j->at = &l->v[i];
+		j->why.text[0] = '\0';
+		rc = ask_source(j);
+		if (rc == 0)
+			rc = is_right(j, made);
+	}
+	return rc;
+}
+
+/* Are the bytes of made those of j->o, which are recorded as *was?  As
+ * is_right. */
+static int
+compare(struct job *j, const struct locations *l, const struct location *was,
+    const struct store_info *made)
+{
+	struct reading r;
+	enum store_rc src;
+	int rc;
+
+	/* of what others write, no sum is recorded: as rsync goes by it */
+	if (j->s->dirs && j->o->kind == OBJ_IMPORTED &&
+	    same_but_inode(was->version, made->version.text))
+		return 1;
+	know(j);
+	if (j->have_crc)
+		return is_right(j, made);
+	if (j->o->known) {
+		src = read_whole(j, j->to, j->key, &made->version, &r);
+		return src != STORE_OK ? errno_of(j, j->s->to, src) : !r.wrong;
+	}
+	rc = compare_with(j, l, made);
+	if (rc < 0 && rc != -ECANCELED)
+		return why_set(&j->why, -ESTALE, "'%s' is of the right size "
+		    "there and of another version, and no place that has what "
+		    "it was answers, to compare it with", j->key);
+	return rc;
+}
+
+int
+stage_compare(struct stage *s, const struct stage_object *o,
+    struct op_object *ret, struct why *why)
+{
+	struct job j = { .s = s, .o = o, .to = s->moved };
+	const struct location *was = NULL;
+	struct locations *l = NULL;
+	struct store_info made;
+	int rc;
+
+	*ret = (struct op_object){ .id = o->id, .size = o->size,
+	    .kind = o->kind };
+	rc = content_locations(s->f, o->id, &l);
+	for (unsigned i = 0; rc == 0 && i < l->n; i++)
+		if (l->v[i].store == s->to)
+			was = &l->v[i];
+	if (rc != 0 || was == NULL)
+		goto out;	/* what went meanwhile needs nothing */
+	j.key = was->key;
+	rc = look(&j, &made);
+	if (rc == -ENOENT)
+		rc = why_set(&j.why, -ESTALE, "'%s' is missing there", j.key);
+	else if (rc == 0 && made.size != o->size)
+		rc = why_set(&j.why, -ESTALE, "'%s' has %llu bytes there, and "
+		    "not %llu", j.key, (unsigned long long)made.size,
+		    (unsigned long long)o->size);
+	if (rc != 0)
+		goto out;
+	atomic_fetch_add(&s->bytes, o->size);
+	if (was->version[0] == '\0' || strcmp(was->version,
+	    made.version.text) == 0) {
+		atomic_fetch_add(&s->found, o->size);
+		goto out;
+	}
+	rc = compare(&j, l, was, &made);
+	if (rc == 0)
+		rc = why_set(&j.why, -ESTALE, "the bytes of '%s' there are "
+		    "others", j.key);
+	if (rc < 0)
+		goto out;
+	rc = 0;
+	atomic_fetch_add(&s->objects, 1);
+	ret->store = s->to;
+	snprintf(ret->version, sizeof ret->version, "%s", made.version.text);
+out:
+	if (rc != 0)
+		why_set(why, rc, "%s", why_text(&j.why, rc));
+	free(l);
+	return rc;
 }
