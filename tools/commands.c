@@ -71,6 +71,8 @@ static const struct tool_opt refresh_opts[] = {
 	    "more, and not now." },
 	{ "empty", 0, NULL, "Also where nothing is listed, so that all files "
 	    "of the import go." },
+	{ "tags", 0, NULL, "Its objects' tags are its files' from now on, as "
+	    "of an import with --tags." },
 	{ NULL }
 };
 
@@ -238,7 +240,7 @@ const struct tool_cmd tool_cmds[] = {
 	    "Ended early, it goes on where it was when it is asked again.\n\n"
 	    SELECTORS,
 	    cmd_stage, stage_opts, "store", keys_stage },
-	{ "refresh", "PATH [--every TIME] [--empty]", 1, 1,
+	{ "refresh", "PATH [--every TIME] [--empty] [--tags]", 1, 1,
 	    "bring an import up to date with its bucket",
 	    "Lists the bucket again. New objects appear, vanished ones go, "
 	    "and of a changed one the new content is read by who opens it "
