@@ -190,6 +190,10 @@ check "copied anew, with other times, it is compared" store set dir \
     "file://$T/other"
 rm -r "$T/dir"
 moved "with other times"
+start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$T/ro" ro
+name=$ns
+ns=$m
+check "another host reads there" cmp "$T/ro/ours/mid" "$T/mid"
 cp -a "$T/other" "$T/dir2"
 rm -r "$T/other"
 check "a directory copied by cp -a, the old one gone" store set dir \
@@ -201,6 +205,10 @@ check "an object that was put in other parts" store set parts \
     "s3://near?endpoint=$S3_ENDPOINT&$query"
 rm "$S3_DIR/objects/parts/big"
 moved "moved"
+check "the other host follows" wait_for 20 cmp "$T/ro/ours/big" "$T/big"
+check "  to imports too" cmp "$T/ro/dir/mid" "$T/mid"
+stop_mount "$T/ro"
+ns=$name
 check "parts: a refresh" sh -c \
     "'$GNSFS' refresh '$m/parts' --json >'$T/refresh.json'"
 check_eq "finds what it was" "1 0" "$(json "$T/refresh.json" \
