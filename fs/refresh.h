@@ -50,8 +50,9 @@ struct refresh_result {
 /* 0: it shows what the bucket had when it was listed, and that is in the log.
  * -EINVAL: the path is no import; -EROFS; -EHOSTUNREACH, -ENOENT (bucket),
  * -EACCES, -ENODATA (nothing is listed, and that would take all files away),
- * -EOPNOTSUPP (tags, where objects have none): nothing was changed; -ETIMEDOUT: it is done here, but not in the
- * log yet; with why, which names the store. */
+ * -EOPNOTSUPP (tags, where objects have none): nothing was changed;
+ * -ETIMEDOUT: it is done here, but not in the log yet; with why, which names
+ * the store. */
 int	fs_refresh(struct fs *f, const struct refresh_request *r,
 	    struct refresh_result *ret, struct why *why);
 

@@ -27,7 +27,6 @@
 #include "meta/journal.h"
 #include "meta/query.h"
 
-#define THREADS		16
 #define BATCH		4096			/* files looked at together */
 #define RECORD		256			/* objects of one op */
 #define RECORD_EVERY	(2 * NSEC_PER_SEC)
@@ -48,6 +47,7 @@ struct run {
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
 	unsigned	 active;
+	uint32_t	 slots;		/* bits: those that are taken */
 	uint64_t	 memory;	/* of those active */
 	struct buf	 done;		/* struct op_object, not recorded */
 	unsigned	 failed;
@@ -89,11 +89,20 @@ stages_free(struct fs *f)
 static void
 status_of(struct stage *s, struct stage_status *ret)
 {
+	uint64_t size, came, relayed = 0;
+
 	*ret = s->fixed;
+	for (unsigned i = 0; i < STAGE_THREADS; i++) {
+		came = atomic_load(&s->slots[i].came);
+		size = atomic_load(&s->slots[i].size);
+		relayed += came;
+		ret->moving += came < size ? came : size;
+	}
 	ret->seen = atomic_load(&s->seen);
 	ret->objects = atomic_load(&s->objects);
 	ret->bytes = atomic_load(&s->bytes);
-	ret->relayed = atomic_load(&s->relayed);
+	ret->relayed = atomic_load(&s->relayed) + (s->moved == NULL ?
+	    relayed : 0);
 	ret->copied = atomic_load(&s->copied);
 	ret->found = atomic_load(&s->found);
 	ret->read_back = atomic_load(&s->read_back);
@@ -241,7 +250,7 @@ record(struct run *r, bool all)
 
 /* --- objects in flight --- */
 
-struct task { struct run *r; struct stage_object o; };
+struct task { struct run *r; struct stage_object o; unsigned slot; };
 
 static void
 task_free(struct task *t)
@@ -249,6 +258,29 @@ task_free(struct task *t)
 	if (t != NULL)
 		free(t->o.pieces);
 	free(t);
+}
+
+/* What t moves is counted there. */
+static void
+slot_take(struct run *r, struct task *t)
+{
+	lock_assert_held(&r->lock);
+	for (t->slot = 0; (r->slots & 1u << t->slot) != 0; t->slot++)
+		;
+	r->slots |= 1u << t->slot;
+	atomic_store(&r->s->slots[t->slot].size, t->o.size);
+	t->o.came = &r->s->slots[t->slot].came;
+}
+
+static void
+slot_drop(struct run *r, const struct task *t)
+{
+	uint64_t came = atomic_exchange(t->o.came, 0);
+
+	lock_assert_held(&r->lock);
+	r->slots &= ~(1u << t->slot);
+	if (r->s->moved == NULL)
+		atomic_fetch_add(&r->s->relayed, came);
 }
 
 static void
@@ -286,6 +318,7 @@ task_run(void *arg)
 	}
 	if (rc != 0)
 		note_failure(r, rc, &why);
+	slot_drop(r, t);
 	r->active--;
 	r->memory -= store_relay_memory(t->o.size);
 	cond_signal(&r->cond);
@@ -316,7 +349,8 @@ wait_for(struct run *r, uint64_t size, bool last)
 	int rc = 0;
 
 	lock_take(&r->lock);
-	while (rc == 0 && r->active > 0 && (last || r->active >= THREADS ||
+	while (rc == 0 && r->active > 0 && (last ||
+	    r->active >= STAGE_THREADS ||
 	    r->memory + need > r->s->f->opt.memory / 4)) {
 		if (cond_wait_until(&r->cond, &r->lock, clock_mono() +
 		    TICK) == 0)
@@ -341,11 +375,13 @@ feed(struct run *r, struct task *t)
 		lock_take(&r->lock);
 		r->active++;
 		r->memory += need;
+		slot_take(r, t);
 		lock_drop(&r->lock);
 		rc = workers_submit(r->pool, WORK_NORMAL, task_run, t);
 		if (rc == 0)
 			return 0;
 		lock_take(&r->lock);
+		slot_drop(r, t);
 		r->active--;
 		r->memory -= need;
 		lock_drop(&r->lock);
@@ -625,7 +661,7 @@ run_selected(struct stage *s, const struct pin_request *req,
 		rc = why_set(why, -errno, "%s: %s", s->f->state_dir,
 		    strerror(errno));
 	if (rc == 0)
-		rc = workers_new("gnsfs-stage", THREADS, &r.pool);
+		rc = workers_new("gnsfs-stage", STAGE_THREADS, &r.pool);
 	if (rc == 0) {
 		s->fixed.files = list.n;
 		s->fixed.want = list.bytes;

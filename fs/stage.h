@@ -32,6 +32,7 @@ struct stage_status {
 	uint64_t	seen;		/* bytes of them that needed nothing */
 	uint64_t	objects;	/* copied or found */
 	uint64_t	bytes;		/* of them */
+	uint64_t	moving;		/* bytes done of those under way */
 	uint64_t	relayed;	/* bytes through this host */
 	uint64_t	copied;		/* bytes that the store copied itself */
 	uint64_t	found;		/* bytes that were there already */

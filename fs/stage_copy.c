@@ -72,6 +72,7 @@ struct reading {
 	uint64_t	 at, proven;	/* bytes that pieces' sums cover */
 	uint32_t	 piece, all;
 	bool		 wrong;
+	_Atomic uint64_t *came;		/* or NULL */
 };
 
 static void
@@ -108,6 +109,8 @@ read_sink(void *arg, const void *p, size_t n)
 	struct reading *r = arg;
 
 	r->all = crc32c(r->all, p, n);
+	if (r->came != NULL)
+		atomic_fetch_add(r->came, n);
 	read_piece(r, p, n);
 	return 0;
 }
@@ -119,7 +122,8 @@ read_whole(struct job *j, struct store *st, const char *key,
 	struct store_call c = call_for(j);
 	enum store_rc rc;
 
-	*ret = (struct reading){ .o = j->o };
+	*ret = (struct reading){ .o = j->o,
+	    .came = j->s->moved != NULL ? j->o->came : NULL };
 	rc = store_get(st, &c, key, version, 0, 0, read_sink, ret, NULL);
 	atomic_fetch_add(&j->s->read_back, ret->at);
 	if (rc == STORE_OK && ret->at != j->o->size)
@@ -275,7 +279,7 @@ relay(struct job *j)
 	struct store_call c = call_for(j);
 	struct relay r = { .from = j->from, .to = j->to, .key = j->at->key,
 	    .tokey = j->key, .version = j->source.version,
-	    .size = j->o->size, .bytes = &j->s->relayed };
+	    .size = j->o->size, .bytes = j->o->came };
 	enum store_rc rc;
 
 	rc = store_relay(&r, &c);

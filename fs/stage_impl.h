@@ -9,6 +9,8 @@
 #include "fs/stage.h"
 #include "meta/op.h"
 
+#define STAGE_THREADS	16
+
 /* One part of an object whose checksum is known. */
 struct stage_piece { uint64_t off, len; uint32_t crc; };
 
@@ -18,6 +20,8 @@ struct stage_object {
 	uint32_t	 kind;
 	unsigned	 npieces;
 	struct stage_piece *pieces;	/* by off; not overlapping */
+	_Atomic uint64_t *came;		/* bytes moved, or compared: of it, at
+					   most its size counts; borrowed */
 	bool		 known;		/* they are all that the files at hand
 					   name of it */
 };
@@ -32,6 +36,7 @@ struct stage {
 	_Atomic bool	 stop;
 	_Atomic uint64_t seen, objects, bytes, relayed, copied, found,
 			 read_back;
+	struct { _Atomic uint64_t size, came; } slots[STAGE_THREADS];
 	struct stage_status fixed;	/* what does not change */
 };
 
