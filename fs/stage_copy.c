@@ -38,6 +38,7 @@ struct job {
 	bool			 have_crc;
 	uint32_t		 crc;
 	bool			 summed;	/* the store compared them */
+	bool			 wrong;		/* it copied them wrong */
 	struct why		 why;		/* of the attempt at hand */
 };
 
@@ -298,13 +299,17 @@ relay(struct job *j)
 	return 0;
 }
 
-/* By the store, or else by us. */
+enum { BY_STORE = 1, BY_US = 2 };
+
+/* By the store, or else by us, as far as `how` allows it. */
 static int
-move(struct job *j)
+move(struct job *j, unsigned how)
 {
 	struct store_call c = call_for(j);
 	enum store_rc rc;
 
+	if ((how & BY_STORE) == 0)
+		return relay(j);
 	rc = store_pull(j->to, &c, j->from, j->at->key, &j->source.version,
 	    j->key, NULL);
 	switch (rc) {
@@ -328,6 +333,8 @@ move(struct job *j)
 		    store_rc_name(rc), LOG_Q(j->why.text));
 		break;
 	}
+	if ((how & BY_US) == 0)
+		return -EOPNOTSUPP;
 	j->why.text[0] = '\0';
 	return relay(j);
 }
@@ -336,12 +343,13 @@ static int
 not_right(struct job *j, const struct store_info *made)
 {
 	unmake(j, made);
+	j->wrong = true;
 	return why_set(&j->why, -EIO, "what was copied to '%s' of store '%s' "
 	    "is not what was stored", j->key, j->s->fixed.store);
 }
 
 static int
-copy_from(struct job *j, struct op_object *ret)
+copy_from(struct job *j, unsigned how, struct op_object *ret)
 {
 	struct store_info made;
 	int rc;
@@ -352,7 +360,7 @@ copy_from(struct job *j, struct op_object *ret)
 		rc = rc == 0 ? -EEXIST : rc == -ENOENT ? 0 : rc;
 	}
 	if (rc == 0)
-		rc = move(j);
+		rc = move(j, how);
 	if (rc == -EEXIST) {
 		j->why.text[0] = '\0';
 		rc = adopt(j, ret);
@@ -372,6 +380,34 @@ copy_from(struct job *j, struct op_object *ret)
 	return rc;
 }
 
+/* Has what it failed with anything to do with where it was copied from, or
+ * how?  A store that does not keep what it is given gets no second chance. */
+static bool
+may_go_on(const struct job *j, int rc)
+{
+	return rc != 0 && rc != -ECANCELED && rc != -EEXIST && rc != -ENOSPC &&
+	    !j->wrong;
+}
+
+/* From the first place, the best to read from first, that can be copied from
+ * so. */
+static int
+copy_by(struct job *j, unsigned how, const struct locations *l,
+    struct op_object *ret)
+{
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; i < l->n; i++) {
+		j->at = &l->v[i];
+		j->why.text[0] = '\0';
+		rc = copy_from(j, how, ret);
+		if (!may_go_on(j, rc))
+			break;
+	}
+	return rc;
+}
+
 int
 stage_copy(struct stage *s, const struct stage_object *o,
     struct op_object *ret, struct why *why)
@@ -379,7 +415,6 @@ stage_copy(struct stage *s, const struct stage_object *o,
 	struct job j = { .s = s, .o = o };
 	struct locations *l = NULL;
 	char key[KEY_MAX];
-	unsigned i;
 	int rc;
 
 	*ret = (struct op_object){ .id = o->id, .size = o->size,
@@ -391,14 +426,13 @@ stage_copy(struct stage *s, const struct stage_object *o,
 		rc = content_locations(s->f, o->id, &l);
 	if (rc == 0 && l->n == 0)
 		rc = why_set(&j.why, -EUCLEAN, "'%s' is in no store", j.key);
-	for (i = 0; rc == 0 && i < l->n; i++) {
-		j.at = &l->v[i];
-		j.why.text[0] = '\0';
-		rc = copy_from(&j, ret);
-		if (rc == 0 || rc == -ECANCELED || rc == -EEXIST ||
-		    rc == -ENOSPC || i + 1 == l->n)
-			break;
-		rc = 0;
+	if (rc == 0 && l->n == 1) {
+		rc = copy_by(&j, BY_STORE | BY_US, l, ret);
+	} else if (rc == 0) {
+		/* what another place has need not pass through here */
+		rc = copy_by(&j, BY_STORE, l, ret);
+		if (may_go_on(&j, rc))
+			rc = copy_by(&j, BY_US, l, ret);
 	}
 	free(l);
 	if (rc != 0) {
@@ -464,9 +498,9 @@ compare(struct job *j, const struct locations *l, const struct location *was,
 	}
 	rc = compare_with(j, l, made);
 	if (rc < 0 && rc != -ECANCELED)
-		return why_set(&j->why, -ESTALE, "'%s' is of the right size "
-		    "there and of another version, and no place that has what "
-		    "it was answers, to compare it with", j->key);
+		return why_prefix(&j->why, -ESTALE, "'%s' is of the right "
+		    "size there and of another version, and no place that has "
+		    "what it was answers, to compare it with", j->key);
 	return rc;
 }
 

@@ -151,6 +151,14 @@ check_eq "every object once, packs as well" \
 check_eq "of which each has many files" True "$(json "$T/gcs.json" \
     "44 < j['objects'] < $N / 2 + 44")"
 
+# Each of them copies from what it has itself, though S3 is nearer.
+for cloud in azure gcs; do
+	add ${cloud}2 "$([ $cloud = gcs ] && gcs_url lake/q ||
+	    azurite_url lake/q)"
+	quiet "$GNSFS" --json stage "$m/large/a" --to ${cloud}2
+	check_eq "$cloud copies by itself" "5000001 0" "$(json "$T/out" \
+	    '"%d %d" % (j["copied"], j["relayed"])')"
+done
 staged here && ok "to a directory" || fail "to a directory"
 check_eq "all of it through this host" "$objects True 0" \
     "$(json "$T/here.json" '"%d %s %d" % (j["objects"],

@@ -212,7 +212,8 @@ ns=$name
 check "parts: a refresh" sh -c \
     "'$GNSFS' refresh '$m/parts' --json >'$T/refresh.json'"
 check_eq "finds what it was" "1 0" "$(json "$T/refresh.json" \
-    '"%d %d" % (j["same"], j["changed"] + j["added"] + j["gone"])')"
+    '"%d %d" % (j["same"] + j["retimed"], j["changed"] + j["added"] +
+    j["gone"])')"
 check "the place where it is, again" store set ours "file://$T/ours2"
 
 # --- killed while it is compared, or recorded ---
@@ -353,6 +354,25 @@ check "  in parts" cp "$T/large" "$m/large"
 check "  it is stored" "$GNSFS" sync "$m"
 check "  and by stage" sh -c "'$GNSFS' store add far 's3://lake/far?$far' \
     -n '$ns' && '$GNSFS' stage '$m/data' '$m/large' --to far"
+# --- a store that copies wrong ---
+store add bent "s3://lake/bent?$far" || bail "store add bent"
+echo "miscopies PUT /lake/bent/" >"$T/lies"
+check_rc 1 "a copy that the store made, of other bytes" "$GNSFS" stage \
+    "$m/data" "$m/large" --to bent
+check_says "  is told" "is not what was stored.*more object"
+check_eq "  nothing is recorded of it" "" "$("$GNSFS" find store:bent \
+    -n "$ns")"
+check_eq "  nor left" 0 "$(find "$S3_DIR/objects/lake/bent" -path '*/data/*' \
+    -type f 2>/dev/null | wc -l)"
+quiet "$GNSFS" evict "$m/data" "$m/large"
+check "  and what it was is read" sh -c \
+    "cmp '$m/large' '$T/large' && cmp '$m/data' '$T/one'"
+echo "blind any /" >"$T/lies"
+check "  until it copies right" sh -c "'$GNSFS' stage '$m/data' '$m/large' \
+    --to bent --json >'$T/bent.json'"
+check_eq "  by itself" "True 0" "$(json "$T/bent.json" \
+    '"%s %d" % (j["copied"] > 20000000, j["relayed"])')"
+echo "refuses any /" >"$T/lies"
 check "a store for data alone is told that it is no home" \
     store check far --write
 check_says "  in words" "it can be no home"
