@@ -485,6 +485,8 @@ compare(struct job *j, const struct locations *l, const struct location *was,
 	enum store_rc src;
 	int rc;
 
+	if (made->size == 0)
+		return 1;
 	/* of what others write, no sum is recorded: as rsync goes by it */
 	if (j->s->dirs && j->o->kind == OBJ_IMPORTED &&
 	    same_but_inode(was->version, made->version.text))

@@ -262,7 +262,10 @@ meta_located(struct sqc *c, uint64_t ino, uint32_t store,
 	    "e.len, o.kind, e.crc FROM extent e JOIN object o "
 	    "ON o.id = e.object WHERE e.ino = ?1 AND EXISTS ("
 	    "SELECT 1 FROM location l WHERE l.object = e.object "
-	    "AND l.store = ?2) ORDER BY e.off"), ino, store, each, arg));
+	    "AND l.store = ?2) UNION ALL SELECT o.id, 0, 0, 0, o.kind, -1 "
+	    "FROM object o JOIN location l ON l.object = o.id "
+	    "AND l.store = ?2 WHERE o.id = ?1 AND o.size = 0"), ino, store,
+	    each, arg));
 }
 
 int

@@ -2,7 +2,7 @@
 # and Google Cloud Storage (fake-gcs-server), each filled by its own SDK: the
 # same bytes as that SDK sees, a pin across all three, and each of them stopped
 # in turn while the others go on.  N=10000: so many objects each.
-# timeout: 600
+# timeout: 900
 
 . "$(dirname "$0")/../lib.sh"
 begin
@@ -142,10 +142,10 @@ done
 # --- moved to where each version is another (an ETag, a generation) ---
 s3_bucket moved && azurite_container moved && gcs_bucket moved ||
     bail "more buckets"
-"$GNSFS" -n "$m" --json store ls >"$T/stores"
+"$GNSFS" -n "$m" --json store ls >"$T/stores.json"
 store_of()
 {
-	json "$T/stores" "[s['name'] for s in j if s['url'].startswith('$1:')][0]"
+	json "$T/stores.json" "[s['name'] for s in j if s['url'].startswith('$1:')][0]"
 }
 for cloud in az gs; do
 	S3_ENDPOINT=${S3_ENDPOINT:-} GCS_ENDPOINT=$GCS_ENDPOINT \
@@ -179,11 +179,11 @@ for cloud in s3 az gs; do
 	for to in here there; do
 		check "$cloud: staged to $to" sh -c "'$GNSFS' --json stage \
 		    '$m/$cloud/part-5' '$m/$cloud/large.bin' --to $to \
-		    >'$T/staged'"
-		check_eq "$cloud: all of its objects" True "$(json "$T/staged" \
-		    "j['files'] == j['objects'] + $(find "$m/$cloud/part-5" \
+		    >'$T/staged.json'"
+		check_eq "$cloud: all of its objects" True "$(json "$T/staged.json" \
+		    "(j['files'] == j['objects'] + $(find "$m/$cloud/part-5" \
 		    -empty -type f | wc -l) and j['seen'] == 0 and
-		    j['relayed'] + j['copied'] == j['want']")"
+		    j['relayed'] + j['copied'] == j['want'])")"
 	done
 done
 # staged CLOUD WHAT: what was staged of it, from no cache, is right.
