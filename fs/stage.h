@@ -3,10 +3,11 @@
  *
  * For every object that the selected files name and that the store has not
  * got: the store copies it itself where it can (store_pull), from whichever
- * place that is possible, else the bytes go through this host (store_relay).  What is there then is compared, by
- * size and by the sums that stores keep or, where they keep none that can be
- * compared, by reading it back; only then its place is recorded (OP_LOCATE),
- * a few hundred together.  A pack is copied once, and adds one place (B3).
+ * place that is possible, else the bytes go through this host (store_relay).
+ * What is there then is compared, by size and by the sums that stores keep or,
+ * where they keep none that can be compared, by reading it back; only then its
+ * place is recorded (OP_LOCATE), a few hundred together.  A pack is copied
+ * once, and adds one place (B3).
  *
  * What a crash leaves is either recorded, or whole and unrecorded under the
  * key that it will have: the next run finds it there, compares and records

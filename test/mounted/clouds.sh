@@ -145,7 +145,8 @@ s3_bucket moved && azurite_container moved && gcs_bucket moved ||
 "$GNSFS" -n "$m" --json store ls >"$T/stores.json"
 store_of()
 {
-	json "$T/stores.json" "[s['name'] for s in j if s['url'].startswith('$1:')][0]"
+	json "$T/stores.json" \
+	    "[s['name'] for s in j if s['url'].startswith('$1:')][0]"
 }
 for cloud in az gs; do
 	S3_ENDPOINT=${S3_ENDPOINT:-} GCS_ENDPOINT=$GCS_ENDPOINT \
@@ -180,9 +181,10 @@ for cloud in s3 az gs; do
 		check "$cloud: staged to $to" sh -c "'$GNSFS' --json stage \
 		    '$m/$cloud/part-5' '$m/$cloud/large.bin' --to $to \
 		    >'$T/staged.json'"
-		check_eq "$cloud: all of its objects" True "$(json "$T/staged.json" \
-		    "(j['files'] == j['objects'] + $(find "$m/$cloud/part-5" \
-		    -empty -type f | wc -l) and j['seen'] == 0 and
+		empty=$(find "$m/$cloud/part-5" -empty -type f | wc -l)
+		check_eq "$cloud: all of its objects" True "$(json \
+		    "$T/staged.json" "(j['files'] == j['objects'] + $empty and
+		    j['seen'] == 0 and
 		    j['relayed'] + j['copied'] == j['want'])")"
 	done
 done
