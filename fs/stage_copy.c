@@ -38,7 +38,7 @@ struct job {
 	bool			 have_crc;
 	uint32_t		 crc;
 	bool			 summed;	/* the store compared them */
-	bool			 wrong;		/* it copied them wrong */
+	bool			 ended;		/* no other source helps */
 	struct why		 why;		/* of the attempt at hand */
 };
 
@@ -60,6 +60,12 @@ errno_of(struct job *j, uint32_t store, enum store_rc rc)
 	/* another address says nothing of where it is now */
 	if (j->s->moved == NULL || store != j->s->to)
 		stores_result(j->s->f, store, rc, &j->why);
+	if (err != 0 && store == j->s->to && j->s->moved == NULL) {
+		j->ended = true;
+		/* who takes nothing from this one takes nothing from any */
+		if (rc == STORE_UNREACHABLE)
+			atomic_store(&j->s->stop, true);
+	}
 	if (err != 0 && j->why.text[0] == '\0')
 		why_set(&j->why, err, "'%s': %s", j->key, store_rc_name(rc));
 	return err;
@@ -343,7 +349,7 @@ static int
 not_right(struct job *j, const struct store_info *made)
 {
 	unmake(j, made);
-	j->wrong = true;
+	j->ended = true;
 	return why_set(&j->why, -EIO, "what was copied to '%s' of store '%s' "
 	    "is not what was stored", j->key, j->s->fixed.store);
 }
@@ -381,12 +387,13 @@ copy_from(struct job *j, unsigned how, struct op_object *ret)
 }
 
 /* Has what it failed with anything to do with where it was copied from, or
- * how?  A store that does not keep what it is given gets no second chance. */
+ * how?  A store that does not take, or keep, what it is given gets no second
+ * chance. */
 static bool
 may_go_on(const struct job *j, int rc)
 {
 	return rc != 0 && rc != -ECANCELED && rc != -EEXIST && rc != -ENOSPC &&
-	    !j->wrong;
+	    !j->ended;
 }
 
 /* From the first place, the best to read from first, that can be copied from

@@ -222,7 +222,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/token" or path.startswith("/computeMetadata/"):
             self.body()
             with lock:
-                token = "token-%d" % len(tokens)
+                token = "gcs-t0ken-s3cr3t-%d" % len(tokens)
                 tokens[token] = time.time() + (options.auth or 3600)
             self.answer_json({"access_token": token, "token_type": "Bearer",
                               "expires_in": int(options.auth or 3600)})
