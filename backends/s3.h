@@ -62,7 +62,7 @@ struct s3 {
 	char		*host;		/* host[:port] as the Host header is */
 	char		*path;		/* "/bucket", or "" (virtual) */
 	bool		 https, loopback, aws;
-	bool		 checksums;	/* x-amz-checksum-crc32c */
+	_Atomic bool	 checksums;	/* x-amz-checksum-crc32c */
 	_Atomic bool	 proven;	/* a request has succeeded */
 	_Atomic(const struct s3_dialect *) dialect;
 	bool		 dialect_is_sure;	/* no answer changes it */
@@ -125,6 +125,8 @@ struct s3_req {
 enum store_rc s3_do(struct s3 *s, struct store_call *c, struct s3_req *r);
 void	s3_req_done(struct s3_req *r);
 
+/* The store refuses checksums' headers: none is sent from now on. */
+void	s3_sums_off(struct s3 *s);
 void	s3_param(struct s3_req *r, const char *name, const char *value);
 /* Seconds of an ISO 8601 time as S3 writes it; -1: it is none. */
 int64_t	s3_time_parse(const char *s);

@@ -38,7 +38,8 @@ static const struct s3_dialect rows[] = {
 	  .put = S3_TRIED, .parts = S3_IGNORED, .del = S3_IGNORED },
 	/* s3.REGION.backblazeb2.com */
 	{ .name = "b2", .host = ".backblazeb2.com", .region_at = 2,
-	  .put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED },
+	  .put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED,
+	  .no_sums = true },
 	/* REGION.digitaloceanspaces.com */
 	{ .name = "spaces", .host = ".digitaloceanspaces.com",
 	  .region_at = 1,

@@ -139,7 +139,7 @@ job_begin(struct job *j)
 	enum store_rc rc;
 
 	s3_param(&r, "uploads", "");
-	if (j->src != NULL && j->s->checksums)
+	if (j->src != NULL && atomic_load(&j->s->checksums))
 		http_headers_add(&r.headers, "x-amz-checksum-algorithm",
 		    "CRC32C");
 	rc = s3_do(j->s, j->c, &r);

@@ -15,6 +15,7 @@ struct maker {
 	const char	*copy_absent;	/* the header it knows; NULL: none */
 	enum s3_kept	 put, parts, del;
 	bool		 dirs, sessions, equal_parts;
+	int		 no_sums;	/* how it refuses them: 400, 501 */
 };
 
 static struct {
@@ -27,6 +28,7 @@ static struct {
 	int		 session;	/* the newest */
 	bool		 ended;	/* it is no good any more */
 	bool		 read_only;	/* no session but ReadOnly */
+	int		 sums;		/* requests refused for theirs */
 	char		 wrong[640];	/* what a client must not do */
 	char		 log[2048];	/* "PUT k," */
 } sv = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -308,6 +310,24 @@ answer_list(struct request *q, struct buf *out)
 	return a;
 }
 
+/* All of it, or the bytes that were asked for. */
+static enum action
+say_bytes(struct request *q, struct buf *out, struct object *o)
+{
+	char h[160], text[64];
+	size_t from, to;
+
+	if (!header(q, "range", text, sizeof(text)) ||
+	    sscanf(text, "bytes=%zu-%zu", &from, &to) != 2)
+		return say_stored(out, o, buf_cstr(&o->body));
+	to = to < o->body.len ? to : o->body.len - 1;
+	snprintf(h, sizeof(h), "ETag: %s\r\nContent-Range: bytes "
+	    "%zu-%zu/%zu\r\n", o->etag, from, to, o->body.len);
+	snprintf(text, sizeof(text), "%.*s", (int)(to - from + 1),
+	    (const char *)o->body.p + from);
+	return say(out, 206, h, text);
+}
+
 static enum action
 answer_object(struct request *q, struct buf *out, const char *key)
 {
@@ -333,7 +353,34 @@ answer_object(struct request *q, struct buf *out, const char *key)
 		    "ETag: %s\r\n\r\n", o->body.len, o->etag);
 		return ANSWER;
 	}
-	return say_stored(out, o, buf_cstr(&o->body));
+	return say_bytes(q, out, o);
+}
+
+/* Refused for the header of a checksum, as B2 and R2 (of old) say it. */
+static bool
+refuses_sums(const struct request *q, struct buf *out)
+{
+	static const char *const names[] = { "x-amz-checksum-crc32c",
+	    "x-amz-checksum-algorithm", "x-amz-checksum-mode",
+	    "x-amz-sdk-checksum-algorithm" };
+	char body[320], value[64];
+
+	for (size_t i = 0; sv.m.no_sums != 0 &&
+	    i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!header(q, names[i], value, sizeof(value)))
+			continue;
+		sv.sums++;
+		snprintf(body, sizeof(body), sv.m.no_sums == 400 ?
+		    "<Error><Code>InvalidArgument</Code><Message>Unsupported "
+		    "header '%s' received for this API call.</Message>"
+		    "</Error>" : "<Error><Code>NotImplemented</Code><Message>"
+		    "Header '%s' with value '%s' not implemented</Message>"
+		    "</Error>", names[i], value);
+		say(out, sv.m.no_sums, "", strcmp(q->method, "HEAD") != 0 ?
+		    body : "");
+		return true;
+	}
+	return false;
 }
 
 static enum action
@@ -344,7 +391,11 @@ answer_any(struct request *q, struct buf *out)
 	bool ask = param(q, "session", value, sizeof(value));
 
 	if (!is_signed(q, copy || ask))
-		return say_error(out, 400, "ExpiredToken");
+		return strcmp(q->method, "HEAD") == 0 ?
+		    say(out, 400, "", "") :
+		    say_error(out, 400, "ExpiredToken");
+	if (refuses_sums(q, out))
+		return ANSWER;
 	if (ask)
 		return answer_session(q, out);
 	if (param(q, "list-type", value, sizeof(value)))
@@ -398,7 +449,8 @@ static const struct maker ceph = { .settings = "region=default",
 	.put = S3_KEPT, .parts = S3_IGNORED, .del = S3_IGNORED };
 static const struct maker b2 = { .settings = "dialect=b2&region=us-west-4",
 	.region = "us-west-4",
-	.put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED };
+	.put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED,
+	.no_sums = 400 };
 static const struct maker oci = { .settings = "dialect=oci&region=phx",
 	.region = "phx", .put = S3_KEPT, .parts = S3_IGNORED,
 	.del = S3_IGNORED };
@@ -414,6 +466,11 @@ static const struct maker blind = { .settings = "dialect=blind&region=x",
 	.region = "x", .put = S3_IGNORED, .parts = S3_IGNORED,
 	.del = S3_IGNORED };
 
+static const struct maker no_sums[] = {
+	{ .settings = "region=x", .region = "x", .no_sums = 400 },
+	{ .settings = "region=x", .region = "x", .no_sums = 501 },
+};
+
 static const struct s3_sizes small = { .single = 1000, .part = 400,
 	.copy_single = 1 << 20 };
 
@@ -428,6 +485,7 @@ begin(const struct maker *m)
 	memset(sv.o, 0, sizeof(sv.o));
 	sv.n = sv.etags = sv.nparts = sv.session = 0;
 	sv.read_only = sv.ended = false;
+	sv.sums = 0;
 	sv.wrong[0] = sv.log[0] = '\0';
 	memset(&why, 0, sizeof(why));
 	call = (struct store_call){ .why = &why };
@@ -601,6 +659,7 @@ START_TEST(put_if_absent)
 	ck_rc(put("k", STORE_IF_ABSENT, NULL, n, NULL), asked[_i].probe);
 	caps = store_caps(server.s) & (STORE_CAN_ABSENT | STORE_CAN_MATCH);
 	ck_assert_uint_eq(caps, asked[_i].caps);
+	ck_assert_int_eq(sv.sums, 0);
 	end();
 }
 END_TEST
@@ -676,6 +735,58 @@ START_TEST(copy_if_absent)
 	    NULL), STORE_OK);
 	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version, "to",
 	    NULL), copies[_i].there);
+	end();
+}
+END_TEST
+
+/* --- checksums --- */
+
+/* Nobody knows that it refuses their headers, until it does: by each of the
+ * requests that have one. */
+START_TEST(sums_are_refused)
+{
+	bool large = _i & 1, head = _i & 2;
+	struct store_info info;
+
+	begin(&no_sums[_i >> 2]);
+	if (head) {
+		ck_rc(store_head(server.s, &call, "k", &info), STORE_ABSENT);
+		ck_assert_int_eq(sv.sums, 2);
+	}
+	ck_rc(put("k", STORE_ALWAYS, NULL, large ? 2500 : 10, NULL),
+	    STORE_OK);
+	ck_assert_int_eq((int)sv.o[0].body.len, large ? 2500 : 10);
+	if (!head) {
+		ck_assert_int_eq(sv.sums, 1);
+		ck_assert_int_eq(strncmp(sv.log, large ?
+		    "POST parts,POST parts,PUT," : "PUT,PUT,", 26), 0);
+	}
+	sv.sums = 0;
+	ck_rc(put("k", STORE_ALWAYS, NULL, large ? 2500 : 10, NULL),
+	    STORE_OK);
+	ck_rc(store_head(server.s, &call, "k", &info), STORE_OK);
+	ck_assert_int_eq(sv.sums, 0);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	end();
+}
+END_TEST
+
+/* A HEAD that says no without a word, of keys that have ended, is no refusal
+ * of checksums. */
+START_TEST(sums_stay)
+{
+	struct store_info info;
+
+	begin(&express);
+	ck_rc(put("k", STORE_ALWAYS, NULL, 10, NULL), STORE_OK);
+	real_clock = sys.clock;
+	sys.clock = clock_later;
+	atomic_store(&later, 6 * NSEC_PER_SEC);
+	sv.ended = true;
+	sv.log[0] = '\0';
+	ck_rc(store_head(server.s, &call, "k", &info), STORE_OK);
+	ck_assert_str_eq(sv.log, "HEAD,GET,GET,GET,HEAD,");
+	ck_assert(atomic_load(&((struct s3 *)server.s)->checksums));
 	end();
 }
 END_TEST
@@ -806,6 +917,8 @@ main(void)
 	    sizeof(deletes) / sizeof(deletes[0]));
 	tcase_add_loop_test(t, copy_if_absent, 0,
 	    sizeof(copies) / sizeof(copies[0]));
+	tcase_add_loop_test(t, sums_are_refused, 0, 8);
+	tcase_add_test(t, sums_stay);
 	tcase_add_test(t, lists_of_directories);
 	tcase_add_test(t, session_is_renewed);
 	tcase_add_test(t, session_of_a_reader);
