@@ -4,9 +4,10 @@
  *
  * What is tried again: THROTTLED and UNREACHABLE until the deadline, and so
  * what may be there (below); else BROKEN and AMBIGUOUS eight times without
- * progress (a pull also where it may be there).  The rest is an answer.  Between attempts a random pause of up to
- * 50 ms, 100 ms .. 2 s (full jitter: hosts that failed together must not come
- * back together).  A pause that would end past the deadline is not begun.
+ * progress (a pull also where it may be there).  The rest is an answer.
+ * Between attempts a random pause of up to 50 ms, 100 ms .. 2 s (full jitter:
+ * hosts that failed together must not come back together).  A pause that would
+ * end past the deadline is not begun.
  *
  * get goes on where it was: after the first byte it names the version that
  * the first attempt saw (B5), and no byte is delivered twice.  list hands a

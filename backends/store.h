@@ -179,10 +179,11 @@ struct store_ops {
 	/*
 	 * key of another store (or of this one) becomes `to` here, without its
 	 * bytes going through this host: of that version (never ""), whole or
-	 * not at all.  EXISTS: there is an object (not every store looks: what
-	 * it has may be replaced).  UNSUPPORTED: it is not possible between
-	 * these two, nothing was done; store_relay() is (relay.h).  Size and
-	 * sums of what was made are for the caller to compare.
+	 * not at all.  EXISTS: there is an object, which is left alone (a store
+	 * whose copies keep no condition is looked at just before).
+	 * UNSUPPORTED: it is not possible between these two, nothing was done;
+	 * store_relay() is (relay.h).  Size and sums of what was made are for
+	 * the caller to compare.
 	 */
 	enum store_rc (*pull)(struct store *, struct store_call *,
 	    struct store *from, const char *key,

@@ -241,4 +241,21 @@ same "a fresh mount reads all"
 quiet "$GNSFS" explain "$m/large/big"
 check_says "and knows the copies" "and in .*gcs"
 check "fsck there" "$GNSFS" fsck "$m"
+
+# --- another namespace's object under the same key ---
+
+# A small one, which is not looked for before by the mount, and a server that
+# ignores the condition of a copy.
+echo ours >"$m/tiny"
+check "a small file" "$GNSFS" sync "$m" --timeout 30s
+s3_bucket shared || bail "no third bucket"
+check "a store shared" "$GNSFS" -n "$m" store add shared "$(s3_url shared/p)"
+key=$(getfattr --only-values -n user.gnsfs.key "$m/tiny" 2>/dev/null)
+theirs=$T/s3/objects/shared/p/${key#test/}
+mkdir -p "$(dirname "$theirs")"
+echo theirs >"$theirs"
+check_rc 1 "a copy over it is refused" \
+    "$GNSFS" stage "$m/tiny" --to shared
+check_says "with what to do" "give each a prefix of its own"
+check_eq "and it stays as it was" theirs "$(cat "$theirs")"
 stop_mount "$m"

@@ -14,6 +14,7 @@ struct maker {
 	const char	*server;	/* its header; "" */
 	const char	*copy_absent;	/* the header it knows; NULL: none */
 	enum s3_kept	 put, parts, del;
+	bool		 copy_ignores;	/* and does not heed */
 	bool		 dirs, sessions, equal_parts;
 	int		 no_sums;	/* how it refuses them: 400, 501 */
 };
@@ -225,8 +226,9 @@ answer_copy(struct request *q, struct buf *out, const char *key)
 	    (sv.m.copy_absent == NULL ||
 	    strcmp(sv.m.copy_absent, "if-none-match") != 0))
 		wrong("a condition that copies do not know: %s", key);
-	if (sv.m.copy_absent != NULL && header(q, sv.m.copy_absent, none,
-	    sizeof(none)) && find(key) != NULL)
+	if (sv.m.copy_absent != NULL && !sv.m.copy_ignores &&
+	    header(q, sv.m.copy_absent, none, sizeof(none)) &&
+	    find(key) != NULL)
 		return say_status(out, 412);
 	to = store_object(key, &o->body);
 	snprintf(body, sizeof(body), "<CopyObjectResult><ETag>%s</ETag>"
@@ -466,6 +468,11 @@ static const struct maker blind = { .settings = "dialect=blind&region=x",
 	.region = "x", .put = S3_IGNORED, .parts = S3_IGNORED,
 	.del = S3_IGNORED };
 
+/* Takes the header of a condition of copies, and does not heed it. */
+static const struct maker ignores = { .settings = "region=us-east-1",
+	.region = "us-east-1", .put = S3_KEPT, .parts = S3_KEPT,
+	.del = S3_KEPT, .copy_absent = "if-none-match",
+	.copy_ignores = true };
 static const struct maker no_sums[] = {
 	{ .settings = "region=x", .region = "x", .no_sums = 400 },
 	{ .settings = "region=x", .region = "x", .no_sums = 501 },
@@ -720,10 +727,13 @@ START_TEST(delete_by_version)
 }
 END_TEST
 
-static const struct { const struct maker *m; enum store_rc there; }
-copies[] = { { &r2, STORE_EXISTS }, { &b2, STORE_OK },
-	{ &express, STORE_OK } };
+/* What is asked before the copy itself, of where there is nothing. */
+static const struct { const struct maker *m; const char *asked; }
+copies[] = { { &r2, "HEAD,PUT," }, { &b2, "HEAD,HEAD,GET,PUT," },
+	{ &express, "HEAD,HEAD,GET,PUT," }, { &ignores, "HEAD,HEAD,GET,PUT," },
+};
 
+/* What another has put there stays, also where copies keep no condition. */
 START_TEST(copy_if_absent)
 {
 	struct store_info info;
@@ -731,10 +741,15 @@ START_TEST(copy_if_absent)
 	begin(copies[_i].m);
 	call.sole = true;
 	ck_rc(put("k", STORE_ALWAYS, NULL, 10, &info), STORE_OK);
+	sv.log[0] = '\0';
 	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version, "to",
 	    NULL), STORE_OK);
-	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version, "to",
-	    NULL), copies[_i].there);
+	ck_assert_str_eq(sv.log, copies[_i].asked);
+	ck_assert_int_eq((int)find("pre/to")->body.len, 10);
+	ck_rc(put("theirs", STORE_ALWAYS, NULL, 20, NULL), STORE_OK);
+	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version,
+	    "theirs", NULL), STORE_EXISTS);
+	ck_assert_int_eq((int)find("pre/theirs")->body.len, 20);
 	end();
 }
 END_TEST
