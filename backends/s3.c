@@ -335,7 +335,7 @@ s3_caps(struct store *st)
 		caps |= STORE_CAN_ABSENT | STORE_CAN_MATCH;
 	if (!d->dirs)
 		caps |= STORE_LIST_SORTED | STORE_LIST_START_AFTER;
-	if (atomic_load(&s->checksums))
+	if (atomic_load(&s->summed))
 		caps |= STORE_PUT_SUMMED;
 	if (d->tags)
 		caps |= STORE_HAS_TAGS;

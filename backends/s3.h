@@ -63,6 +63,8 @@ struct s3 {
 	char		*path;		/* "/bucket", or "" (virtual) */
 	bool		 https, loopback, aws;
 	_Atomic bool	 checksums;	/* x-amz-checksum-crc32c */
+	_Atomic bool	 summed;	/* the last put's answer named the
+					   sum that went along with it */
 	_Atomic bool	 proven;	/* a request has succeeded */
 	_Atomic(const struct s3_dialect *) dialect;
 	bool		 dialect_is_sure;	/* no answer changes it */

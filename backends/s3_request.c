@@ -323,12 +323,39 @@ no_creds(struct s3 *s, struct store_call *c, const struct s3_req *r, int err)
 	return err == -EHOSTUNREACH ? STORE_UNREACHABLE : STORE_DENIED;
 }
 
+/* A body was taken with its sum.  Was it compared?  Who does names the sum in
+ * the answer; a server that knows nothing of the header takes no notice. */
+static void
+note_sum(struct s3 *s, const struct s3_req *r)
+{
+	const char *sum = http_resp_header(&r->resp, "x-amz-checksum-crc32c");
+
+	atomic_store(&s->summed, sum != NULL && strcmp(sum, r->crc) == 0);
+}
+
 void
 s3_sums_off(struct s3 *s)
 {
+	atomic_store(&s->summed, false);
 	if (atomic_exchange(&s->checksums, false))
 		log_info("the store refuses the headers of checksums: they are "
 		    "left away", "bucket=%s", s->bucket);
+}
+
+/* Does the answer say that such a header is not known there?  Not that the
+ * sum is wrong, for which there is a 400 that names it, too. */
+static bool
+is_no_header(const struct s3_req *r)
+{
+	const char *said = r->error.message;
+
+	if (strcasestr(said, "x-amz-checksum") == NULL &&
+	    strcasestr(said, "x-amz-sdk-checksum") == NULL)
+		return false;
+	return r->resp.status == 501 || (r->resp.status == 400 &&
+	    (strcasestr(said, "unsupported") != NULL ||
+	    strcasestr(said, "not supported") != NULL ||
+	    strcasestr(said, "not implemented") != NULL));
 }
 
 /* Was r refused for its checksum's header?  Then it goes without. */
@@ -337,13 +364,10 @@ sums_refused(struct s3 *s, struct s3_req *r)
 {
 	static const char *const names[] = { "x-amz-checksum-crc32c",
 	    "x-amz-checksum-algorithm", "x-amz-checksum-mode" };
-	const char *said = r->error.message;
 	bool had = false;
 	size_t i;
 
-	if ((r->resp.status != 400 && r->resp.status != 501) ||
-	    (strcasestr(said, "x-amz-checksum") == NULL &&
-	    strcasestr(said, "x-amz-sdk-checksum") == NULL))
+	if (!is_no_header(r))
 		return false;
 	for (i = 0; i < sizeof names / sizeof names[0]; i++)
 		had |= http_headers_drop(&r->headers, names[i]);
@@ -405,6 +429,8 @@ s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
 		again = false;
 		if (rc == STORE_OK && is_success(r)) {
 			atomic_store(&s->proven, true);
+			if (r->crc[0] != '\0')
+				note_sum(s, r);
 		} else if (rc == STORE_OK) {
 			rc = refused(s, c, r, &creds, first);
 			nheaders = r->headers.n;

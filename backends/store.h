@@ -139,8 +139,9 @@ enum store_cap {
 	STORE_LIST_SORTED = 1 << 3,
 	STORE_LIST_START_AFTER = 1 << 4,
 	STORE_DELETE_MATCH = 1 << 5,
-	STORE_PUT_SUMMED = 1 << 6,	/* a put's bytes are compared with a
-					   sum that was made of them here */
+	STORE_PUT_SUMMED = 1 << 6,	/* the bytes of the last put were
+					   compared with a sum that was made
+					   of them here */
 	STORE_HAS_TAGS = 1 << 7,	/* objects have tags */
 };
 

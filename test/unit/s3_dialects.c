@@ -17,6 +17,7 @@ struct maker {
 	bool		 copy_ignores;	/* and does not heed */
 	bool		 dirs, sessions, equal_parts;
 	int		 no_sums;	/* how it refuses them: 400, 501 */
+	bool		 names_sums;	/* those of puts, in its answers */
 };
 
 static struct {
@@ -203,6 +204,21 @@ say_status(struct buf *out, int status)
 	    status == 404 ? "NoSuchKey" : "PreconditionFailed");
 }
 
+/* The answer to a put whose sum was compared. */
+static enum action
+say_summed(const struct request *q, struct buf *out, const char *etag)
+{
+	char h[160], sum[32];
+
+	if (sv.m.names_sums &&
+	    header(q, "x-amz-checksum-crc32c", sum, sizeof(sum)))
+		snprintf(h, sizeof(h), "ETag: %s\r\nx-amz-checksum-crc32c: "
+		    "%s\r\n", etag, sum);
+	else
+		snprintf(h, sizeof(h), "ETag: %s\r\n", etag);
+	return say(out, 200, h, "");
+}
+
 static enum action
 say_stored(struct buf *out, const struct object *o, const char *body)
 {
@@ -251,7 +267,7 @@ answer_parts(struct request *q, struct buf *out, const char *key)
 		buf_reset(&sv.part[n - 1]);
 		buf_put(&sv.part[n - 1], q->body.p, q->body.len);
 		sv.nparts = n > sv.nparts ? n : sv.nparts;
-		return say(out, 200, "ETag: \"part\"\r\n", "");
+		return say_summed(q, out, "\"part\"");
 	}
 	if (strcmp(q->method, "DELETE") == 0)
 		return say(out, 204, "", "");
@@ -339,7 +355,8 @@ answer_object(struct request *q, struct buf *out, const char *key)
 	if (strcmp(q->method, "PUT") == 0) {
 		if ((status = conditions(q, key, sv.m.put)) != 0)
 			return say_status(out, status);
-		return say_stored(out, store_object(key, &q->body), "");
+		return say_summed(q, out, store_object(key,
+		    &q->body)->etag);
 	}
 	if (o == NULL && strcmp(q->method, "DELETE") != 0)
 		return say_status(out, 404);
@@ -473,6 +490,8 @@ static const struct maker ignores = { .settings = "region=us-east-1",
 	.region = "us-east-1", .put = S3_KEPT, .parts = S3_KEPT,
 	.del = S3_KEPT, .copy_absent = "if-none-match",
 	.copy_ignores = true };
+static const struct maker names_sums = { .settings = "region=x",
+	.region = "x", .names_sums = true };
 static const struct maker no_sums[] = {
 	{ .settings = "region=x", .region = "x", .no_sums = 400 },
 	{ .settings = "region=x", .region = "x", .no_sums = 501 },
@@ -786,6 +805,44 @@ START_TEST(sums_are_refused)
 }
 END_TEST
 
+static enum action
+damaged(struct request *q, struct buf *out)
+{
+	return say(out, 400, "", "<Error><Code>XAmzContentChecksumMismatch"
+	    "</Code><Message>The provided 'x-amz-checksum' header does not "
+	    "match what was computed.</Message></Error>");
+}
+
+/* Nor is the answer to bytes that were damaged on their way. */
+START_TEST(sums_stay_when_wrong)
+{
+	memset(&why, 0, sizeof(why));
+	call = (struct store_call){ .why = &why };
+	server_begin_as(damaged, &small, "region=us-east-1");
+	ck_rc(put("k", STORE_ALWAYS, NULL, 10, NULL), STORE_THROTTLED);
+	ck_assert(atomic_load(&((struct s3 *)server.s)->checksums));
+	server_end();
+}
+END_TEST
+
+/* That a put was compared with its sum is claimed where the answer says so,
+ * not where the header was taken without a word. */
+START_TEST(sums_are_named)
+{
+	begin(_i & 1 ? &names_sums : &refuses);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	ck_rc(put("k", STORE_ALWAYS, NULL, _i & 2 ? 2500 : 10, NULL),
+	    STORE_OK);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED,
+	    _i & 1 ? STORE_PUT_SUMMED : 0);
+	/* it is another server now */
+	sv.m.names_sums = false;
+	ck_rc(put("k", STORE_ALWAYS, NULL, 10, NULL), STORE_OK);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	end();
+}
+END_TEST
+
 /* A HEAD that says no without a word, of keys that have ended, is no refusal
  * of checksums. */
 START_TEST(sums_stay)
@@ -933,7 +990,9 @@ main(void)
 	tcase_add_loop_test(t, copy_if_absent, 0,
 	    sizeof(copies) / sizeof(copies[0]));
 	tcase_add_loop_test(t, sums_are_refused, 0, 8);
+	tcase_add_loop_test(t, sums_are_named, 0, 4);
 	tcase_add_test(t, sums_stay);
+	tcase_add_test(t, sums_stay_when_wrong);
 	tcase_add_test(t, lists_of_directories);
 	tcase_add_test(t, session_is_renewed);
 	tcase_add_test(t, session_of_a_reader);

@@ -80,6 +80,7 @@ START_TEST(parts)
 	OK(store_put_mem(s, &call, "k", STORE_IF_ABSENT, NULL, bytes, LARGE,
 	    &first));
 	is_large("k");
+	ck_assert(store_caps(s) & STORE_PUT_SUMMED);
 	OK(store_head(s, &call, "k", &head));
 	ck_assert_str_eq(head.version.text, first.version.text);
 	ck_rc(store_put_mem(s, &call, "k", STORE_IF_ABSENT, NULL, bytes,
@@ -109,6 +110,7 @@ START_TEST(signed_payload)
 	OK(store_put_mem(s, &call, "s", STORE_IF_ABSENT, NULL, "abc", 3,
 	    NULL));
 	help_is(s, "s", "abc");
+	ck_assert(store_caps(s) & STORE_PUT_SUMMED);
 }
 END_TEST
 
