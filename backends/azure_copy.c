@@ -274,6 +274,15 @@ get_cred(struct azure *s, struct store_call *c, struct azure_cred *ret)
 	return err != 0 ? azure_token_rc(err) : STORE_OK;
 }
 
+/* May the service be told this URL, which holds a signature or comes with a
+ * token?  Not in the clear, and not where only this machine is meant. */
+static bool
+may_fetch(const struct azure *s, const char *url)
+{
+	return s->loopback || (s->https && strncmp(url, "https://", 8) == 0 &&
+	    !url_is_loopback(url));
+}
+
 /* From f, which may be s, to s. */
 static enum store_rc
 copy_between(struct azure *f, struct azure *s, struct store_call *c,
@@ -297,6 +306,8 @@ copy_between(struct azure *f, struct azure *s, struct store_call *c,
 	if (rc == STORE_OK)
 		rc = source_url(f, from, &cred, clock_real() / NSEC_PER_SEC +
 		    SAS_SECS, &url);
+	if (rc == STORE_OK && f != s && !may_fetch(s, buf_cstr(&url)))
+		rc = STORE_UNSUPPORTED;
 	if (rc == STORE_OK) {
 		source.url = buf_cstr(&url);
 		source.size = info.size;
@@ -341,15 +352,6 @@ azure_offer(struct store *st, struct store_call *c, const char *key,
 		    source_url(s, key, &cred, until, ret);
 	azure_cred_done(&cred);
 	return rc;
-}
-
-/* May the service be told this URL?  Not in the clear, and not where only
- * this machine is meant. */
-static bool
-may_fetch(const struct azure *s, const char *url)
-{
-	return s->loopback || (s->https && strncmp(url, "https://", 8) == 0 &&
-	    !url_is_loopback(url));
 }
 
 /* The object that was copied from is still that version: what was made of it

@@ -403,6 +403,38 @@ START_TEST(from_another_cloud)
 }
 END_TEST
 
+/* From one account's store into another's: the token or signature of the first
+ * goes to the second by https, or to this machine. */
+START_TEST(from_another_account)
+{
+	struct store_version v = { "e:\"src\"" };
+	struct store_info info;
+	struct store *to, *from;
+	struct azure *s;
+
+	begin(NULL);
+	from = server.s;
+	azure_begin(NULL);
+	to = server.s;
+	s = (struct azure *)to;
+	ck_rc(store_pull(to, &call, from, "from", &v, "to", &info), STORE_OK);
+	is_made(&info);
+	ck_assert_int_eq(atomic_load(&pulls), 1);
+	s->loopback = false;
+	ck_rc(store_pull(to, &call, from, "from", &v, "to", &info),
+	    STORE_UNSUPPORTED);
+	/* nor one that only this machine can get */
+	s->https = true;
+	ck_rc(store_pull(to, &call, from, "from", &v, "to", &info),
+	    STORE_UNSUPPORTED);
+	ck_assert_int_eq(atomic_load(&pulls), 1);
+	s->https = false;
+	s->loopback = true;
+	store_free(from);
+	server_end();
+}
+END_TEST
+
 /* What the service says of a source that it cannot get at; what that comes
  * to, of one request and of blocks; is it asked again for the next object? */
 static const struct { int status; enum store_rc rc; bool again; }
@@ -455,6 +487,7 @@ main(void)
 	tcase_add_test(t, copy_given_up);
 	tcase_add_test(t, pulls_from_elsewhere);
 	tcase_add_test(t, from_another_cloud);
+	tcase_add_test(t, from_another_account);
 	tcase_add_loop_test(t, source_out_of_reach, 0,
 	    2 * sizeof(unverifieds) / sizeof(unverifieds[0]));
 	suite_add_tcase(suite, t);
