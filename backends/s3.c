@@ -383,5 +383,6 @@ const struct store_ops s3_ops = {
 	.caps = s3_caps,
 	.bare = s3_bare,
 	.offer = s3_offer,
+	.left = s3_left,
 	.free = s3_free,
 };

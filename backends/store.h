@@ -203,6 +203,12 @@ struct store_ops {
 	enum store_rc (*offer)(struct store *, struct store_call *,
 	    const char *key, const struct store_version *version,
 	    int64_t until, struct buf *ret);
+	/* Of a backend (layers: NULL): each for every large put that was begun
+	 * below the store's prefix and has not ended (key; mtime: when it was
+	 * begun), or, where its parts are objects, for each part (its own key
+	 * and size).  Some are under way.  NULL: the store keeps none. */
+	enum store_rc (*left)(struct store *, struct store_call *,
+	    int (*each)(void *arg, const struct store_entry *e), void *arg);
 	void	(*free)(struct store *);	/* and the layer below */
 };
 
