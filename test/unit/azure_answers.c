@@ -437,6 +437,9 @@ list_page(const char *text, struct store_list *l)
 	"<Last-Modified>Sat, 21 Nov 2026 10:00:00 GMT</Last-Modified>" \
 	"<Etag>0x8D</Etag><Content-Length>5</Content-Length>" extra \
 	"</Properties></Blob>"
+#define M(name, key, value) "<Blob><Name>" name "</Name><Properties>" \
+	"<Content-Length>0</Content-Length></Properties><Metadata><" key ">" \
+	value "</" key "></Metadata></Blob>"
 #define P(name)	"<BlobPrefix><Name>" name "</Name></BlobPrefix>"
 
 START_TEST(lists)
@@ -447,13 +450,15 @@ START_TEST(lists)
 	begin(give_page, NULL);
 	ck_rc(list_page(L(B("pre/c", "") B("pre/a", "") P("pre/b/")
 	    B("pre/dir", "<ResourceType>directory</ResourceType>")
+	    M("pre/flat", "hdi_isfolder", "true") M("pre/k", "hdi_isfolder",
+	    "false") M("pre/kept", "isfolder", "true")
 	    B("pre/", "") B("pre/e&amp;f", ""),
 	    "<NextMarker>2!mark&amp;</NextMarker>"), &l), STORE_OK);
-	ck_assert_str_eq(buf_cstr(&listed), "a\n*b/\nc\ne&f\n");
+	ck_assert_str_eq(buf_cstr(&listed), "a\n*b/\nc\ne&f\nk\nkept\n");
 	ck_assert(l.more);
 	ck_assert_str_eq(l.token, "c2!mark&");
-	has("GET /acct/lake?restype=container&comp=list&maxresults=7&prefix="
-	    "pre%2Fa%26b&delimiter=%2F HTTP/1.1");
+	has("GET /acct/lake?restype=container&comp=list&maxresults=7&include="
+	    "metadata&prefix=pre%2Fa%26b&delimiter=%2F HTTP/1.1");
 	ck_rc(list_page(L("<Blob><Name Encoded=\"true\">pre/%ef%bf%be</Name>"
 	    "</Blob>", "<NextMarker />"), &l), STORE_OK);
 	has("&marker=2%21mark%26 ");
