@@ -473,6 +473,17 @@ static const struct maker b2 = { .settings = "dialect=b2&region=us-west-4",
 static const struct maker oci = { .settings = "dialect=oci&region=phx",
 	.region = "phx", .put = S3_KEPT, .parts = S3_IGNORED,
 	.del = S3_IGNORED };
+/* Conditions of a PUT in one request alone. */
+static const struct maker spaces = { .settings = "dialect=spaces&region=ams3",
+	.region = "ams3", .put = S3_KEPT, .parts = S3_IGNORED,
+	.del = S3_IGNORED };
+static const struct maker hetzner = { .settings =
+	"dialect=hetzner&region=fsn1", .region = "fsn1",
+	.put = S3_KEPT, .parts = S3_IGNORED, .del = S3_IGNORED };
+/* Heeds x-goog-if-generation-match alone. */
+static const struct maker gcs = { .settings = "dialect=gcs",
+	.region = "auto", .put = S3_IGNORED, .parts = S3_IGNORED,
+	.del = S3_IGNORED };
 static const struct maker express = { .settings =
 	"dialect=express&region=us-west-2", .region = "us-west-2",
 	.put = S3_KEPT, .parts = S3_KEPT, .del = S3_KEPT, .dirs = true,
@@ -647,8 +658,22 @@ static const struct {
 	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &ceph, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &oci, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
+	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &oci, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &spaces, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
+	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &spaces, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &hetzner, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
+	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &hetzner, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &gcs, false, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,PUT,", 0 },
+	{ &gcs, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,POST parts,", 0 },
 	{ &b2, false, STORE_UNSUPPORTED, STORE_EXISTS, STORE_UNSUPPORTED,
 	  "HEAD,GET,PUT,", 0 },
 	{ &b2, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_UNSUPPORTED,
@@ -727,7 +752,8 @@ START_TEST(refusal_is_learned)
 }
 END_TEST
 
-static const struct maker *const deletes[] = { &r2, &ceph, &b2, &express };
+static const struct maker *const deletes[] = { &r2, &ceph, &b2, &express, &oci,
+	&spaces, &hetzner, &gcs, &blind };
 
 START_TEST(delete_by_version)
 {
@@ -749,7 +775,10 @@ END_TEST
 /* What is asked before the copy itself, of where there is nothing. */
 static const struct { const struct maker *m; const char *asked; }
 copies[] = { { &r2, "HEAD,PUT," }, { &b2, "HEAD,HEAD,GET,PUT," },
-	{ &express, "HEAD,HEAD,GET,PUT," }, { &ignores, "HEAD,HEAD,GET,PUT," },
+	{ &express, "HEAD,HEAD,GET,PUT," }, { &ceph, "HEAD,HEAD,GET,PUT," },
+	{ &oci, "HEAD,HEAD,GET,PUT," }, { &spaces, "HEAD,HEAD,GET,PUT," },
+	{ &hetzner, "HEAD,HEAD,GET,PUT," }, { &gcs, "HEAD,HEAD,GET,PUT," },
+	{ &blind, "HEAD,HEAD,GET,PUT," }, { &ignores, "HEAD,HEAD,GET,PUT," },
 };
 
 /* What another has put there stays, also where copies keep no condition. */
