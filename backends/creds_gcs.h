@@ -20,8 +20,9 @@
  *			for a service account's
  * Tokens are asked for over https, or plain http on loopback; the metadata
  * server alone, and the URL of a subject token at a link-local address (the
- * metadata server of another cloud), are plain http.  A wrong clock on this host is found out by the
- * issuer's Date when it refuses a JWT, and allowed for.
+ * metadata server of another cloud), are plain http.  A wrong clock on this
+ * host is found out by the issuer's Date when it refuses a JWT, and allowed
+ * for.
  *
  * Not here: subject tokens from AWS, executables or certificates; keys of
  * other kinds; an impersonation by an impersonated account.
