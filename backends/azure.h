@@ -61,6 +61,8 @@ struct azure {
 	char		*where;		/* for messages */
 	bool		 https, loopback;
 	_Atomic bool	 checksums;	/* x-ms-content-crc64 */
+	_Atomic bool	 summed;	/* the last put's answer named the
+					   sum that went along with it */
 	_Atomic bool	 no_from_url;	/* it lacks Put Blob From URL */
 	/* Where the service could not fetch from of late: a hash of
 	 * scheme and host; until when that is believed (clock_mono) */
@@ -103,7 +105,7 @@ struct azure_req {
 	struct http_resp resp;
 	struct azure_error error;
 	enum http_end	 end;
-	bool		 summed;	/* its sum is among the headers */
+	char		 crc[16];	/* base64, as sent; "" for none */
 };
 
 /*

@@ -320,6 +320,39 @@ START_TEST(no_checksum)
 }
 END_TEST
 
+static const char *named;	/* the sum that an answer names */
+
+static enum action
+names_sum(struct request *q, struct buf *out)
+{
+	char h[128];
+
+	snprintf(h, sizeof(h), "ETag: \"0x8D\"\r\n%s%s%s",
+	    named != NULL ? "x-ms-content-crc64: " : "",
+	    named != NULL ? named : "", named != NULL ? "\r\n" : "");
+	return say(out, 201, h, "");
+}
+
+/* That a put was compared with its sum is claimed where the answer says so. */
+START_TEST(sum_is_named)
+{
+	static const char *const sums[] = { NULL, "iJh5CoYUi64=",
+	    "AAAAAAAAAAA=", "iJh5CoYUi64=" };
+	size_t i;
+
+	begin(names_sum, NULL);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	for (i = 0; i < sizeof(sums) / sizeof(sums[0]); i++) {
+		named = sums[i];
+		ck_rc(store_put_mem(server.s, &call, "k", STORE_ALWAYS, NULL,
+		    "123456789", 9, NULL), STORE_OK);
+		ck_assert_int_eq((store_caps(server.s) & STORE_PUT_SUMMED) !=
+		    0, i & 1);
+	}
+	server_end();
+}
+END_TEST
+
 /* --- blocks --- */
 
 enum { BLOCKS = 4 };
@@ -652,6 +685,7 @@ main(void)
 	tcase_add_test(t, answer_lost);
 	tcase_add_test(t, requests);
 	tcase_add_test(t, no_checksum);
+	tcase_add_test(t, sum_is_named);
 	tcase_add_loop_test(t, large_put, 0, 3);
 	tcase_add_test(t, large_put_overtaken);
 	tcase_add_test(t, lists);
