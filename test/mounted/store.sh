@@ -218,7 +218,7 @@ check "the place where it is, again" store set ours "file://$T/ours2"
 
 # --- killed while it is compared, or recorded ---
 mkdir "$T/many"
-(cd "$T/many" && seq 3000 | split -l 1 -a 4 -)
+(cd "$T/many" && seq 1500 | split -l 1 -a 4 -)
 check "many" "$GNSFS" import "file://$T/many" "$m/many"
 cp -a "$T/many" "$T/many2"
 rm -r "$T/many"
@@ -233,7 +233,7 @@ cat "$T/many2"/* >"$T/many.all"
 cat "$m/many"/* >"$T/many.now"
 check "all are read" cmp "$T/many.all" "$T/many.now"
 check "  refresh" sh -c "'$GNSFS' refresh '$m/many' --json >'$T/refresh.json'"
-check_eq "  finds no other" 3000 "$(json "$T/refresh.json" 'j["same"]')"
+check_eq "  finds no other" 1500 "$(json "$T/refresh.json" 'j["same"]')"
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 
 # --- an import that is gone keeps no store ---

@@ -266,7 +266,7 @@ END_TEST
 static void *
 reload_beside(void *arg)
 {
-	for (int i = 0; i < 4000; i++)
+	for (int i = 0; i < 1000; i++)
 		ck_assert_int_eq(stores_reload(F), 0);
 	return NULL;
 }
@@ -294,7 +294,7 @@ START_TEST(stores_while_read)
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, reload_beside,
 		    NULL), 0);
-	for (int i = 0; i < 4000; i++) {
+	for (int i = 0; i < 1000; i++) {
 		ck_assert_int_eq(stores_by_name(F, "a", &id), 0);
 		ck_assert_int_eq(stores_find(F, &u, &id, &prefix), 0);
 		free(prefix);

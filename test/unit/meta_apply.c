@@ -495,6 +495,20 @@ START_TEST(test_stores)
 }
 END_TEST
 
+static int
+put_row_fn(struct sqc *c, void *arg)
+{
+	struct change landed = { 0 };
+
+	return (row_put(c, &landed, arg));
+}
+
+static void
+put_row(struct row *r)
+{
+	ck_assert_int_eq(sq_write(meta_sq(M), put_row_fn, r), 0);
+}
+
 static int64_t
 count(const char *sql)
 {
@@ -545,6 +559,39 @@ START_TEST(test_store_garbage)
 }
 END_TEST
 
+/* A place that is there stays where it is: what others named keeps its key,
+ * and has the version that is recorded anew (B3). */
+START_TEST(test_locate_again)
+{
+	struct op_object o = { .id = F1, .size = 9, .kind = OBJ_IMPORTED,
+	    .store = 2, .version = "new" };
+	struct op locate = { .kind = OP_LOCATE, .objects = &o,
+	    .nobjects = 1 };
+	struct row object = { T_OBJECT, { col_int(F1), col_int(9),
+	    col_int(OBJ_IMPORTED) } };
+	struct row at = { T_LOCATION, { col_int(F1), col_int(2),
+	    col_str("dir/theirs"), col_str("old") } };
+
+	put_row(&object);
+	put_row(&at);
+	done(locate);
+	ck_assert_int_eq(count("SELECT count(*) FROM location "
+	    "WHERE CAST(key AS TEXT) = 'dir/theirs' "
+	    "AND CAST(version AS TEXT) = 'new'"), 1);
+	o.size = 10;
+	strcpy(o.version, "of another size");
+	done(locate);
+	o.size = 9;
+	o.store = 3;
+	strcpy(o.version, "there");
+	done(locate);
+	ck_assert_int_eq(count("SELECT count(*) FROM location "
+	    "WHERE CAST(version AS TEXT) = 'new'"), 1);
+	ck_assert_int_eq(count("SELECT count(*) FROM location "
+	    "WHERE store = 3 AND length(key) = 0"), 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -565,6 +612,7 @@ main(void)
 	tcase_add_test(t, test_session_pending);
 	tcase_add_test(t, test_stores);
 	tcase_add_test(t, test_store_garbage);
+	tcase_add_test(t, test_locate_again);
 	suite_add_tcase(s, t);
 	return (mu_run(s));
 }
