@@ -342,7 +342,7 @@ gcs_start()
 		    -public-host "127.0.0.1:$GCS_PORT" -log-level error \
 		    >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	strict)
-		nohup python3 test/gcs_strict.py "$GCS_PORT" \
+		nohup python3 "${TOP:-.}/test/gcs_strict.py" "$GCS_PORT" \
 		    $GCS_FLAGS >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	esac
 	echo $! >"$GCS_DIR/pid"
