@@ -120,6 +120,9 @@ by_source(const struct azure_req *r)
 	case 401:
 	case 403:
 		return STORE_DENIED;
+	case 429:
+	case 503:
+		return STORE_THROTTLED;	/* it was not begun */
 	default:
 		return r->resp.status >= 500 && r->write ? STORE_AMBIGUOUS :
 		    STORE_UNSUPPORTED;

@@ -14,7 +14,7 @@ an unknown object's media is a sentence, not JSON.  Objects are in memory.
 --auth SECONDS  requests need a bearer token; /token and the metadata
                 server's path give one that is good for so long
 --hurt N        every Nth request is answered 503, 429 or not at all, or is
-                done and its answer lost, made a 500, or cut in half
+                done and its answer lost, made a 500, cut in half, or late
 """
 import argparse
 import base64
@@ -189,21 +189,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def hurt(self, path, n):
         """Each of the ways in its turn."""
-        if n % 6 < 3:
+        way = n % 7
+        if way < 3:
             self.body()
-            if n % 6 == 0:
+            if way == 0:
                 self.fail(Fail(503, "backendError", "Backend Error"))
-            elif n % 6 == 1:
+            elif way == 1:
                 self.fail(Fail(429, "rateLimitExceeded", "Slow down"))
             self.close_connection = True
             return
         wfile, self.wfile = self.wfile, io.BytesIO()
         self.do_it(path)
         said, self.wfile = self.wfile.getvalue(), wfile
-        if n % 6 == 3:
+        if way == 3:
             self.fail(Fail(500, "backendError", "Backend Error"))
-        elif n % 6 == 4:
+        elif way == 4:
             self.wfile.write(said[:len(said) // 2])
+        elif way == 5:
+            time.sleep(0.3)
+            self.wfile.write(said[:len(said) // 2])
+            time.sleep(0.1)
+            self.wfile.write(said[len(said) // 2:])
+            return
         self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any

@@ -20,6 +20,8 @@ static int made_len;
 static int pending;			/* looks until Copy Blob is done */
 static bool lacks, denies, fails;	/* the From URL calls; copying */
 static bool silent;			/* of what became of a copy */
+static int refuses;			/* copies, with this status */
+static int source_says;			/* a status, of the source */
 static _Atomic int aborts, copies, pulls;
 static char changed_etag[16];
 static char auth[256];			/* what the source was asked with */
@@ -50,6 +52,9 @@ check_source(struct request *q, struct buf *out)
 	ck_assert_uint_le(strlen(url), 2048);
 	header(q, "x-ms-copy-source-authorization", auth, sizeof(auth));
 	ck_assert_ptr_nonnull(strstr(url, "://"));
+	if (source_says != 0)
+		return say_error(out, source_says, "CannotVerifyCopySource"),
+		    1;
 	if (denies || (strstr(url, "sig=") == NULL && auth[0] == '\0'))
 		return say_error(out, 403, "CannotVerifyCopySource"), 1;
 	if (strstr(url, "/acct/lake/pre/from") == NULL)
@@ -148,6 +153,9 @@ put_blob(struct request *q, struct buf *out)
 	made_len = 0;
 	fill(0, SIZE);
 	header(q, "x-ms-blob-type", v, sizeof(v));
+	if (v[0] == '\0' && refuses != 0)
+		return say_error(out, refuses, refuses == 503 ? "ServerBusy" :
+		    "TooManyRequests");
 	if (v[0] == '\0') {			/* Copy Blob */
 		atomic_fetch_add(&copies, 1);
 		return copy_headers(out, 202);
@@ -308,6 +316,44 @@ START_TEST(copy_given_up)
 }
 END_TEST
 
+/* A copy that was refused for now is not one that goes on. */
+START_TEST(copy_refused_for_now)
+{
+	struct store_info info;
+
+	begin(_i == 0 ? NULL : &tiny);
+	lacks = true;
+	refuses = _i == 0 ? 503 : 429;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_THROTTLED);
+	ck_assert_int_eq(atomic_load(&copies), 0);
+	ck_assert_int_eq(atomic_load(&aborts), 0);
+	refuses = 0;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_OK);
+	is_made(&info);
+	server_end();
+}
+END_TEST
+
+/* Nor is it impossible where the source is busy. */
+START_TEST(source_is_busy)
+{
+	struct store_info info;
+
+	begin(_i == 0 ? NULL : &tiny);
+	source_says = _i == 0 ? 503 : 429;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_THROTTLED);
+	ck_assert_int_eq(atomic_load(&copies), 0);
+	source_says = 0;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_OK);
+	is_made(&info);
+	server_end();
+}
+END_TEST
+
 /* From elsewhere: a presigned URL, a token, one that is too long. */
 START_TEST(pulls_from_elsewhere)
 {
@@ -409,6 +455,8 @@ main(void)
 	tcase_add_loop_test(t, from_url, 0, 2);
 	tcase_add_loop_test(t, falls_back, 0, 2);
 	tcase_add_test(t, copy_given_up);
+	tcase_add_loop_test(t, copy_refused_for_now, 0, 2);
+	tcase_add_loop_test(t, source_is_busy, 0, 2);
 	tcase_add_test(t, pulls_from_elsewhere);
 	tcase_add_test(t, from_another_cloud);
 	suite_add_tcase(suite, t);
