@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """gcs_strict: Google Cloud Storage's JSON API on loopback, as documented.
 
-    gcs_strict.py PORT [--break BYTES] [--auth SECONDS] [--hurt N]
+    gcs_strict.py PORT [--break BYTES] [--auth SECONDS] [--revoke SECONDS]
+        [--rate N] [--hurt N]
 
 For tests, beside fake-gcs-server, in the places where that one does not do
 what the service documents: conditions on media GET, rewrite, delete and
@@ -13,8 +14,15 @@ an unknown object's media is a sentence, not JSON.  Objects are in memory.
                 after that many; what came is kept in multiples of 256 KiB
 --auth SECONDS  requests need a bearer token; /token and the metadata
                 server's path give one that is good for so long
+--revoke SECS   when bytes of a resumable upload have come, all tokens older
+                than this are at their end, so that one ends in the middle
+--rate N        no more than N objects' media are given a second
 --hurt N        every Nth request is answered 503, 429 or not at all, or is
                 done and its answer lost, made a 500, cut in half, or late
+
+/set?auth=SECONDS&... sets these anew (break, auth, revoke, rate).
+/counts tells how many tokens were issued, how many requests were refused for
+want of a good one, and how many of these were of a resumable upload's.
 """
 import argparse
 import base64
@@ -33,7 +41,9 @@ lock = threading.RLock()
 buckets = {}                # name -> {object name -> Object}
 sessions = {}               # upload id -> Session
 rewrites = {}               # token -> (source, generation, done bytes)
-tokens = {}                 # token -> when it ends
+tokens = {}                 # token -> [when it was made, when it ends]
+counts = {"issued": 0, "refused": 0, "refused_in_upload": 0}
+media_at = [0.0]            # when the next media may be given, with --rate
 counter = [int(time.time() * 1e6)]
 requests = [0]
 options = None
@@ -226,20 +236,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
                         "message": e.message}]}}, e.status)
 
     def tokens(self, path):
+        if path == "/counts":
+            self.answer_json(counts)
+            return True
+        if path == "/set":
+            for name, value in self.query.items():
+                setattr(options, "cut" if name == "break" else name,
+                        (int if name == "break" else float)(value))
+            self.answer_json({})
+            return True
         if path == "/token" or path.startswith("/computeMetadata/"):
             self.body()
             with lock:
-                token = "token-%d" % len(tokens)
-                tokens[token] = time.time() + (options.auth or 3600)
+                counts["issued"] += 1
+                token = "token-%d" % counts["issued"]
+                now = time.time()
+                tokens[token] = [now, now + (options.auth or 3600)]
             self.answer_json({"access_token": token, "token_type": "Bearer",
                               "expires_in": int(options.auth or 3600)})
             return True
         if options.auth and len(path) > 1:
             have = self.headers.get("Authorization", "")
-            if tokens.get(have[7:], 0) < time.time():
+            if tokens.get(have[7:], [0, 0])[1] < time.time():
                 self.body()
+                with lock:
+                    counts["refused"] += 1
+                    counts["refused_in_upload"] += "upload_id" in self.query
                 raise Fail(401, "authError", "Invalid Credentials")
         return False
+
+    def revoke(self):
+        with lock:
+            for token in tokens.values():
+                if time.time() - token[0] >= options.revoke:
+                    token[1] = 0
 
     def route(self, path):
         p = self.parts
@@ -282,6 +312,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer_json(o.resource(bucket))
 
     def media(self, o):
+        if options.rate:
+            with lock:
+                media_at[0] = max(media_at[0], time.time()) + 1 / options.rate
+                wait = media_at[0] - time.time()
+            time.sleep(wait)
         head = [("x-goog-generation", str(o.generation)),
                 ("x-goog-stored-content-length", str(len(o.data))),
                 ("Last-Modified", self.date_time_string(int(o.time)))]
@@ -453,6 +488,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while first < end:
             n = min(end - first, 1 << 20, most)
             data = self.rfile.read(n)
+            if options.revoke and first > 0:
+                self.revoke()
             u.data += data
             first += len(data)
             most -= len(data)
@@ -467,6 +504,8 @@ def main():
     parser.add_argument("port", type=int)
     parser.add_argument("--break", type=int, dest="cut", default=0)
     parser.add_argument("--auth", type=float, default=0)
+    parser.add_argument("--revoke", type=float, default=0)
+    parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--hurt", type=int, default=0)
     options = parser.parse_args()
     http.server.ThreadingHTTPServer.request_queue_size = 64

@@ -363,6 +363,22 @@ gcs_start()
 	done
 }
 
+# gcs_user FILE: credentials for the strict server with --auth, by its tokens;
+# and one for gcs_bucket.
+gcs_user()
+{
+	printf '{"type":"authorized_user","client_id":"i","client_secret":'\
+'"s","refresh_token":"r","token_uri":"%s/token"}' "$GCS_ENDPOINT" >"$1"
+	GCS_TOKEN=$(curl -s "$GCS_ENDPOINT/token" |
+	    sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
+}
+
+# Prints what the strict server has counted: see there.
+gcs_counts()
+{
+	curl -s "$GCS_ENDPOINT/counts"
+}
+
 gcs_bucket()
 {
 	_code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 -X POST \
