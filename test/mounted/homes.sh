@@ -2,7 +2,8 @@
 # (fake-gcs-server, and ours, which is strict where that one is not), as
 # proxy.sh and others have it on S3.  The log, the snapshots, MANIFEST's
 # compare-and-swap (B1), sessions (L1), the fence (L13), a crash with changes
-# pending (L2), who only reads beside who writes, and another store there.
+# pending (L2), who only reads beside who writes, another store there, and an
+# import whose objects are replaced, as refresh.sh has it for others (B4, B5).
 #	KINDS="az gs"	which (az gs strict; s3)
 # timeout: 400
 # build: plain
@@ -108,6 +109,117 @@ placed()
 	    "$(where "$a/far/large") $(where "$a/far/20")"
 }
 
+# object_cmd: as a script: FILE KEY puts that object, KEY alone removes it.
+object_cmd()
+{
+	case $cloud in
+	s3)	_at=$S3_DIR/objects/data
+		echo '[ $# = 2 ] || exec rm "'"$_at"'/$1"'
+		echo 'exec install -D "$1" "'"$_at"'/$2"' ;;
+	az)	_at="curl -sf -H 'x-ms-version: 2020-08-04'"
+		_blob="$AZURITE_ENDPOINT/data"
+		_sas=$(azurite_sas)
+		echo '[ $# = 2 ] || exec '"$_at \\"
+		echo "    -X DELETE '$_blob/'\"\$1?$_sas\""
+		echo "exec $_at -H 'x-ms-blob-type: BlockBlob' \\"
+		echo '    -T "$1"' "'$_blob/'\"\$2?$_sas\"" ;;
+	gs)	_at=$GCS_ENDPOINT
+		echo "key=\$(printf %s \"\$1\" | sed 's|/|%2F|g')"
+		echo '[ $# = 2 ] || exec curl -sf -o /dev/null '"\\"
+		echo "    -X DELETE '$_at/storage/v1/b/data/o/'\"\$key\""
+		echo "key=\$(printf %s \"\$2\" | sed 's|/|%2F|g')"
+		echo 'exec curl -sf -o /dev/null --data-binary "@$1" '"\\"
+		echo "    -H 'Content-Type: application/octet-stream' \\"
+		echo "    '$_at/upload/storage/v1/b/data/o?uploadType=media'\\"
+		echo "'&name='\"\$key\"" ;;
+	esac
+}
+
+# put FILE KEY: the object, and $T/want has it.  gone KEY.
+put()
+{
+	sh "$T/object" "$1" "$2" && install -D "$1" "$T/want/$2" ||
+	    bail "$k: $2 cannot be put"
+}
+
+gone()
+{
+	sh "$T/object" "$1" && rm "$T/want/$1" ||
+	    bail "$k: $1 cannot be removed"
+}
+
+# imported NAME: the import is $T/want.
+imported()
+{
+	sums "$T/want" >"$T/want.sums"
+	sums "$in" | diff "$T/want.sums" - >"$T/diff"
+	check "$k: $1" sh -c "head -5 '$T/diff'; [ ! -s '$T/diff' ]"
+}
+
+# refreshed NAME ADDED CHANGED GONE
+refreshed()
+{
+	check "$k: $1" "$GNSFS" refresh "$in" --json
+	cp "$T/out" "$T/said"
+	check_eq "$k:   added, changed and gone" "$2 $3 $4" \
+	    "$(json "$T/said" "'%d %d %d' % (j['added'], j['changed'],
+	    j['gone'])")"
+}
+
+# Objects that others write: B4, and one version or ESTALE (B5).
+replaced()
+{
+	in=$a/data
+	py=$TOP/test/mounted/refresh.py
+	rm -rf "$T/want" "$T/versions" "$T/stop"
+	object_cmd >"$T/object"
+	for _i in 1 2 3 4 5 6 7 8 9; do
+		put "$T/src/$_i" "d/$_i"
+	done
+	put "$T/v0" large
+	check "$k: import" "$GNSFS" import "$data" "$in"
+	imported "it is what is there"
+	put "$T/src/30" d/3
+	put "$T/src/31" new/below/31
+	gone d/7
+	check "$k: an object that is gone is read where it is here" \
+	    cmp "$T/src/7" "$in/d/7"
+	refreshed "refresh" 1 1 1
+	imported "after it"
+	refreshed "and again" 0 0 0
+
+	quiet "$GNSFS" evict "$in/large"
+	check "$k: a reader in the middle has one version, or ESTALE" \
+	    timeout 60 python3 "$py" half "$in/large" "$T/v0" \
+	    "sh '$T/object' '$T/v1' large && '$GNSFS' refresh '$in'"
+	check "$k: who opens it then has the new one" cmp "$T/v1" "$in/large"
+	put "$T/v0" large
+	check "$k: what is here is read as it was" cmp "$T/v1" "$in/large"
+	quiet "$GNSFS" evict "$in/large"
+	check_fails "$k: and not where it is not" cmp "$T/v0" "$in/large"
+	check_says "$k:   which is ESTALE" "Stale file handle"
+	refreshed "until the refresh" 0 1 0
+	check "$k: then it is the new one" cmp "$T/v0" "$in/large"
+
+	mkdir "$T/versions"
+	cp "$T/v0" "$T/v1" "$T/versions"
+	spawn timeout 60 python3 "$py" loop "$in/large" "$T/versions" \
+	    "$T/stop" >"$T/loop" 2>&1
+	_loop=$!
+	for _i in 1 0 1 0; do
+		put "$T/v$_i" large
+		[ $_i = 0 ] || quiet "$GNSFS" refresh "$in"
+		quiet "$GNSFS" evict "$in/large"
+		sleep 0.2
+	done
+	: >"$T/stop"
+	quiet "$GNSFS" refresh "$in"
+	wait $_loop
+	check_eq "$k: a reader meanwhile: $(tail -1 "$T/loop")" 0 $?
+	refreshed "the last" 0 0 0
+	imported "at the end"
+}
+
 # One host at a time; a crash fences nobody else, and loses nothing.
 crashed()
 {
@@ -183,6 +295,8 @@ while [ $i -lt 40 ]; do
 done
 random "$T/large" 3000000
 random "$T/parts" 24000000
+random "$T/v0" 9000000
+random "$T/v1" 9000001
 for k in $kinds; do
 	began=$(now_ms)
 	case $k in
@@ -191,8 +305,8 @@ for k in $kinds; do
 	*)	start_$k
 		cloud=$k ;;
 	esac
-	url=$(store_url $cloud home) && lake=$(store_url $cloud lake) ||
-	    bail "$k: no buckets"
+	url=$(store_url $cloud home) && lake=$(store_url $cloud lake) &&
+	    data=$(store_url $cloud data) || bail "$k: no buckets"
 	check "$k: format" "$GNSFS" format "$url" --name "on-$k"
 	check_rc 1 "$k: a second format is refused" "$GNSFS" format "$url"
 	check_says "$k:   and says that there is one" "on-$k|already"
@@ -200,6 +314,7 @@ for k in $kinds; do
 	written
 	followed
 	placed
+	replaced
 	crashed
 	fenced
 	fresh
