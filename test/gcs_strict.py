@@ -2,7 +2,7 @@
 """gcs_strict: Google Cloud Storage's JSON API on loopback, as documented.
 
     gcs_strict.py PORT [--break BYTES] [--auth SECONDS] [--revoke SECONDS]
-        [--rate N] [--hurt N]
+        [--rate N] [--hurt N] [--signer EMAIL=PUBLIC_KEY_FILE]
 
 For tests, beside fake-gcs-server, in the places where that one does not do
 what the service documents: conditions on media GET, rewrite, delete and
@@ -19,6 +19,10 @@ an unknown object's media is a sentence, not JSON.  Objects are in memory.
 --rate N        no more than N objects' media are given a second
 --hurt N        every Nth request is answered 503, 429 or not at all, or is
                 done and its answer lost, made a 500, cut in half, or late
+--signer ...    a service account and its key: URLs that it has signed ("V4
+                signing process") get an object, by the XML API; the canonical
+                request is made anew, by the documentation, and openssl
+                verifies
 
 /set?auth=SECONDS&... sets these anew (break, auth, revoke, rate).
 /counts tells how many tokens were issued, how many requests were refused for
@@ -26,10 +30,14 @@ want of a good one, and how many of these were of a resumable upload's.
 """
 import argparse
 import base64
+import calendar
+import hashlib
 import http.server
 import io
 import json
 import re
+import subprocess
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -190,7 +198,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_it(self, path):
         try:
-            if not self.tokens(path):
+            if options.signer and "X-Goog-Signature" in self.query:
+                self.signed(path)
+            elif not self.tokens(path):
                 self.route(path)
         except Fail as e:
             self.fail(e)
@@ -411,6 +421,62 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 answer["rewriteToken"] = token
         self.answer_json(answer)
 
+    # --- signed URLs ---
+
+    def signed(self, path):
+        """GET /BUCKET/OBJECT?X-Goog-..."""
+        try:
+            self.check_signature(path)
+            self.query["alt"] = "media"
+            self.object(self.parts[1], "/".join(self.parts[2:]))
+        except Fail as e:
+            self.answer(e.status, b"<?xml version='1.0'?><Error><Code>%s"
+                        b"</Code></Error>" % e.reason.encode(),
+                        [("Content-Type", "application/xml")])
+
+    def check_signature(self, path):
+        q = self.query
+        denied = Fail(403, "SignatureDoesNotMatch", "")
+        who, day, _, rest = q["X-Goog-Credential"].split("/", 3)
+        email, key = options.signer.split("=", 1)
+        when = calendar.timegm(time.strptime(q["X-Goog-Date"],
+                                             "%Y%m%dT%H%M%SZ"))
+        if self.command != "GET" or rest != "storage/goog4_request" or \
+                who != email or day != q["X-Goog-Date"][:8] or \
+                q["X-Goog-Algorithm"] != "GOOG4-RSA-SHA256":
+            raise denied
+        if not 1 <= int(q["X-Goog-Expires"]) <= 604800 or \
+                not when - 900 < time.time() < when + int(q["X-Goog-Expires"]):
+            raise Fail(400, "ExpiredToken", "")
+        names = q["X-Goog-SignedHeaders"].split(";")
+        if "host" not in names or names != sorted(names):
+            raise denied
+
+        def code(text, safe):
+            return urllib.parse.quote(text, safe=safe + "-_.~")
+
+        # Of the bytes of its values, not as they happened to be written.
+        canonical = "\n".join([
+            "GET", code(urllib.parse.unquote(path), "/"),
+            "&".join(sorted(code(k, "") + "=" + code(v, "")
+                            for k, v in q.items()
+                            if k != "X-Goog-Signature")),
+            "".join("%s:%s\n" % (n, self.headers[n].strip())
+                    for n in names), ";".join(names), "UNSIGNED-PAYLOAD"])
+        text = "\n".join(["GOOG4-RSA-SHA256", q["X-Goog-Date"],
+                          q["X-Goog-Credential"].split("/", 1)[1],
+                          hashlib.sha256(canonical.encode()).hexdigest()])
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(bytes.fromhex(q["X-Goog-Signature"]))
+            f.flush()
+            done = subprocess.run(["openssl", "dgst", "-sha256", "-verify",
+                                   key, "-signature", f.name],
+                                  input=text.encode(),
+                                  stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise denied
+
     # --- uploads ---
 
     def upload(self, bucket):
@@ -506,6 +572,7 @@ def main():
     parser.add_argument("--auth", type=float, default=0)
     parser.add_argument("--revoke", type=float, default=0)
     parser.add_argument("--rate", type=float, default=0)
+    parser.add_argument("--signer")
     parser.add_argument("--hurt", type=int, default=0)
     options = parser.parse_args()
     http.server.ThreadingHTTPServer.request_queue_size = 64
