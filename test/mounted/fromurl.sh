@@ -39,8 +39,8 @@ format_home "$home" --name fromurl
 start_mount "$home" "$m" lag=100ms
 check "a store az" "$GNSFS" store add az "$az" -n "$m"
 for k in s3 gs; do
-	check "a store $k" "$GNSFS" store add $k "$(store_url $k "lake/p q+ä(1)~")" \
-	    -n "$m"
+	there=$(store_url $k "lake/p q+ä(1)~")
+	check "a store $k" "$GNSFS" store add $k "$there" -n "$m"
 	mkdir "$m/$k"
 	check "for a folder" "$GNSFS" policy set "$m/$k" store=$k
 	for size in 70000 3000000 20000001; do
@@ -54,7 +54,7 @@ sums "$m" >"$T/sums"
 for k in s3 gs; do
 	check "$k: stage" "$GNSFS" stage "$m/$k" --to az --json
 	cp "$T/out" "$T/said"
-	say "$k: $(tail -1 "$T/said" | cut -c 1-200)"
+	say "$k: $(tr -d '\n' <"$T/said" | cut -c 1-200)"
 	check_eq "$k: all by the service itself" "True 0" "$(json "$T/said" \
 	    "'%s %d' % (j['copied'] > 23000000, j['relayed'])")"
 done
