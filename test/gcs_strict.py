@@ -13,7 +13,8 @@ an unknown object's media is a sentence, not JSON.  Objects are in memory.
 --break BYTES   a connection that brings bytes of a resumable upload is cut
                 after that many; what came is kept in multiples of 256 KiB
 --auth SECONDS  requests need a bearer token; /token and the metadata
-                server's path give one that is good for so long
+                server's path give one that is good for so long, and for a
+                second more, lest a busy machine be the judge
 --revoke SECS   when bytes of a resumable upload have come, all tokens older
                 than this are at their end, so that one ends in the middle
 --rate N        no more than N objects' media are given a second
@@ -261,7 +262,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 counts["issued"] += 1
                 token = "token-%d" % counts["issued"]
                 now = time.time()
-                tokens[token] = [now, now + (options.auth or 3600)]
+                tokens[token] = [now, now + (options.auth or 3600) + 1]
             self.answer_json({"access_token": token, "token_type": "Bearer",
                               "expires_in": int(options.auth or 3600)})
             return True
