@@ -17,6 +17,8 @@ head -c 1048576 /dev/urandom >"$lake/mib"
 for i in $(seq 100 163); do
 	echo "file $i" >"$lake/near/$i"
 done
+head -c 134217728 /dev/urandom >"$lake/model"
+truncate -s 256M "$lake/db"
 
 : >"$T/rules"
 : >"$T/faults"
@@ -90,6 +92,26 @@ check_eq "  not a byte of them came twice" \
 sed -n 's/.* op=get key=\(near\/[0-9]*\) .*/\1/p' "$T/trace" | sort |
     uniq -d >"$T/twice"
 check_eq "  and none was asked for twice" "" "$(cat "$T/twice")"
+
+# --- all of a file ---
+# Mapped, and touched in no order: all of it comes, eight chunks at a time, not
+# what each piece touches (fs/window.h).
+: >"$T/trace"
+check "128 MiB are mapped and read in no order" python3 \
+    "$TOP/test/mounted/fill.py" shuffled "$m/lake/model" "$lake/model"
+n=$(gets model)
+check "  by far fewer GETs than there are pieces: $n of 128" [ "$n" -le 48 ]
+check_eq "  and it was fetched whole" 1 "$(counter fills_whole)"
+check "evicted" "$GNSFS" evict "$m/lake/model"
+
+# Here and there a page: what is asked for, and no more.
+had=$(counter fill_bytes)
+check "20 pages of 256 MiB" python3 "$TOP/test/mounted/fill.py" scattered \
+    "$m/lake/db" "$lake/db"
+sleep 1
+n=$((($(counter fill_bytes) - had) >> 20))
+check "  fetch a chunk each: $n MiB" [ "$n" -le 24 ]
+check_eq "  and it was not fetched whole" 1 "$(counter fills_whole)"
 
 stop_mount "$m"
 finish
