@@ -118,6 +118,19 @@ bench: gnsfs
 
 .PHONY: bench
 
+# Where the cycles go, of what has no kernel in it: time and CPU, then
+# instructions by function.
+$(B)/small_files: test/bench/small_files.c $(B)/libgnsfs.a
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+profile: $(B)/small_files
+	$<
+	valgrind --tool=callgrind --callgrind-out-file=$(B)/callgrind.out \
+		$< 1000
+	callgrind_annotate --inclusive=yes $(B)/callgrind.out | head -100
+
+.PHONY: profile
+
 # The long form of test/mounted/crash.sh: kill -9, fifty times, under load.
 crash: gnsfs
 	ROUNDS=50 LOAD=12 sh test/mounted/crash.sh

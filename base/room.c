@@ -13,12 +13,11 @@
 
 #define ROOM_MIN	(UINT64_C(256) << 10)
 #define ROOM_MAX	(UINT64_C(4) << 20)
-#define SHM_KEPT	(256 << 10)	/* of a WAL of 128 MiB */
 #define RETRY		(100 * NSEC_PER_MSEC)
 
 struct room {
 	char		*path;
-	int		 db, wal, shm;
+	int		 db, wal;
 	int64_t		 bytes;
 	int64_t		 db_size;	/* at the last look */
 	int64_t		 db_kept, wal_kept;	/* blocks are there up to */
@@ -123,18 +122,14 @@ room_open(const char *path, uint64_t bytes, struct room **ret)
 
 	if (r == NULL)
 		return -ENOMEM;
-	r->db = r->wal = r->shm = -1;
+	r->db = r->wal = -1;
 	r->bytes = (int64_t)bytes;
 	r->path = beside(path, "");
 	err = r->path == NULL ? -ENOMEM : open_beside(path, "", &r->db);
 	if (err == 0)
 		err = open_beside(path, "-wal", &r->wal);
 	if (err == 0)
-		err = open_beside(path, "-shm", &r->shm);
-	if (err == 0) {
-		(void)keep(r->shm, 0, SHM_KEPT);
 		room_moved(r);
-	}
 	/* from here on its files stay open: see the header */
 	*ret = r;
 	return err;
@@ -163,8 +158,6 @@ room_close(struct room *r)
 		sys.close(r->wal);
 	if (r->db >= 0)
 		sys.close(r->db);
-	if (r->shm >= 0)
-		sys.close(r->shm);
 	if (r->path != NULL)
 		leave(r);
 	free(r->path);

@@ -547,7 +547,7 @@ conn_open(struct sq *q, int flags, struct sqc **ret, struct why *why)
 	c->q = q;
 	rc = sqlite3_open_v2(q->path, &c->db, flags | SQLITE_OPEN_READWRITE |
 	    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-	    q->w != NULL ? NULL : writer_vfs);
+	    q->w != NULL ? SQ_VFS : writer_vfs);
 	err = c->db ? note(c, rc) : -ENOMEM;
 	if (!err)
 		err = conn_setup(c);
@@ -993,7 +993,7 @@ look_after_wal(struct sq *q)
 		sqlite3_busy_timeout(db, BUSY_MS);
 	if (rc == SQLITE_OK && moved == frames)
 		atomic_store(&q->wal_bad, false);
-	else if ((rc & 0xff) != SQLITE_BUSY)
+	else if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
 		complain(db, rc);
 	if (q->room != NULL)
 		room_moved(q->room);

@@ -18,6 +18,10 @@
  * commit, or one state if sq_snapshot_begin() opened a transaction (renew
  * within 50 ms: FACTS, checkpoints).
  *
+ * The database is this process's alone while it is open (SQLite's unix-excl):
+ * the WAL's index is memory of its own, so that no transaction takes a lock of
+ * the kernel's, and no page of a file must be had for it on a full disk (C5).
+ *
  * Only the writer checkpoints (L10): automatic checkpoints are off on
  * readers; the writer does PASSIVE ones by WAL size and sq_close() truncates.
  * Pragmas: WAL, busy_timeout first, secure_delete off, temp_store memory.

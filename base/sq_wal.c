@@ -203,7 +203,7 @@ sq_wal_vfs(void)
 
 	if (vfs.zName != NULL)
 		return vfs.zName;
-	under = sqlite3_vfs_find(NULL);
+	under = sqlite3_vfs_find(SQ_VFS);
 	if (under == NULL)
 		return NULL;
 	vfs = *under;

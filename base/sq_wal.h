@@ -20,7 +20,9 @@
 #ifndef BASE_SQ_WAL_H
 #define BASE_SQ_WAL_H
 
-/* The name to open with; NULL: the default one.  After sqlite3_config(). */
+#define SQ_VFS	"unix-excl"	/* the one that it lies over */
+
+/* The name to open with; NULL: there is none.  After sqlite3_config(). */
 const char *sq_wal_vfs(void);
 
 #endif

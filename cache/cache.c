@@ -30,6 +30,7 @@
 
 #define SAVE_AFTER	(2 * NSEC_PER_SEC)
 #define POOL_DEFAULT	64
+#define STOCK		4		/* pools */
 
 void
 cache_kick(struct cache *c)
@@ -336,6 +337,7 @@ init(struct cache *c, const struct cache_opts *o)
 {
 	c->index = o->index;
 	c->pool = o->pool ? o->pool : file_pool(POOL_DEFAULT);
+	c->stock = o->pool ? o->pool : file_pool(POOL_DEFAULT * STOCK);
 	c->reserve_fd = -1;
 	c->next_slot = 1;
 	atomic_store(&c->next_inc, clock_real() / NSEC_PER_SEC);

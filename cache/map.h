@@ -152,7 +152,7 @@ struct landed {
 struct cache {
 	char		*dir;
 	struct sq	*index, *small;
-	unsigned	 pool;
+	unsigned	 pool, stock;	/* slots.c */
 	uint64_t	 epoch;		/* of unclean boots */
 	int64_t		 closed_at; /* before, clock_real; 0: not cleanly */
 	int64_t		 opened_at;	/* this time */

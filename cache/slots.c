@@ -1,8 +1,10 @@
 /*
  * slots: the pool of ready backing files (F2).  A slot is a file pool/<n>,
  * empty, open.  Numbers are never used twice for different files, so a row
- * that names a slot names one file.  A thread keeps the pool full
- * (cache_kick); create takes from memory.
+ * that names a slot names one file.  Create takes from memory; a thread makes
+ * new ones when less than half of `pool` are ready (cache_kick).  What comes
+ * back is taken up to `stock`: many files that come and go use the same slots
+ * again, as making one costs more than all else that a small file needs.
  *
  * A slot comes back empty only under a write lease (C2): whoever still has
  * it open or mapped keeps the old file, unlinked.
@@ -122,7 +124,7 @@ slots_open(struct cache *c)
 	DIR *d = NULL;
 	int err;
 
-	c->ready = calloc(c->pool, sizeof(*c->ready));
+	c->ready = calloc(c->stock, sizeof(*c->ready));
 	if (c->ready == NULL || asprintf(&path, "%s/pool", c->dir) < 0) {
 		path = NULL;
 		err = -ENOMEM;
@@ -184,7 +186,7 @@ slots_take(struct cache *c, struct slot *ret)
 	return have ? 0 : slot_make(c, NOW, ret);
 }
 
-/* Until the pool is full.  The cache's thread. */
+/* Where few are ready, until there are enough.  The cache's thread. */
 int
 slots_refill(struct cache *c)
 {
@@ -192,23 +194,21 @@ slots_refill(struct cache *c)
 	bool full;
 	int err;
 
-	for (;;) {
+	lock_take(&c->slots_lock);
+	full = c->nready > 0 && c->nready >= c->pool / 2;
+	lock_drop(&c->slots_lock);
+	while (!full) {
 		lock_take(&c->slots_lock);
 		full = c->nready >= c->pool || c->stop;
 		lock_drop(&c->slots_lock);
 		if (full)
-			return 0;
+			break;
 		err = slot_make(c, IN_STOCK, &s);
 		if (err)
 			return err;
-		lock_take(&c->slots_lock);
-		full = c->nready >= c->pool;
-		if (!full)
-			c->ready[c->nready++] = s;
-		lock_drop(&c->slots_lock);
-		if (full)
-			slots_give(c, s.n, s.fd, -1);
+		slots_give(c, s.n, s.fd, -1);
 	}
+	return 0;
 }
 
 void
@@ -260,7 +260,7 @@ slots_give(struct cache *c, int64_t n, int fd, int reg_fd)
 	int err;
 
 	lock_take(&c->slots_lock);
-	room = c->nready < c->pool;
+	room = c->nready < c->stock;
 	lock_drop(&c->slots_lock);
 	err = room ? sys.fstat(fd, &st) : -EMFILE;
 	/* a big one costs more to empty than a new one to make */
@@ -282,7 +282,7 @@ slots_give(struct cache *c, int64_t n, int fd, int reg_fd)
 		err = sys.ftruncate(fd, 0);
 	if (!err) {
 		lock_take(&c->slots_lock);
-		room = c->nready < c->pool;
+		room = c->nready < c->stock;
 		if (room)
 			c->ready[c->nready++] = (struct slot){ n, fd };
 		lock_drop(&c->slots_lock);

@@ -21,6 +21,8 @@
 #include "fs/fuse_front.h"
 #include "fs/settle.h"
 
+#define LIBRARY_PASSES	(FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
+
 #ifndef FUSE_PASSTHROUGH	/* headers before Linux 6.9 */
 #define FUSE_PASSTHROUGH	(1ULL << 37)
 #define FOPEN_PASSTHROUGH	(1u << 7)
@@ -30,7 +32,9 @@ struct fuse_backing_map { int32_t fd; uint32_t flags; uint64_t padding; };
 #endif
 
 static _Thread_local bool asks_clear;
+#if !LIBRARY_PASSES
 static _Thread_local int answer_id;
+#endif
 static _Thread_local struct settle_close closing;
 
 /* --- requests --- */
@@ -136,7 +140,8 @@ amend_init(struct fuse_dev *d, struct iovec *iov)
 	    (offered & FUSE_PASSTHROUGH)) {
 		want |= FUSE_INIT_EXT | FUSE_PASSTHROUGH;
 		out->flags2 |= (uint32_t)(FUSE_PASSTHROUGH >> 32);
-		/* max_stack_depth, which older headers have no name for */
+		/* max_stack_depth, which older headers have no name for; a
+		 * library that knows it said the same (fuse_dev_init) */
 		memcpy((char *)&out->flags2 + sizeof out->flags2, &depth,
 		    sizeof depth);
 	}
@@ -144,6 +149,7 @@ amend_init(struct fuse_dev *d, struct iovec *iov)
 	atomic_store(&d->agreed, want);
 }
 
+#if !LIBRARY_PASSES
 /* The reply to OPEN or CREATE, whose last part is struct fuse_open_out: its
  * last word, the older padding, is the backing id. */
 static void
@@ -161,6 +167,7 @@ amend_open(struct iovec *iov)
 	memcpy((char *)&out + sizeof out - sizeof id, &id, sizeof id);
 	memcpy(end - sizeof out, &out, sizeof out);
 }
+#endif
 
 static ssize_t
 dev_writev(int fd, struct iovec *iov, int count, void *arg)
@@ -173,10 +180,12 @@ dev_writev(int fd, struct iovec *iov, int count, void *arg)
 	    iov[0].iov_len == sizeof *h) {
 		amend_init(&fr->dev, &iov[1]);
 		atomic_store(&fr->dev.init_unique, 0);
-	} else if (answer_id > 0 && h->error == 0 && count > 1) {
-		amend_open(&iov[1]);
 	}
+#if !LIBRARY_PASSES
+	if (answer_id > 0 && h->error == 0 && count > 1)
+		amend_open(&iov[1]);
 	answer_id = 0;
+#endif
 	return writev(fd, iov, count);
 }
 
@@ -238,10 +247,39 @@ fuse_dev_passes(const struct fuse_dev *d)
 	return (atomic_load(&d->agreed) & FUSE_PASSTHROUGH) != 0;
 }
 
+#if LIBRARY_PASSES
 void
-fuse_dev_answer_passed(int id)
+fuse_dev_init(const struct fuse_dev *d, struct fuse_conn_info *conn)
+{
+	if (!(conn->capable & FUSE_CAP_PASSTHROUGH))
+		return;
+	conn->want |= FUSE_CAP_PASSTHROUGH;
+	/* the library counts what lies below, the kernel us too */
+	conn->max_backing_stack_depth = d->depth - 1;
+}
+
+void
+fuse_dev_answer_passed(struct fuse_file_info *fi, int id)
+{
+	fi->backing_id = id;
+}
+#else
+void
+fuse_dev_init(const struct fuse_dev *d, struct fuse_conn_info *conn)
+{
+}
+
+void
+fuse_dev_answer_passed(struct fuse_file_info *fi, int id)
 {
 	answer_id = id;
+}
+#endif
+
+const char *
+fuse_dev_api(void)
+{
+	return LIBRARY_PASSES ? "library" : "device";
 }
 
 struct settle_close *

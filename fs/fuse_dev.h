@@ -1,8 +1,8 @@
 /*
  * fuse_dev: what the kernel and the library say to each other over /dev/fuse,
- * where the library (3.14) does not know all that the kernel does: the
- * session's device is read and written through here, so that the INIT reply
- * can be amended, and requests' fields seen that the library does not hand on.
+ * where the library does not know all that the kernel does: the session's
+ * device is read and written through here, so that the INIT reply can be
+ * amended, and requests' fields seen that the library does not hand on.
  *
  * What is agreed on so:
  *   KILLPRIV_V2: the daemon clears set-user-id and set-group-id bits on
@@ -10,7 +10,8 @@
  *   write(2) whether the file has capabilities, an upcall more for each; with
  *   it at the first one, then it remembers that there are none.
  *   PASSTHROUGH: OPEN and CREATE may be answered with a backing id (F1); the
- *   kernel offers it from 6.9 on.
+ *   kernel offers it from 6.9 on.  A library from 3.17 on asks for it and
+ *   answers with it itself; the replies of an older one are amended.
  * Where the kernel does not offer it, or the library has no custom I/O, all
  * works as without.
  */
@@ -23,6 +24,8 @@
 
 #include "fs/pass.h"
 
+struct fuse_conn_info;
+struct fuse_file_info;
 struct fuse_session;
 struct settle_close;
 
@@ -41,11 +44,15 @@ struct fuse_dev {
 int	fuse_dev_hook(struct fuse_dev *d, struct fuse_session *se,
 	    const char *cache_dir);
 
+/* In the library's init: what it can ask for itself. */
+void	fuse_dev_init(const struct fuse_dev *d, struct fuse_conn_info *conn);
 /* After INIT: passthrough was agreed on; then &d->pass works. */
 bool	fuse_dev_passes(const struct fuse_dev *d);
-/* The next OPEN or CREATE that this thread answers is passed with this id;
- * 0: is not. */
-void	fuse_dev_answer_passed(int id);
+/* The OPEN or CREATE that this thread answers next, with fi, is passed with
+ * this id; 0: is not. */
+void	fuse_dev_answer_passed(struct fuse_file_info *fi, int id);
+/* Whose calls passthrough is agreed on and answered by: for the log. */
+const char *fuse_dev_api(void);
 
 /* The RELEASE that this thread is handling: of a writer it began when it was
  * read (settle.h). */

@@ -22,9 +22,10 @@ static void
 opened(struct fuse_file_info *fi, struct handle *h)
 {
 	fi->fh = (uintptr_t)h;
-	fuse_dev_answer_passed(h->passed ? h->v->pass_id : 0);
-	fi->keep_cache = 1;	/* only this kernel changes what it caches; what
-				   others change is invalidated (F4) */
+	fuse_dev_answer_passed(fi, h->passed ? h->v->pass_id : 0);
+	fi->keep_cache = !h->passed;	/* only this kernel changes what it
+				   caches; what others change is invalidated
+				   (F4) */
 	fi->noflush = 1;	/* io_flush has nothing to say */
 }
 

@@ -298,8 +298,9 @@ announce(void *arg)
 			    LOG_Q(r->dir));
 		close(r->fd);
 	}
-	log_info("mounted", "dir=%s name=%s passthrough=%s", LOG_Q(r->dir),
-	    r->fr->fs->name, LOG_Q(pass_state(r->fr->fs)));
+	log_info("mounted", "dir=%s name=%s passthrough=%s api=%s",
+	    LOG_Q(r->dir), r->fr->fs->name, LOG_Q(pass_state(r->fr->fs)),
+	    fuse_dev_api());
 	return NULL;
 }
 
@@ -319,6 +320,7 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	 * caching would shut out passthrough (F2); who clears set-id bits is
 	 * agreed on in fuse_dev.c. */
 	conn->want = conn->capable & want;
+	fuse_dev_init(&((struct fuse_front *)userdata)->dev, conn);
 	conn->max_write = REQUEST_MAX;
 	/* Reads that wait for a store must not keep others from being asked. */
 	conn->max_background = 4096;

@@ -307,13 +307,6 @@ struct landing {
 };
 
 static int
-landed_clean(void *arg, struct sqc *c, uint64_t ino, const void *bytes,
-    size_t n)
-{
-	return 0;	/* keep_batch did */
-}
-
-static int
 landed_stored(void *arg, struct sqc *c, uint64_t ino, uint64_t seq)
 {
 	struct landing *l = arg;
@@ -332,7 +325,7 @@ static int
 landed_fn(struct sqc *c, void *arg)
 {
 	struct landing *l = arg;
-	struct landed_fns fns = { landed_clean, landed_stored, l };
+	struct landed_fns fns = { .stored = landed_stored, .arg = l };
 
 	return batch_landed(l->sh->fs->meta, c, &l->h, &fns);
 }

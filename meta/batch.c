@@ -214,6 +214,10 @@ landed_clean(struct sqc *c, const struct landed_fns *fns)
 	    "ORDER BY p.object, p.off");
 	int rc, err = 0;
 
+	if (fns->clean == NULL) {
+		sqs_reset(s);
+		return (0);
+	}
 	while ((rc = sqs_step(s)) == 1) {
 		uint64_t ino = sqs_col_int(s, 1);
 		const void *p;

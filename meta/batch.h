@@ -93,8 +93,9 @@ int	batch_small(struct sqc *c,
 /* Writer.  The batch is in segment h->lsn: session's hwm, head, ops, undo,
  * frozen rows; unstored rows of the batch are removed after each was handed
  * to `clean` (the newest of its inode only, when no newer one is pending),
- * which puts it into the cache's clean rows (fs composes; B6, C6); large-file
- * ops are handed to `stored` so that their dirty intervals become clean. */
+ * which puts it into the cache's clean rows (fs composes; B6, C6; NULL: that
+ * was done before, with batch_small); large-file ops are handed to `stored` so
+ * that their dirty intervals become clean. */
 struct landed_fns {
 	int	(*clean)(void *arg, struct sqc *c, uint64_t ino,
 		    const void *bytes, size_t n);

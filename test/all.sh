@@ -6,7 +6,8 @@
 # Installs what the tests need, builds the program twice (plain, and with
 # AddressSanitizer and UBSan), and runs, one after the other and each with a
 # time limit: lint, unit tests of both builds, the backends against real
-# servers, each script of test/mounted, and the demo.  Slow suites run in a
+# servers, each script of test/mounted, the demo, and the benchmarks at a
+# hundredth of their size, for whether they run.  Slow suites run in a
 # short form (GNSFS_TEST_SHORT=1; GNSFS_TEST_LONG=1 asks for the long one).
 #
 # What a section says is shown where it failed; KEEP=DIR keeps all of it there.
@@ -207,3 +208,6 @@ for script in test/mounted/*.sh; do
 	    env GNSFS_BIN="$PWD/$program" sh "$script"
 done
 section "demo" 300 sh test/demo.sh
+# Its figures say nothing here; that each case still runs.
+section "benchmarks" 400 sh test/bench/bench.sh --scale 0.01 \
+    --rounds 1 --only main,speed

@@ -249,7 +249,7 @@ def select(b):
     """gnsfs find over 1,000,000 files by every kind of selector; gnsfs pin of
     100,000"""
     d = million(b)
-    sh(GNSFS, "tag", "add", f"{d}/m3/d007", "split=train")
+    sh(GNSFS, "tag", "add", f"{d}/m3/d000", "split=train")
     selectors = {
         "name": ["name:f012345.jpg"], "glob": ["/m*/d01?/**/*9.jpg"],
         "size": ["size>1490"], "mtime": ["mtime<1s"],

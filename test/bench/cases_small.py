@@ -228,7 +228,8 @@ def tree(b):
       name="mount-huge")
 def mount_huge(b):
     """mount of 10,000,000 inodes to the first ls: on an existing state
-    directory; on a new host"""
+    directory; on a new host, where find goes through all of them then (what
+    memory that takes: the last table)"""
     many(b)
     d = b.m.gnsfs("huge")
     for i in range(100):
@@ -241,4 +242,8 @@ def mount_huge(b):
     m = b.run("mount to the first ls, new host", "s",
               {"gnsfs": lambda: mount_ls(b, "huge", d, fresh=True)})
     b.ratio("new host: mount to ls, s", m["gnsfs"], most=60)
+    b.m.gnsfs("huge")
+    b.ratio("find through all of them, s",
+            timed(lambda: sh("find", d, "-size", "+1")))
+    b.m.gnsfs_umount(d)
     shutil.rmtree(f"{b.work}/cache-huge")

@@ -453,6 +453,30 @@ check_eq "and has every file" $made \
     "$(find "$m/o" -name 'f[0-9]*' | wc -l)"
 stop_mount "$m"
 
+# --- uploads that hang, and readers ---
+# All that may be uploaded at once hangs; who reads is not behind it.
+start_mount "$url" "$m" "lag=50ms,io_timeout=10s,cache=$T/beside"
+printf 'hold %s /1\n' data create part >"$T/rules"
+was=$(wc -l <"$T/faults")
+i=0
+while [ $i -lt 20 ]; do
+	i=$((i + 1))
+	random "$m/o/stuck$i" 3000000
+done
+stuck()
+{
+	[ $(($(wc -l <"$T/faults") - was)) -ge 4 ]
+}
+check "uploads hang" wait_for 20 stuck
+$py many "$m"/cold/again/* "$m"/cold/hold/* >"$T/others"
+read -r _ok _bad _shortest _longest <"$T/others"
+check_eq "files are read beside them" "12 0" "$_ok $_bad"
+below "  without waiting" 3000 "$_longest"
+says "  and they hang yet" "j['uploads']['waiting'] >= 20"
+heal
+check "they are stored when it goes on" "$GNSFS" sync "$m"
+stop_mount "$m"
+
 # --- a directory whose disk goes away ---
 # gone: the folder itself; bare: what it was mounted on is there, empty.
 ended()
