@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "cache/small.h"
 #include "fs/content.h"
+#include "fs/flight.h"
 #include "meta/query.h"
 
 #define BLOCK		64	/* inodes, fewer than a run's files */
@@ -27,7 +28,12 @@ struct seen {
 	bool		 fetched, failed;
 };
 
-struct piece { struct small_id id; int64_t crc; };
+struct piece {
+	struct small_id	 id;
+	int64_t		 crc;
+	struct flight	*x;		/* while it is fetched */
+	bool		 landed;	/* its bytes are here, and right */
+};
 
 /* One request: pieces of one object, by offset. */
 struct run {
@@ -38,7 +44,9 @@ struct run {
 	char		*key, *version;
 	unsigned	 n;
 	struct piece	 v[BLOCK];
-	struct buf	 bytes;
+	unsigned	 from, to;	/* those of the GET under way */
+	unsigned	 seen;		/* of them, those whose bytes came */
+	struct buf	 bytes;		/* of it, and nothing of others */
 };
 
 struct ahead {
@@ -92,25 +100,48 @@ ahead_free(struct ahead *a)
 /* --- a run --- */
 
 static uint64_t
-run_from(const struct run *r)
+piece_end(const struct piece *x)
 {
-	return r->v[0].id.ooff;
+	return x->id.ooff + x->id.len;
 }
 
 static uint64_t
-run_to(const struct run *r)
+get_from(const struct run *r)
 {
-	return r->v[r->n - 1].id.ooff + r->v[r->n - 1].id.len;
+	return r->v[r->from].id.ooff;
 }
 
+static uint64_t
+get_to(const struct run *r)
+{
+	return piece_end(&r->v[r->to - 1]);
+}
+
+static const uint8_t *
+bytes_of(const struct run *r, const struct piece *x)
+{
+	return r->bytes.p + (x->id.ooff - get_from(r));
+}
+
+/* Who waits for a file has it as soon as its bytes are here.  A wrong one is
+ * left for its reader, who asks elsewhere, or says so. */
 static int
 run_sink(void *arg, const void *p, size_t n)
 {
 	struct run *r = arg;
+	struct piece *x;
 
-	if (r->bytes.len + n > run_to(r) - run_from(r))
+	if (r->bytes.len + n > get_to(r) - get_from(r))
 		return 1;
-	buf_put(&r->bytes, p, n);
+	buf_put(&r->bytes, p, n);	/* moves nothing: run_get */
+	for (; r->seen < r->to && piece_end(&r->v[r->seen]) - get_from(r) <=
+	    r->bytes.len; r->seen++) {
+		x = &r->v[r->seen];
+		x->landed = x->crc < 0 || crc32c(0, bytes_of(r, x),
+		    x->id.len) == (uint32_t)x->crc;
+		if (x->landed)
+			flight_land(r->f, x->x, bytes_of(r, x));
+	}
 	return buf_err(&r->bytes);
 }
 
@@ -138,7 +169,7 @@ run_whole(const struct run *r, struct whole *ret)
 	unsigned i;
 
 	*ret = (struct whole){ .r = r };
-	for (i = 0; i < r->n; i++) {
+	for (i = r->from; i < r->to; i++) {
 		lo = r->v[i].id.ino < lo ? r->v[i].id.ino : lo;
 		hi = r->v[i].id.ino > hi ? r->v[i].id.ino : hi;
 	}
@@ -147,27 +178,21 @@ run_whole(const struct run *r, struct whole *ret)
 	sq_read_end(c);
 }
 
-/* A wrong one is left for its reader, who asks elsewhere, or says so. */
 static void
 run_keep(struct run *r)
 {
 	struct small_put puts[BLOCK];
 	struct whole whole;
-	const uint8_t *p;
 	unsigned i, n = 0;
 
 	run_whole(r, &whole);
-	for (i = 0; i < r->n; i++) {
+	for (i = r->from; i < r->to; i++) {
 		const struct piece *x = &r->v[i];
 
-		if (!whole.is[i])
-			continue;
-		p = r->bytes.p + (x->id.ooff - run_from(r));
-		if (x->crc >= 0 &&
-		    crc32c(0, p, x->id.len) != (uint32_t)x->crc)
+		if (!whole.is[i] || !x->landed)
 			continue;
 		counter_add(fill_bytes, (int64_t)x->id.len);
-		puts[n++] = (struct small_put){ x->id, p };
+		puts[n++] = (struct small_put){ x->id, bytes_of(r, x) };
 	}
 	if (n > 0)
 		(void)small_add(r->f->cache, puts, n);
@@ -182,15 +207,52 @@ has_room(struct fs *f)
 	return st.used + st.reserved < st.limit / 5 * 4;
 }
 
+/* What is here by now, or being fetched by another, is left out. */
+static void
+run_claim(struct run *r)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < r->n; i++) {
+		struct piece x = r->v[i];
+
+		x.x = flight_begin(r->f, &x.id);
+		if (x.x != NULL && small_has_any(r->f->cache, x.id.ino))
+			flight_end(r->f, x.x, -EAGAIN);
+		else if (x.x != NULL)
+			r->v[n++] = x;
+	}
+	r->n = n;
+}
+
+/* One GET, of [from, to). */
+static bool
+run_get(struct run *r, const struct extent *e)
+{
+	uint64_t len = get_to(r) - get_from(r);
+	bool came;
+
+	buf_reset(&r->bytes);
+	r->seen = r->from;
+	came = buf_grow(&r->bytes, len) != NULL &&
+	    content_fetch(r->f, e, get_from(r), len, "ahead", run_sink,
+	    r) == 0 && r->bytes.len == len && has_room(r->f);
+	if (came)
+		run_keep(r);
+	for (; r->from < r->to; r->from++)
+		flight_end(r->f, r->v[r->from].x,
+		    r->v[r->from].landed ? 0 : -EAGAIN);
+	return came;
+}
+
 /* False: it did not come, or there is no room. */
 static bool
 run_fetch(struct run *r)
 {
-	uint64_t len = run_to(r) - run_from(r);
 	struct locations *l = NULL;
 	struct extent e = { .object = r->object, .store = r->store,
 	    .copies = r->copies, .key = r->key, .version = r->version };
-	bool came;
+	bool came = true;
 
 	if (!has_room(r->f))
 		return false;
@@ -200,10 +262,14 @@ run_fetch(struct run *r)
 		e.key = l->v[0].key;
 		e.version = l->v[0].version;
 	}
-	came = content_fetch(r->f, &e, run_from(r), len, "ahead", run_sink,
-	    r) == 0 && r->bytes.len == len && has_room(r->f);
-	if (came)
-		run_keep(r);
+	run_claim(r);
+	for (r->from = 0; r->from < r->n; r->from = r->to) {
+		r->to = r->from + 1;
+		while (r->to < r->n && r->v[r->to].id.ooff <= get_to(r) + GAP)
+			r->to++;
+		if (!run_get(r, &e))
+			came = false;
+	}
 	free(l);
 	return came;
 }
@@ -306,13 +372,14 @@ block_add(void *arg, uint64_t ino, const struct meta_extent *e)
 	if (e->crc < 0 && e->kind != OBJ_IMPORTED)
 		return 0;
 	if (r == NULL || r->object != e->object || r->n == BLOCK ||
-	    e->ooff < run_to(r) || e->ooff > run_to(r) + GAP ||
-	    e->ooff + e->len > run_from(r) + RUN_BYTES)
+	    e->ooff < piece_end(&r->v[r->n - 1]) ||
+	    e->ooff > piece_end(&r->v[r->n - 1]) + GAP ||
+	    e->ooff + e->len > r->v[0].id.ooff + RUN_BYTES)
 		r = run_new(b, e);
 	if (r == NULL)
 		return 1;
-	r->v[r->n++] = (struct piece){ { ino, e->object, e->ooff, e->len },
-	    e->crc };
+	r->v[r->n++] = (struct piece){ .id = { ino, e->object, e->ooff,
+	    e->len }, .crc = e->crc };
 	return 0;
 }
 
