@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/hash.h"
 #include "cache/small.h"
@@ -16,7 +17,12 @@
 #define ENOUGH		8	/* misses of a block */
 #define ENOUGH_PACKED	2
 #define SEEN		1024	/* blocks that are remembered */
-#define RUNS		6	/* requests at once; fs->io has as many */
+#define STREET		16	/* blocks */
+#define STREETS		256	/* that are remembered */
+#define STREET_TIME	(2 * NSEC_PER_SEC)
+#define STREET_ENOUGH	32	/* misses of a street in that time */
+#define STREET_PACKED	8
+#define RUNS		16	/* requests at once; fs->io has as many */
 #define QUEUED_MAX	1024	/* requests that wait */
 #define RUN_BYTES	(1u << 20)	/* of one request, about */
 #define GAP		(32u << 10)	/* fetched rather than asked around */
@@ -26,6 +32,12 @@ struct seen {
 	int		 misses;	/* below 0: after it was fetched */
 	unsigned	 left;		/* jobs of it that are under way */
 	bool		 fetched, failed;
+};
+
+struct street {
+	uint64_t	 street;
+	int64_t		 since;
+	unsigned	 misses;	/* since then */
 };
 
 struct piece {
@@ -52,6 +64,7 @@ struct run {
 struct ahead {
 	struct lock	 lock;
 	struct seen	 seen[SEEN];
+	struct street	 streets[STREETS];
 	struct run	*head, **tail;
 	unsigned	 queued, active;
 };
@@ -431,20 +444,25 @@ block_job(void *arg)
 	pump(f);
 }
 
-/* The lock is held. */
-static bool
-is_enough(struct ahead *a, uint64_t block, bool packed)
+/* --- what is enough; the lock is held --- */
+
+static struct seen *
+seen_of(struct ahead *a, uint64_t block)
 {
 	struct seen *s = &a->seen[block % SEEN];
-	const struct seen *before = &a->seen[(block - 1) % SEEN];
 
 	if (s->block != block)
 		*s = (struct seen){ .block = block };
-	s->misses++;
-	/* what is read one after the other goes on */
-	if (s->misses < (packed || (before->fetched &&
-	    before->block == block - 1) ? ENOUGH_PACKED : ENOUGH) ||
-	    a->queued >= QUEUED_MAX)
+	return s;
+}
+
+/* Is it to be fetched, and not yet?  Then it is. */
+static bool
+take_block(struct ahead *a, uint64_t block)
+{
+	struct seen *s = seen_of(a, block);
+
+	if (s->misses < 0 || a->queued >= QUEUED_MAX)
 		return false;
 	s->misses = -BLOCK;		/* evicted again, it counts anew */
 	s->fetched = true;
@@ -452,23 +470,66 @@ is_enough(struct ahead *a, uint64_t block, bool packed)
 	return true;
 }
 
-void
-ahead_missed(struct fs *f, uint64_t ino, bool packed)
+static bool
+is_enough(struct ahead *a, uint64_t block, bool packed)
 {
-	struct ahead *a = f->ahead;
-	struct block *b;
-	bool enough;
+	const struct seen *before = &a->seen[(block - 1) % SEEN];
+	struct seen *s = seen_of(a, block);
 
-	lock_take(&a->lock);
-	enough = is_enough(a, ino / BLOCK, packed);
-	lock_drop(&a->lock);
-	if (!enough)
-		return;
-	b = calloc(1, sizeof *b);
+	/* what is read one after the other goes on */
+	if (++s->misses >= (packed || (before->fetched &&
+	    before->block == block - 1) ? ENOUGH_PACKED : ENOUGH))
+		return take_block(a, block);
+	return false;
+}
+
+/* So many misses in so short a time: all of it is being read. */
+static bool
+is_whole_street(struct ahead *a, uint64_t street, bool packed)
+{
+	struct street *s = &a->streets[street % STREETS];
+	int64_t now = clock_mono();
+
+	if (s->street != street || now - s->since > STREET_TIME)
+		*s = (struct street){ .street = street, .since = now };
+	if (++s->misses < (packed ? STREET_PACKED : STREET_ENOUGH))
+		return false;
+	s->misses = 0;
+	return true;
+}
+
+static void
+start_block(struct fs *f, uint64_t block)
+{
+	struct block *b = calloc(1, sizeof *b);
+
 	if (b != NULL)
-		*b = (struct block){ .f = f, .first = ino / BLOCK * BLOCK };
+		*b = (struct block){ .f = f, .first = block * BLOCK };
 	if (b != NULL && workers_submit(f->io, WORK_NORMAL, block_job, b) == 0)
 		return;
 	free(b);
-	block_ended(a, ino / BLOCK, false);
+	block_ended(f->ahead, block, false);
+}
+
+void
+ahead_missed(struct fs *f, uint64_t ino, bool packed)
+{
+	uint64_t block = ino / BLOCK, street = block / STREET, want[STREET];
+	struct ahead *a = f->ahead;
+	unsigned i, n = 0;
+
+	lock_take(&a->lock);
+	if (is_enough(a, block, packed))
+		want[n++] = block;
+	if (is_whole_street(a, street, packed))
+		/* from where it is read, and round */
+		for (i = n; i < STREET; i++) {
+			uint64_t b = street * STREET + (block + i) % STREET;
+
+			if (take_block(a, b))
+				want[n++] = b;
+		}
+	lock_drop(&a->lock);
+	for (i = 0; i < n; i++)
+		start_block(f, want[i]);
 }
