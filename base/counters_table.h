@@ -18,6 +18,8 @@
 	X(uploads_thrown, "uploads", COUNT, "uploads thrown away (B8)") \
 	X(bytes_dirty, "bytes", GAUGE, "bytes that exist only on this host") \
 	X(fill_bytes, "bytes", COUNT, "bytes filled into the cache") \
+	X(fills_whole, "files", COUNT, \
+	    "files fetched whole, for readers that jump or a policy") \
 	X(reads_elsewhere, "requests", COUNT, "fetches that another store " \
 	    "than the first answered") \
 	X(bytes_wrong, "fetches", COUNT, "fetches whose bytes were not what " \

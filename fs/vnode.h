@@ -24,6 +24,7 @@
 #include "base/lock.h"
 #include "cache/backing.h"
 #include "fs/fs.h"
+#include "fs/window.h"
 #include "meta/query.h"
 
 struct vnode {
@@ -61,6 +62,13 @@ struct vnode {
 	bool		 no_row;	/* in the gate: none a moment ago */
 	uint64_t	 room;		/* bytes of cache_room not used up */
 	_Atomic uint32_t lane;		/* of its fills; 0: none yet (fill) */
+	struct window_jumps jumps;	/* of those who read it */
+	struct fill_rest {		/* fill_rest.c: all of it is fetched */
+		bool	 on, over;	/* over: it was; not once more */
+		bool	 unasked;	/* whether it is open or not */
+		unsigned runs;		/* under way */
+		uint64_t next, last;	/* chunks */
+	} rest;
 	struct extents	*held;	/* whatever the tree says now; NULL */
 };
 

@@ -1,0 +1,88 @@
+/* fill_rest: see fill_impl.h. */
+#include "fs/fill_impl.h"
+
+#include "base/counters.h"
+
+static bool
+has_room(struct fs *f, uint64_t size)
+{
+	struct cache_stat s;
+	uint64_t all, taken;
+
+	cache_stat(f->cache, &s);
+	all = s.used + s.disk_free < s.limit ? s.used + s.disk_free : s.limit;
+	taken = s.dirty + s.pinned + s.reserved;
+	return taken < all && size <= (all - taken) / 2;
+}
+
+/* The next eight chunks, if they are to be fetched now: counted as a run until
+ * they are. */
+static bool
+take_next(struct fs *f, struct vnode *v, uint64_t *retfirst, uint64_t *retlast)
+{
+	struct fill_rest *r = &v->rest;
+	uint64_t last;
+	bool go;
+
+	lock_take(&v->lock);
+	if ((v->opens == 0 && !r->unasked) || v->attr.size == 0)
+		r->on = false;
+	last = v->attr.size > 0 ? (v->attr.size - 1) / CACHE_CHUNK : 0;
+	if (last > r->last)
+		last = r->last;
+	go = r->on && r->next <= last && r->runs < (f->fill->runs + 1) / 2;
+	if (go) {
+		*retfirst = r->next;
+		r->next += RUN_CHUNKS;
+		*retlast = r->next - 1 < last ? r->next - 1 : last;
+		r->runs++;
+	} else if (r->runs == 0)
+		r->on = false;
+	lock_drop(&v->lock);
+	return go;
+}
+
+static void
+go_on(struct fs *f, struct vnode *v, struct bfile *b)
+{
+	uint64_t first, last;
+
+	while (take_next(f, v, &first, &last)) {
+		fill_start_rest(f, v, b, fill_size(v), first, last);
+		lock_take(&v->lock);
+		v->rest.runs--;
+		lock_drop(&v->lock);
+	}
+}
+
+void
+fill_rest_start(struct fs *f, struct vnode *v, struct bfile *b, bool unasked)
+{
+	uint64_t size = fill_size(v);
+	bool room = size > 0 && has_room(f, size), begun = false;
+
+	lock_take(&v->lock);
+	if (!v->rest.on && !v->rest.over) {
+		v->rest.over = true;
+		begun = v->rest.on = room;
+		v->rest.unasked = unasked;
+		v->rest.next = 0;
+		v->rest.last = size > 0 ? (size - 1) / CACHE_CHUNK : 0;
+	}
+	lock_drop(&v->lock);
+	if (begun) {
+		counter_add(fills_whole, 1);
+		go_on(f, v, b);
+	}
+}
+
+void
+fill_rest_ended(struct fs *f, struct vnode *v, struct bfile *b, bool well)
+{
+	lock_take(&v->lock);
+	v->rest.runs--;
+	if (!well)
+		v->rest.on = false;
+	lock_drop(&v->lock);
+	go_on(f, v, b);
+}
