@@ -2,6 +2,8 @@
 #include "fs/fill_impl.h"
 
 #include "base/counters.h"
+#include "meta/query.h"
+#include "meta/whole.h"
 
 static bool
 has_room(struct fs *f, uint64_t size)
@@ -62,7 +64,7 @@ fill_rest_start(struct fs *f, struct vnode *v, struct bfile *b, bool unasked)
 	bool room = size > 0 && has_room(f, size), begun = false;
 
 	lock_take(&v->lock);
-	if (!v->rest.on && !v->rest.over) {
+	if (!v->rest.on && (!v->rest.over || unasked)) {
 		v->rest.over = true;
 		begun = v->rest.on = room;
 		v->rest.unasked = unasked;
@@ -85,4 +87,35 @@ fill_rest_ended(struct fs *f, struct vnode *v, struct bfile *b, bool well)
 		v->rest.on = false;
 	lock_drop(&v->lock);
 	go_on(f, v, b);
+}
+
+static bool
+is_wanted_whole(struct fs *f, uint64_t ino)
+{
+	struct whole_row r = { 0 };
+	struct sqc *c = NULL;
+	int err = sq_read(meta_sq(f->meta), &c);
+
+	if (err == 0)
+		err = whole_of(c, ino, &r);
+	sq_read_end(c);
+	return err == 0 && r.whole;
+}
+
+void
+fill_opened(struct fs *f, struct handle *h)
+{
+	struct vnode *v = h->v;
+	struct bfile *b = NULL;
+
+	/* what is small comes at once */
+	if (h->passed || v->unlinked || v->attr.size <= META_SMALL_MAX ||
+	    (v->b != NULL && bfile_is_complete(v->b)) ||
+	    !is_wanted_whole(f, v->ino))
+		return;
+	if (v->b == NULL &&
+	    bfile_make(f->cache, v->ino, v->attr.size, &b) == 0)
+		vnode_set_backing(v, b);
+	if (v->b != NULL)
+		fill_rest_start(f, v, v->b, true);
 }

@@ -285,9 +285,11 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 		err = settle_now(f, h->v); /* no last writer will */
 	if (err == 0)
 		err = pass_open(f, h, (flags & O_TRUNC) != 0);
-	if (err == 0)
+	if (err == 0) {
 		count_open(h, 1);
-	else
+		if (!h->writes)
+			fill_opened(f, h);
+	} else
 		later = h->v->writers == 0 && h->v->dirty && !h->v->unlinked;
 	vnode_leave(h->v);
 	if (err != 0)
