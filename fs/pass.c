@@ -10,6 +10,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "fs/node.h"
 #include "fs/settle.h"
 
 #define STEP	(20 * NSEC_PER_MSEC)	/* of the coarsest clock of a disk */
@@ -133,18 +134,56 @@ begin_unseen(struct fs *f, struct vnode *v, bool fresh)
 	return 0;
 }
 
+/* Those of its node as it is now. */
+static unsigned
+opens_of(const struct vnode *v)
+{
+	return v->opens - v->elders;
+}
+
+static void
+give_id(struct fs *f, int id)
+{
+	lock_take(&f->pass->lock);
+	if (!f->pass->over)
+		f->pass->close(f->pass->arg, id);
+	lock_drop(&f->pass->lock);
+}
+
 static void
 close_id(struct fs *f, struct vnode *v)
 {
-	if (v->pass_id == 0 || v->opens > 0 || v->unseen)
+	if (v->pass_id == 0 || opens_of(v) > 0 || v->unseen)
 		return;
-	lock_take(&f->pass->lock);
-	if (!f->pass->over)
-		f->pass->close(f->pass->arg, v->pass_id);
-	lock_drop(&f->pass->lock);
+	give_id(f, v->pass_id);
 	lock_take(&v->lock);
 	v->pass_id = 0;
 	lock_drop(&v->lock);
+}
+
+bool
+pass_renew(struct fs *f, struct handle *h)
+{
+	struct vnode *v = h->v;
+	int id;
+
+	if (opens_of(v) == 0 || v->writers > 0 || v->pass_id != 0 ||
+	    v->dirty || v->unseen || h->writes || !wants(f, h, false))
+		return false;
+	id = get_id(f, v);		/* not for nothing */
+	if (id == 0)
+		return false;
+	give_id(f, id);
+	if (node_renew(f, v->ino) != 0)
+		return false;
+	lock_take(&v->lock);
+	v->elders = v->opens;
+	v->turn++;
+	lock_drop(&v->lock);
+	counter_add(nodes_renewed, 1);
+	/* they ask for attributes from now on (fuse_attr.c) */
+	fs_inval_attr(f, v->ino);
+	return true;
 }
 
 int
@@ -153,7 +192,7 @@ pass_open(struct fs *f, struct handle *h, bool fresh)
 	struct vnode *v = h->v;
 	int err = 0, id;
 
-	if (v->pass_id == 0 && v->opens == 0 && wants(f, h, fresh)) {
+	if (v->pass_id == 0 && opens_of(v) == 0 && wants(f, h, fresh)) {
 		id = get_id(f, v);
 		lock_take(&v->lock);
 		v->pass_id = id;
@@ -168,12 +207,13 @@ pass_open(struct fs *f, struct handle *h, bool fresh)
 		err = bfile_unseen_synced(v->b);
 	if (err == 0) {
 		h->passed = true;
+		h->direct = h->writes && v->elders > 0;
 		counter_add(opens_passed, 1);
 		return 0;
 	}
-	if (v->opens == 0)
+	if (opens_of(v) == 0)
 		pass_settle(f, v);
-	if (v->opens > 0 || v->unseen)
+	if (opens_of(v) > 0 || v->unseen)
 		return err;		/* it must be passed too (F1) */
 	close_id(f, v);
 	return 0;
