@@ -291,6 +291,7 @@ pass_start(struct fuse_front *fr)
 	p->open = fr->dev.pass.open;
 	p->close = fr->dev.pass.close;
 	lock_init(&p->lock, RANK_LOG - 3, "pass");
+	pass_probe(fr->fs, p);
 	fr->fs->pass = p;
 }
 

@@ -48,12 +48,15 @@ struct pass_dev {
 	void		*arg;
 	int		(*open)(void *arg, int fd);
 	void		(*close)(void *arg, int id);
-	_Atomic bool	 refused;	/* the kernel or the disk would not */
-	_Atomic bool	 tried;		/* whether the disk has leases */
+	_Atomic(const char *) refused;	/* why none is passed; NULL: they are */
 	_Atomic uint8_t	 small[PASS_KINDS];	/* of a kind, in a row */
 	struct lock	 lock;		/* what follows */
 	bool		 over;		/* the session is: nothing is called */
 };
+
+/* Tries both that passing needs, on a file of the pool, before anybody asks:
+ * that the kernel takes it, and that the disk has leases (C2). */
+void	pass_probe(struct fs *f, struct pass_dev *p);
 
 /* In the gate of h->v, before pass_open: the node was renewed, by whose next
  * number h can be passed. */

@@ -56,6 +56,7 @@ struct vnode {
 	bool		 no_xattrs;	/* for certain: a new file */
 	bool		 queued;	/* under the settler's lock */
 	int		 pass_id; /* its opens are passed, with this id; or 0 */
+	const char	*unpassed;	/* why the first of them is not */
 	bool		 unseen;	/* passed to writers (fs/pass.h) */
 	bool		 lingers;	/* it has a reference for that */
 	int64_t		 seen_ctime;	/* what of it was noted; 0: look */

@@ -24,6 +24,13 @@ def passed(path, yes=True):
 	io = explain(path)["io"]
 	assert io.startswith("kernel: ") == (yes and how == "passed"), io
 
+def why(path, text):
+	"""Why it is not passed, though it is open."""
+	io = explain(path)["io"]
+	if how != "passed":
+		text = "passthrough is off"
+	assert io.startswith("daemon: ") and text in io, io
+
 def put(path, data):
 	with open(path, "wb") as f:
 		f.write(data)
@@ -204,6 +211,7 @@ def reopened():
 	put("f", data)
 	settled("f")
 	fd = os.open("f", os.O_RDWR)
+	why("f", "it was opened to be changed")
 	assert os.pread(fd, 100, 0) == data[:100]
 	os.pwrite(fd, b"new", MIB)
 	data[MIB:MIB + 3] = b"new"
@@ -235,7 +243,7 @@ def cold(path, data):
 	subprocess.run([os.environ["GNSFS_BIN"], "evict", path], check=True,
 	    capture_output=True)
 	fd = os.open(path, os.O_RDONLY)
-	passed(path, False)
+	why(path, "it was opened before all of it was here")
 	assert os.pread(fd, len(data), 0) == data
 	soon(lambda: os.getxattr(path, "user.gnsfs.cached") == b"100")
 	return fd
@@ -598,7 +606,7 @@ def kinds():
 		put("%d.json" % i, b"{}")
 	time.sleep(1)				# RELEASE is nobody's to wait for
 	fd = os.open("4.json", os.O_WRONLY | os.O_CREAT)
-	passed("4.json", False)
+	why("4.json", "new files of its suffix were small in its folder")
 	other = os.open("4.bin", os.O_WRONLY | os.O_CREAT)
 	passed("4.bin")
 	os.write(fd, b"x" * 100000)
@@ -607,6 +615,22 @@ def kinds():
 	time.sleep(1)
 	fd = os.open("5.json", os.O_WRONLY | os.O_CREAT)
 	passed("5.json")
+	os.close(fd)
+
+def small():
+	# what is read through the page cache, and where that is all there is
+	put("f", b"x" * 5000)
+	settled("f")
+	fd = os.open("f", os.O_RDONLY)
+	why("f", "small files are read through the page cache")
+	os.close(fd)
+
+def tight():
+	# F6: near the cache's limit nothing new is written unseen
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	why("f", "the cache was filling up when it was opened")
+	os.write(fd, b"x" * 100000)
+	why("f", "the cache was filling up when it was opened")
 	os.close(fd)
 
 os.chdir(sys.argv[2])
