@@ -220,7 +220,7 @@ azure_caps(struct store *st)
 	unsigned caps = STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
 	    STORE_LIST_SORTED | STORE_DELETE_MATCH | STORE_HAS_TAGS;
 
-	if (atomic_load(&((struct azure *)st)->checksums))
+	if (atomic_load(&((struct azure *)st)->summed))
 		caps |= STORE_PUT_SUMMED;
 	return caps;
 }

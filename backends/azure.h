@@ -61,7 +61,13 @@ struct azure {
 	char		*where;		/* for messages */
 	bool		 https, loopback;
 	_Atomic bool	 checksums;	/* x-ms-content-crc64 */
+	_Atomic bool	 summed;	/* the last put's answer named the
+					   sum that went along with it */
 	_Atomic bool	 no_from_url;	/* it lacks Put Blob From URL */
+	/* Where the service could not fetch from of late: a hash of
+	 * scheme and host; until when that is believed (clock_mono) */
+	_Atomic uint64_t no_source;
+	_Atomic int64_t	 no_source_until;
 };
 
 /* As azure_store_open; sizes may be NULL. */
@@ -99,7 +105,7 @@ struct azure_req {
 	struct http_resp resp;
 	struct azure_error error;
 	enum http_end	 end;
-	bool		 summed;	/* its sum is among the headers */
+	char		 crc[16];	/* base64, as sent; "" for none */
 };
 
 /*
@@ -155,11 +161,12 @@ struct azure_source {
 	const char	*bearer;	/* token for it; NULL: none */
 	const char	*etag;		/* of a blob; NULL: not checked */
 	uint64_t	 size;
+	_Atomic bool	 unfetchable;	/* out: the service cannot get it */
 };
 /* UNSUPPORTED where the server lacks the calls, or the source is not one that
  * it can fetch. */
 enum store_rc azure_fetch(struct azure *s, struct store_call *c,
-	    const struct azure_source *from, const char *to,
+	    struct azure_source *from, const char *to,
 	    enum store_cond cond, struct store_info *ret);
 /* A blob of any account, or an object of a store that offers it. */
 enum store_rc azure_pull(struct store *st, struct store_call *c,
@@ -174,10 +181,12 @@ enum store_rc azure_offer(struct store *st, struct store_call *c,
 enum store_rc azure_put_blocks(struct azure *s, struct store_call *c,
 	    const char *key, enum store_cond cond,
 	    const struct store_version *match, const struct store_src *src,
-	    const struct azure_source *from, struct store_info *ret);
+	    struct azure_source *from, struct store_info *ret);
 /* The headers by which the service fetches from a URL. */
 void	azure_from_url(struct azure_req *r, const struct azure_source *from);
-/* Remembers where r's answer was that there is no such call. */
-void	azure_has_from_url(struct azure *s, const struct azure_req *r);
+/* Remembers where r's answer was that there is no such call, or that the
+ * source cannot be fetched; rc: what it came to. */
+void	azure_has_from_url(struct azure *s, const struct azure_req *r,
+	    enum store_rc rc, struct azure_source *from);
 
 #endif

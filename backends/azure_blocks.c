@@ -36,7 +36,7 @@ struct job {
 	struct azure		*s;
 	const char		*key;
 	const struct store_src	*src;		/* a put; or */
-	const struct azure_source *from;	/* a copy */
+	struct azure_source	*from;		/* a copy */
 	uint64_t		 size, part_size;
 	uint64_t		 id;		/* of the upload */
 	unsigned		 n;
@@ -66,10 +66,15 @@ azure_from_url(struct azure_req *r, const struct azure_source *from)
 }
 
 void
-azure_has_from_url(struct azure *s, const struct azure_req *r)
+azure_has_from_url(struct azure *s, const struct azure_req *r,
+    enum store_rc rc, struct azure_source *from)
 {
-	if (r->resp.status == 501 || r->resp.status == 405)
+	if (strcmp(r->error.code, "CannotVerifyCopySource") == 0) {
+		if (rc == STORE_UNSUPPORTED)
+			atomic_store(&from->unfetchable, true);
+	} else if (r->resp.status == 501 || r->resp.status == 405) {
 		atomic_store(&s->no_from_url, true);
+	}
 }
 
 static enum store_rc
@@ -101,7 +106,7 @@ block_send(void *arg, struct store_call *c, unsigned i)
 	}
 	rc = buf_err(&name) != 0 ? STORE_NOMEM : azure_do(j->s, c, &r);
 	if (j->from != NULL)
-		azure_has_from_url(j->s, &r);
+		azure_has_from_url(j->s, &r, rc, j->from);
 	buf_done(&name);
 	azure_req_done(&r);
 	return rc;
@@ -225,7 +230,7 @@ list_put(struct job *j, struct store_call *c, enum store_cond cond,
 enum store_rc
 azure_put_blocks(struct azure *s, struct store_call *c, const char *key,
     enum store_cond cond, const struct store_version *match,
-    const struct store_src *src, const struct azure_source *from,
+    const struct store_src *src, struct azure_source *from,
     struct store_info *ret)
 {
 	struct job j = { .s = s, .key = key, .src = src, .from = from,

@@ -17,6 +17,7 @@
 #include "backends/secret.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/url.h"
 
@@ -25,12 +26,13 @@ enum { LONG_STALL = 300, SAS_SECS = 24 * 3600, URL_LIMIT = 2048 };
 #define POLL_FIRST	(20 * NSEC_PER_MSEC)
 #define POLL_LAST	(2 * NSEC_PER_SEC)
 #define ABORT_WITHIN	(10 * NSEC_PER_SEC)
+#define NO_SOURCE_FOR	(600 * NSEC_PER_SEC)
 
 /* --- Put Blob From URL --- */
 
 static enum store_rc
 put_from_url(struct azure *s, struct store_call *c,
-    const struct azure_source *from, const char *to, enum store_cond cond,
+    struct azure_source *from, const char *to, enum store_cond cond,
     struct store_info *ret)
 {
 	struct azure_req r = { .method = "PUT", .op = "COPY", .key = to,
@@ -44,7 +46,7 @@ put_from_url(struct azure *s, struct store_call *c,
 		rc = azure_do(s, c, &r);
 	if (rc == STORE_OK)
 		etag_info(&r.resp, from->size, ret);
-	azure_has_from_url(s, &r);
+	azure_has_from_url(s, &r, rc, from);
 	azure_req_done(&r);
 	return rc;
 }
@@ -167,7 +169,7 @@ copy_blob(struct azure *s, struct store_call *c,
 
 enum store_rc
 azure_fetch(struct azure *s, struct store_call *c,
-    const struct azure_source *from, const char *to, enum store_cond cond,
+    struct azure_source *from, const char *to, enum store_cond cond,
     struct store_info *ret)
 {
 	struct store_call call = c != NULL ? *c : (struct store_call){ 0 };
@@ -190,7 +192,7 @@ azure_fetch(struct azure *s, struct store_call *c,
 		    azure_put_blocks(s, &call, to, cond, NULL, NULL, from,
 		    &info);
 	}
-	if (rc == STORE_UNSUPPORTED) {
+	if (rc == STORE_UNSUPPORTED && !atomic_load(&from->unfetchable)) {
 		said.text[0] = '\0';
 		rc = copy_blob(s, &call, from, to, cond, &info);
 	}
@@ -198,6 +200,41 @@ azure_fetch(struct azure *s, struct store_call *c,
 		why_set(call_why(c), 0, "%s", said.text);
 	else if (ret != NULL)
 		*ret = info;
+	return rc;
+}
+
+/* --- what the service cannot get at --- */
+
+static uint64_t
+origin(const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	host = host != NULL ? host + 3 : url;
+	return name_hash(url, (size_t)(host - url) + strcspn(host, "/?"));
+}
+
+/* As azure_fetch, of a store's object: where the service could not get at
+ * another of the same host it is not asked, for it may think for long. */
+static enum store_rc
+fetch_theirs(struct azure *s, struct store_call *c,
+    struct azure_source *from, const char *to, struct store_info *ret)
+{
+	uint64_t at = origin(from->url);
+	enum store_rc rc;
+
+	if (atomic_load(&s->no_source) == at &&
+	    clock_mono() < atomic_load(&s->no_source_until))
+		return STORE_UNSUPPORTED;
+	rc = azure_fetch(s, c, from, to, STORE_IF_ABSENT, ret);
+	if (rc != STORE_UNSUPPORTED || !atomic_load(&from->unfetchable))
+		return rc;
+	atomic_store(&s->no_source_until, clock_mono() + NO_SOURCE_FOR);
+	if (atomic_exchange(&s->no_source, at) != at)
+		log_info("the service cannot fetch from there: what is copied "
+		    "from it goes through here", "container=%s why=%s",
+		    s->container, LOG_Q(c != NULL && c->why != NULL ?
+		    c->why->text : ""));
 	return rc;
 }
 
@@ -237,6 +274,15 @@ get_cred(struct azure *s, struct store_call *c, struct azure_cred *ret)
 	return err != 0 ? azure_token_rc(err) : STORE_OK;
 }
 
+/* May the service be told this URL, which holds a signature or comes with a
+ * token?  Not in the clear, and not where only this machine is meant. */
+static bool
+may_fetch(const struct azure *s, const char *url)
+{
+	return s->loopback || (s->https && strncmp(url, "https://", 8) == 0 &&
+	    !url_is_loopback(url));
+}
+
 /* From f, which may be s, to s. */
 static enum store_rc
 copy_between(struct azure *f, struct azure *s, struct store_call *c,
@@ -260,6 +306,8 @@ copy_between(struct azure *f, struct azure *s, struct store_call *c,
 	if (rc == STORE_OK)
 		rc = source_url(f, from, &cred, clock_real() / NSEC_PER_SEC +
 		    SAS_SECS, &url);
+	if (rc == STORE_OK && f != s && !may_fetch(s, buf_cstr(&url)))
+		rc = STORE_UNSUPPORTED;
 	if (rc == STORE_OK) {
 		source.url = buf_cstr(&url);
 		source.size = info.size;
@@ -267,7 +315,9 @@ copy_between(struct azure *f, struct azure *s, struct store_call *c,
 			source.etag = info.version.text + 2;
 		if (cred.auth == AZURE_BEARER)
 			source.bearer = cred.text;
-		rc = azure_fetch(s, c, &source, to, cond, ret);
+		rc = cond == STORE_IF_ABSENT ?
+		    fetch_theirs(s, c, &source, to, ret) :
+		    azure_fetch(s, c, &source, to, cond, ret);
 	}
 	secret_done(&url);
 	azure_cred_done(&cred);
@@ -302,15 +352,6 @@ azure_offer(struct store *st, struct store_call *c, const char *key,
 		    source_url(s, key, &cred, until, ret);
 	azure_cred_done(&cred);
 	return rc;
-}
-
-/* May the service be told this URL?  Not in the clear, and not where only
- * this machine is meant. */
-static bool
-may_fetch(const struct azure *s, const char *url)
-{
-	return s->loopback || (s->https && strncmp(url, "https://", 8) == 0 &&
-	    !url_is_loopback(url));
 }
 
 /* The object that was copied from is still that version: what was made of it
@@ -357,7 +398,7 @@ azure_pull(struct store *st, struct store_call *c, struct store *from,
 	if (rc == STORE_OK) {
 		source.url = buf_cstr(&url);
 		source.size = info.size;
-		rc = azure_fetch(s, c, &source, to, STORE_IF_ABSENT, &made);
+		rc = fetch_theirs(s, c, &source, to, &made);
 	}
 	if (rc == STORE_OK)
 		rc = still_the_same(s, c, from, key, version, to, &made);

@@ -8,7 +8,8 @@
  * signature that may only create.  503 with the service's code says that
  * nothing was done: THROTTLED.  OperationTimedOut and other 5xx to a write
  * leave it open: AMBIGUOUS.  A 404 without the service's code is not the
- * service's.
+ * service's.  CannotVerifyCopySource is of a copy's source, not of this
+ * blob: it says that nothing was written, whatever the status.
  */
 #include "backends/azure.h"
 
@@ -107,22 +108,22 @@ is_code(const struct azure_req *r, const char *code)
 	return strcmp(r->error.code, code) == 0;
 }
 
-/* Of a copy's source: the status is what the source answered. */
+/* Of a copy's source: the status is what the source answered, or, where the
+ * service cannot get there (a network or an account that lets it not in), 409
+ * or 500.  Nothing was written. */
 static enum store_rc
 by_source(const struct azure_req *r)
 {
 	switch (r->resp.status) {
 	case 404:
 		return STORE_ABSENT;
-	case 409:
 	case 412:
 		return STORE_CHANGED;
 	case 401:
 	case 403:
 		return STORE_DENIED;
 	default:
-		return r->resp.status >= 500 && r->write ? STORE_AMBIGUOUS :
-		    STORE_UNSUPPORTED;
+		return STORE_UNSUPPORTED;
 	}
 }
 

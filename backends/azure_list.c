@@ -10,7 +10,9 @@
  * is done by passing over the pages before, which costs a request for each
  * 5,000 keys, and so is not among the capabilities (azure_caps()).
  *
- * Left out: folders of a hierarchical namespace, which are told as blobs.
+ * Left out: folders, which are told as blobs: those of a hierarchical namespace
+ * and, in others, the empty blobs that blobfuse and Hadoop mark as such in
+ * their metadata, which is asked for therefore.
  */
 #include "backends/azure.h"
 
@@ -18,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "backends/page.h"
 #include "backends/xml.h"
@@ -124,7 +127,7 @@ read_property(struct reading *l, const char *name, const char *text)
 		buf_reset(&l->etag);
 		buf_puts(&l->etag, text);
 	} else if (strcmp(name, "ResourceType") == 0) {
-		l->folder = strcmp(text, "directory") == 0;
+		l->folder = l->folder || strcmp(text, "directory") == 0;
 	}
 	return 0;
 }
@@ -157,6 +160,10 @@ read_blob(struct reading *l, const char *const *path, unsigned depth,
 	} else if (text != NULL && !prefix && depth == 5 &&
 	    strcmp(path[3], "Properties") == 0) {
 		return read_property(l, name, text);
+	} else if (text != NULL && !prefix && depth == 5 &&
+	    strcmp(path[3], "Metadata") == 0 &&
+	    strcasecmp(name, "hdi_isfolder") == 0) {
+		l->folder = l->folder || strcmp(text, "true") == 0;
 	}
 	return 0;
 }
@@ -212,6 +219,7 @@ ask(struct azure *s, struct store_call *c, const struct store_list *l,
 	snprintf(max, sizeof max, "%u", l->max == 0 || l->max > PAGE_MAX ?
 	    PAGE_MAX : l->max);
 	azure_param(&r, "maxresults", max);
+	azure_param(&r, "include", "metadata");
 	buf_printf(&prefix, "%s%s", s->prefix,
 	    l->prefix != NULL ? l->prefix : "");
 	if (prefix.len > 0)

@@ -113,7 +113,7 @@ add_sum(struct azure *s, struct store_call *c, struct azure_req *r)
 	for (i = 0; i < sizeof sum; i++)
 		sum[i] = (uint8_t)(crc >> 8 * i);
 	sigkey_base64(&b, sum, sizeof sum);
-	r->summed = true;
+	snprintf(r->crc, sizeof r->crc, "%s", buf_cstr(&b));
 	http_headers_add(&r->headers, "x-ms-content-crc64", "%s",
 	    buf_cstr(&b));
 	n = buf_err(&b);
@@ -269,6 +269,16 @@ is_success(const struct azure_req *r)
 	return r->resp.status >= 200 && r->resp.status < 300;
 }
 
+/* A body was taken with its sum.  Was it compared?  The service names it in
+ * the answer then; a server that knows nothing of the header does not. */
+static void
+note_sum(struct azure *s, const struct azure_req *r)
+{
+	const char *sum = http_resp_header(&r->resp, "x-ms-content-crc64");
+
+	atomic_store(&s->summed, sum != NULL && strcmp(sum, r->crc) == 0);
+}
+
 /* The answer is an error: OK where the request may be made again. */
 static enum store_rc
 refused(struct azure *s, struct store_call *c, struct azure_req *r,
@@ -282,10 +292,11 @@ refused(struct azure *s, struct store_call *c, struct azure_req *r,
 	if (r->resp.status == 401 && first)
 		err = creds_azure_refused(s->creds, cred, &t, call_why(c));
 	/* The emulator knows no CRC-64, and says so before all else. */
-	if (strcmp(r->error.code, "FeatureNotSupported") == 0 && r->summed) {
+	if (strcmp(r->error.code, "FeatureNotSupported") == 0 &&
+	    r->crc[0] != '\0') {
 		atomic_store(&s->checksums, false);
 		http_headers_drop(&r->headers, "x-ms-content-crc64");
-		r->summed = false;
+		r->crc[0] = '\0';
 		err = 0;
 	}
 	if (err == 0)
@@ -323,6 +334,8 @@ azure_do(struct azure *s, struct store_call *c, struct azure_req *r)
 			rc = refused(s, c, r, &cred, first);
 			nheaders = r->headers.n;
 			again = rc == STORE_OK;
+		} else if (rc == STORE_OK && r->crc[0] != '\0') {
+			note_sum(s, r);
 		}
 		first = false;
 		azure_cred_done(&cred);

@@ -84,7 +84,8 @@ ask_service_once(struct creds_gcs *c, const struct token_call *call,
 		json_object_set_new(head, "kid", json_string(c->key_id));
 	header = json_text(head);
 	claims = json_text(json_pack("{s:s,s:s,s:s,s:I,s:I}",
-	    "iss", c->email, "scope", SCOPE, "aud", c->url,
+	    "iss", c->email, "scope", c->impersonate != NULL ? SCOPE_ALL :
+	    SCOPE, "aud", c->url,
 	    "iat", (json_int_t)now, "exp", (json_int_t)(now + JWT_LIFE)));
 	if (header != NULL && claims != NULL)
 		err = jwt_sign_rs256(header, claims, c->key, &jwt, why);
@@ -172,24 +173,42 @@ ask_user(struct creds_gcs *c, const struct token_call *call,
 	return err;
 }
 
-/* The subject token: the file, or a field of it. */
+/* What the source of the subject token says, as it is; from: for messages. */
 static int
-read_subject(struct creds_gcs *c, struct buf *ret, struct why *why)
+read_source(struct creds_gcs *c, const struct token_call *call,
+    struct buf *text, const char *from, struct why *why)
 {
+	struct token_req r = { .who = "the source of the subject token",
+	    .method = "GET", .url = c->subject_url,
+	    .headers = &c->subject_headers };
+	int err;
+
+	if (c->subject_url != NULL)
+		return token_request_text(c->subject_http, &r, call, text,
+		    why);
+	err = secret_read(c->subject_file, SECRET_FILE_MAX, text);
+	if (err == 0 || err == -ENOMEM)
+		return err;
+	return why_set(why, -EINVAL, "the subject token '%s' cannot be read: "
+	    "%s", from, strerror(-err));
+}
+
+/* The subject token: what its source says, or a field of that. */
+static int
+read_subject(struct creds_gcs *c, const struct token_call *call,
+    struct buf *ret, struct why *why)
+{
+	const char *from = c->subject_url != NULL ? c->subject_url :
+	    c->subject_file;
 	struct buf text = BUF_INIT;
 	json_t *o = NULL;
 	const char *s;
 	size_t n;
 	int err;
 
-	err = secret_read(c->subject_file, SECRET_FILE_MAX, &text);
-	if (err == -ENOMEM)
+	err = read_source(c, call, &text, from, why);
+	if (err != 0)
 		goto out;
-	if (err != 0) {
-		err = why_set(why, -EINVAL, "the subject token '%s' cannot be "
-		    "read: %s", c->subject_file, strerror(-err));
-		goto out;
-	}
 	s = buf_cstr(&text);
 	if (c->subject_field != NULL) {
 		o = json_loadb(s, text.len, 0, NULL);
@@ -200,9 +219,9 @@ read_subject(struct creds_gcs *c, struct buf *ret, struct why *why)
 		n--;
 	if (n == 0)
 		err = why_set(why, -EINVAL, "there is no subject token in "
-		    "'%s'%s%s", c->subject_file, c->subject_field != NULL ?
-		    " at " : "", c->subject_field != NULL ?
-		    c->subject_field : "");
+		    "'%.*s'%s%s", (int)strcspn(from, "?"), from,
+		    c->subject_field != NULL ? " at " : "",
+		    c->subject_field != NULL ? c->subject_field : "");
 	else
 		buf_put(ret, s, n);
 out:
@@ -211,34 +230,15 @@ out:
 	return err != 0 ? err : buf_err(ret);
 }
 
-/* For a token of the workload, one of the account that it may act as. */
-static int
-ask_impersonation(struct creds_gcs *c, const char *workload,
-    const struct token_call *call, struct token *ret, struct why *why)
-{
-	struct http_headers h = { 0 };
-	struct token_req r = { .who = "Google's IAM", .method = "POST",
-	    .url = c->impersonate, .headers = &h,
-	    .body = "{\"scope\":[\"" SCOPE "\"],\"lifetime\":\"3600s\"}" };
-	int err;
-
-	http_headers_add(&h, "content-type", "application/json");
-	http_headers_add(&h, "authorization", "Bearer %s", workload);
-	err = token_request(c->http, &r, call, ret, why);
-	http_headers_done(&h);
-	return err;
-}
-
 static int
 ask_external(struct creds_gcs *c, const struct token_call *call,
     struct token *ret, struct why *why)
 {
 	struct buf subject = BUF_INIT, form = BUF_INIT;
-	struct token workload = TOKEN_INIT;
 	struct why said = { "" };
 	int err;
 
-	err = read_subject(c, &subject, &said);
+	err = read_subject(c, call, &subject, &said);
 	if (err == 0) {
 		form_add(&form, "grant_type",
 		    "urn:ietf:params:oauth:grant-type:token-exchange");
@@ -249,14 +249,11 @@ ask_external(struct creds_gcs *c, const struct token_call *call,
 		    "urn:ietf:params:oauth:token-type:access_token");
 		form_add(&form, "subject_token_type", c->subject_type);
 		form_add(&form, "subject_token", buf_cstr(&subject));
-		err = ask_form(c, "Google's token exchange", &form, call,
-		    c->impersonate != NULL ? &workload : ret, &said);
+		err = ask_form(c, "Google's token exchange", &form, call, ret,
+		    &said);
 	}
-	if (err == 0 && c->impersonate != NULL)
-		err = ask_impersonation(c, workload.text, call, ret, &said);
 	if (err != 0 && said.text[0] != '\0')
 		why_set(why, err, "%s: %s", c->who, said.text);
-	token_done(&workload);
 	secret_done(&subject);
 	return err;
 }
@@ -284,6 +281,34 @@ ask_metadata(struct creds_gcs *c, const struct token_call *call,
 	return err;
 }
 
+/* For a token of who we are, one of the account that he may act as. */
+static int
+ask_impersonation(struct creds_gcs *c, const char *own,
+    const struct token_call *call, struct token *ret, struct why *why)
+{
+	struct http_headers h = { 0 };
+	struct buf body = BUF_INIT;
+	struct why said = { "" };
+	struct token_req r = { .who = "Google's IAM", .method = "POST",
+	    .url = c->impersonate, .headers = &h };
+	int err;
+
+	http_headers_add(&h, "content-type", "application/json");
+	http_headers_add(&h, "authorization", "Bearer %s", own);
+	buf_printf(&body, "{\"scope\":[\"" SCOPE "\"],\"lifetime\":"
+	    "\"3600s\"%s%s}", c->delegates != NULL ? ",\"delegates\":" : "",
+	    c->delegates != NULL ? c->delegates : "");
+	r.body = buf_cstr(&body);
+	err = buf_err(&body);
+	if (err == 0)
+		err = token_request(c->http, &r, call, ret, &said);
+	if (err != 0 && said.text[0] != '\0')
+		why_set(why, err, "%s: %s", c->who, said.text);
+	http_headers_done(&h);
+	buf_done(&body);
+	return err;
+}
+
 static int
 fetch(void *arg, const struct token_call *call, struct token *ret,
     struct why *why)
@@ -296,8 +321,16 @@ fetch(void *arg, const struct token_call *call, struct token *ret,
 		[METADATA] = ask_metadata,
 	};
 	struct creds_gcs *c = arg;
+	struct token own = TOKEN_INIT;
+	int err;
 
-	return ask[c->kind](c, call, ret, why);
+	if (c->impersonate == NULL)
+		return ask[c->kind](c, call, ret, why);
+	err = ask[c->kind](c, call, &own, why);
+	if (err == 0)
+		err = ask_impersonation(c, own.text, call, ret, why);
+	token_done(&own);
+	return err;
 }
 
 /* --- all of it --- */
@@ -317,6 +350,10 @@ creds_gcs_open(const struct creds_gcs_opts *o, struct creds_gcs **ret,
 		ho.no_proxy = strncmp(c->url, "http://", 7) == 0;
 		err = http_new(&ho, &c->http, why);
 	}
+	if (err == 0 && c->subject_url != NULL) {
+		ho.no_proxy = strncmp(c->subject_url, "http://", 7) == 0;
+		err = http_new(&ho, &c->subject_http, why);
+	}
 	if (err == 0)
 		err = token_cache_open("gcs", fetch, c, &c->cache);
 	if (err != 0) {
@@ -334,6 +371,8 @@ creds_gcs_close(struct creds_gcs *c)
 		return;
 	token_cache_close(c->cache);
 	http_free(c->http);
+	http_free(c->subject_http);
+	http_headers_done(&c->subject_headers);
 	secret_free(&c->who);
 	secret_free(&c->url);
 	secret_free(&c->email);
@@ -345,8 +384,10 @@ creds_gcs_close(struct creds_gcs *c)
 	secret_free(&c->audience);
 	secret_free(&c->subject_type);
 	secret_free(&c->subject_file);
+	secret_free(&c->subject_url);
 	secret_free(&c->subject_field);
 	secret_free(&c->impersonate);
+	secret_free(&c->delegates);
 	free(c);
 }
 
@@ -373,7 +414,7 @@ creds_gcs_who(const struct creds_gcs *c)
 const char *
 creds_gcs_signer(const struct creds_gcs *c)
 {
-	return c->kind == SERVICE ? c->email : NULL;
+	return c->kind == SERVICE && c->impersonate == NULL ? c->email : NULL;
 }
 
 int

@@ -11,15 +11,21 @@
  * A file's `type` says how a token is had:
  *   service_account	a JWT signed with its key, exchanged at token_uri
  *   authorized_user	a refresh token, at token_uri
- *   external_account	workload identity: a subject token from a file (text,
- *			or a field of JSON), read anew each time, exchanged
- *			at token_url; and, where the file says so, that for
- *			a service account's (impersonation)
+ *   external_account	workload identity: a subject token from a file or a
+ *			URL (text, or a field of JSON), read anew each time,
+ *			exchanged at token_url; and, where the file says so,
+ *			that for a service account's (impersonation)
+ *   impersonated_service_account
+ *			a token by one of the three above (source_credentials)
+ *			for a service account's
  * Tokens are asked for over https, or plain http on loopback; the metadata
- * server alone is plain http.  A wrong clock on this host is found out by the
- * issuer's Date when it refuses a JWT, and allowed for.
+ * server alone, and the URL of a subject token at a link-local address (the
+ * metadata server of another cloud), are plain http.  A wrong clock on this
+ * host is found out by the issuer's Date when it refuses a JWT, and allowed
+ * for.
  *
- * Not here: subject tokens from URLs, AWS or executables; keys of other kinds.
+ * Not here: subject tokens from AWS, executables or certificates; keys of
+ * other kinds; an impersonation by an impersonated account.
  */
 #ifndef BACKENDS_CREDS_GCS_H
 #define BACKENDS_CREDS_GCS_H
@@ -54,7 +60,8 @@ int	creds_gcs_get(struct creds_gcs *c, const struct token_call *call,
 int	creds_gcs_refused(struct creds_gcs *c, const char *text,
 	    const struct token_call *call, struct why *why);
 
-/* Whose key can sign (a service account's, in a file); NULL: there is none.
+/* Whose key can sign (a service account's, in a file, that acts as itself);
+ * NULL: there is none.
  * Borrowed. */
 const char *creds_gcs_signer(const struct creds_gcs *c);
 /* RSASSA-PKCS1-v1_5 with SHA-256 by it, in hex, appended.  -EINVAL (why: the

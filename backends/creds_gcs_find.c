@@ -2,6 +2,8 @@
  * creds_gcs_find: where Google's credentials are looked for (creds_gcs.h) and
  * what their files say.
  */
+#include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -163,37 +165,120 @@ parse_user(struct creds_gcs *c, const char *path, const json_t *o,
 	return 0;
 }
 
+/* Of a subject token: also the metadata server of another cloud, which is at
+ * a link-local address, and nobody beyond this host's link hears it. */
+static bool
+url_is_near(const char *url)
+{
+	const char *host = url + strlen("http://");
+	size_t n;
+	char text[16];
+	uint8_t a[4];
+
+	if (url_is_safe(url))
+		return true;
+	if (strncmp(url, "http://", 7) != 0)
+		return false;
+	n = strcspn(host, "/?#");
+	if (memchr(host, '@', n) != NULL)
+		return false;
+	n = strcspn(host, ":/?#");
+	if (n >= sizeof text)
+		return false;
+	snprintf(text, sizeof text, "%.*s", (int)n, host);
+	return inet_pton(AF_INET, text, a) == 1 && a[0] == 169 && a[1] == 254;
+}
+
+/* A name or a value as it may stand in a request's head. */
+static bool
+is_header(const char *s, const char *not)
+{
+	for (; *s != '\0'; s++)
+		if (*s < ' ' || *s > '~' || strchr(not, *s) != NULL)
+			return false;
+	return true;
+}
+
+static int
+parse_headers(struct creds_gcs *c, const char *path, const json_t *o,
+    struct why *why)
+{
+	const char *name, *value;
+	char lower[128];
+	json_t *v;
+	size_t i;
+
+	json_object_foreach((json_t *)o, name, v) {
+		value = json_string_value(v);
+		if (value == NULL || *name == '\0' ||
+		    strlen(name) >= sizeof lower || !is_header(name, " :") ||
+		    !is_header(value, ""))
+			return why_set(why, -EINVAL, "'%s': credential_source."
+			    "headers has what cannot be a header", path);
+		for (i = 0; name[i] != '\0'; i++)
+			lower[i] = (char)tolower((unsigned char)name[i]);
+		lower[i] = '\0';
+		http_headers_add(&c->subject_headers, lower, "%s", value);
+	}
+	return c->subject_headers.err != -E2BIG ? c->subject_headers.err :
+	    why_set(why, -EINVAL, "'%s': credential_source.headers are more "
+	    "than %d", path, HTTP_HEADERS_MAX);
+}
+
+/* Where the subject token is. */
+static int
+parse_subject(struct creds_gcs *c, const char *path, const json_t *source,
+    struct why *why)
+{
+	static const struct { const char *key, *what; } others[] = {
+		{ "environment_id", "AWS" }, { "executable", "an executable" },
+		{ "certificate", "a certificate" },
+	};
+	const json_t *format = json_object_get(source, "format");
+	const char *type = json_string_value(json_object_get(format, "type"));
+	size_t i;
+
+	for (i = 0; i < sizeof others / sizeof others[0]; i++) {
+		if (json_object_get(source, others[i].key) != NULL)
+			return why_set(why, -EINVAL, "'%s' gets its subject "
+			    "token from %s, which is not supported: have one "
+			    "written to a file, and name that in "
+			    "credential_source", path, others[i].what);
+	}
+	if (!take(source, "file", &c->subject_file) &&
+	    !take(source, "url", &c->subject_url))
+		return lacks(path, "external_account", "credential_source."
+		    "file, credential_source.url", why);
+	if (c->subject_url != NULL && !url_is_near(c->subject_url))
+		return why_set(why, -EINVAL, "'%s': credential_source.url is "
+		    "neither https:// nor on this host or its link", path);
+	if (type != NULL && strcmp(type, "json") == 0 &&
+	    !take(format, "subject_token_field_name", &c->subject_field))
+		return lacks(path, "external_account", "credential_source."
+		    "format.subject_token_field_name", why);
+	return c->subject_url == NULL ? 0 : parse_headers(c, path,
+	    json_object_get(source, "headers"), why);
+}
+
 static int
 parse_external(struct creds_gcs *c, const char *path, const json_t *o,
     struct why *why)
 {
-	json_t *source = json_object_get(o, "credential_source");
-	json_t *format = json_object_get(source, "format");
-	const char *type = json_string_value(json_object_get(format, "type"));
-
 	c->kind = EXTERNAL;
 	if (!take(o, "audience", &c->audience) ||
 	    !take(o, "subject_token_type", &c->subject_type) ||
 	    !take(o, "token_url", &c->url))
 		return lacks(path, "external_account", "audience, "
 		    "subject_token_type, token_url", why);
-	if (!take(source, "file", &c->subject_file))
-		return why_set(why, -EINVAL, "'%s' gets its subject token "
-		    "from something other than a file, which is not "
-		    "supported: have it written to a file, and name that in "
-		    "credential_source", path);
-	if (type != NULL && strcmp(type, "json") == 0 &&
-	    !take(format, "subject_token_field_name", &c->subject_field))
-		return lacks(path, "external_account", "credential_source."
-		    "format.subject_token_field_name", why);
 	take(o, "service_account_impersonation_url", &c->impersonate);
 	if (asprintf(&c->who, "the workload identity of '%s'", path) < 0)
 		c->who = NULL;
-	return need_url(path, "service_account_impersonation_url",
-	    c->impersonate, why);
+	return parse_subject(c, path, json_object_get(o, "credential_source"),
+	    why);
 }
 
-static const struct {
+/* Those who act as themselves. */
+static const struct type {
 	const char	*type;
 	int		(*parse)(struct creds_gcs *c, const char *path,
 			    const json_t *o, struct why *why);
@@ -203,34 +288,96 @@ static const struct {
 	{ "external_account",	parse_external },
 };
 
+static const struct type *
+type_of(const json_t *o)
+{
+	const char *type = json_string_value(json_object_get(o, "type"));
+	size_t i;
+
+	for (i = 0; type != NULL && i < sizeof types / sizeof types[0]; i++) {
+		if (strcmp(type, types[i].type) == 0)
+			return &types[i];
+	}
+	return NULL;
+}
+
+/* Through whom an account may act as another, in order. */
+static int
+parse_delegates(struct creds_gcs *c, const char *path, const json_t *o,
+    struct why *why)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(o, i, v)
+		if (!json_is_string(v))
+			return why_set(why, -EINVAL, "'%s': delegates are "
+			    "names of service accounts", path);
+	if (json_array_size(o) == 0)
+		return 0;
+	c->delegates = json_dumps(o, JSON_COMPACT);
+	return c->delegates != NULL ? 0 : -ENOMEM;
+}
+
+/* As gcloud writes them: who is logged in, and the account he acts as. */
+static int
+parse_impersonated(struct creds_gcs *c, const char *path, const json_t *o,
+    struct why *why)
+{
+	const json_t *source = json_object_get(o, "source_credentials");
+	const struct type *type = type_of(source);
+	int err;
+
+	if (type == NULL)
+		return why_set(why, -EINVAL, "'%s' is of type "
+		    "impersonated_service_account and its source_credentials "
+		    "of none that is supported: service_account, "
+		    "authorized_user or external_account", path);
+	err = type->parse(c, path, source, why);
+	if (err != 0)
+		return err;
+	if (c->impersonate != NULL)
+		return why_set(why, -EINVAL, "'%s' acts as an account that "
+		    "acts as another, which is not supported: let "
+		    "source_credentials have no "
+		    "service_account_impersonation_url", path);
+	if (!take(o, "service_account_impersonation_url", &c->impersonate))
+		return lacks(path, "impersonated_service_account",
+		    "service_account_impersonation_url, source_credentials",
+		    why);
+	return parse_delegates(c, path, json_object_get(o, "delegates"), why);
+}
+
 static int
 parse_file(struct creds_gcs *c, const char *path, struct buf *text,
     struct why *why)
 {
 	json_t *o = json_loadb((const char *)text->p, text->len, 0, NULL);
-	const char *type = json_string_value(json_object_get(o, "type"));
-	size_t i;
+	const char *name = json_string_value(json_object_get(o, "type"));
+	const struct type *type = type_of(o);
 	int err = -EINVAL;
 
-	if (type == NULL) {
+	if (name == NULL) {
 		why_set(why, err, "'%s' is no file of Google credentials: "
 		    "JSON with a type is expected", path);
 		goto out;
 	}
-	for (i = 0; i < sizeof types / sizeof types[0]; i++) {
-		if (strcmp(type, types[i].type) == 0)
-			break;
-	}
-	if (i == sizeof types / sizeof types[0]) {
+	if (type != NULL) {
+		err = type->parse(c, path, o, why);
+	} else if (strcmp(name, "impersonated_service_account") == 0) {
+		err = parse_impersonated(c, path, o, why);
+	} else {
 		why_set(why, err, "'%s' is of type %.60s, which is not "
-		    "supported: it may be service_account, authorized_user or "
-		    "external_account", path, type);
-		goto out;
+		    "supported: it may be service_account, authorized_user, "
+		    "external_account or impersonated_service_account", path,
+		    name);
 	}
-	err = types[i].parse(c, path, o, why);
 	if (err == 0)
 		err = need_url(path, "where tokens are asked for", c->url,
 		    why);
+	if (err == 0)
+		err = need_url(path, "service_account_impersonation_url",
+		    c->impersonate, why);
 	if (err == 0 && (c->who == NULL || c->url == NULL))
 		err = -ENOMEM;
 out:

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "backends/creds_gcs.h"
+#include "backends/http.h"
 #include "backends/secret.h"
 #include "base/buf.h"
 
@@ -22,8 +23,12 @@ struct creds_gcs {
 	char		*email, *key, *key_id;		/* SERVICE */
 	char		*id, *secret, *refresh;		/* USER */
 	char		*audience, *subject_type;	/* EXTERNAL */
-	char		*subject_file, *subject_field;	/* field NULL: text */
-	char		*impersonate;			/* a URL, or NULL */
+	char		*subject_file, *subject_url;	/* one of them */
+	char		*subject_field;			/* NULL: text */
+	struct http_headers subject_headers;		/* of subject_url */
+	struct http	*subject_http;	/* to it */
+	char		*impersonate;	/* of any kind: a URL, or NULL */
+	char		*delegates;	/* a JSON array for it, or NULL */
 	int64_t		 skew;		/* s, the issuer's clock less ours */
 };
 

@@ -414,6 +414,7 @@ static const struct store_ops gcs_ops = {
 	.caps = gcs_caps,
 	.bare = gcs_bare,
 	.offer = gcs_offer,
+	.left = gcs_left,
 	.free = gcs_free,
 };
 

@@ -172,6 +172,8 @@ enum store_rc gcs_answer_object(struct gcs *s, struct store_call *c,
 enum store_rc gcs_list(struct store *st, struct store_call *c,
 	    struct store_list *l,
 	    int (*each)(void *arg, const struct store_entry *e), void *arg);
+enum store_rc gcs_left(struct store *st, struct store_call *c,
+	    int (*each)(void *arg, const struct store_entry *e), void *arg);
 enum store_rc gcs_head(struct store *st, struct store_call *c,
 	    const char *key, struct store_info *ret);
 enum store_rc gcs_del(struct store *st, struct store_call *c,

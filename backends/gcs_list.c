@@ -13,7 +13,7 @@
  *	o	a name, to go on at (after a prefix: its delimiter plus one)
  * A page is cut where an emulator gives more prefixes than were asked for.
  *
- * Keys of parts under way (GCS_PARTS) are left out.
+ * Keys of parts under way (GCS_PARTS) are left out, and listed by gcs_left().
  */
 #include "backends/gcs.h"
 
@@ -33,6 +33,7 @@ struct reading {
 	struct page	 page;
 	const char	*after;		/* a key to leave out; NULL: none */
 	char		*token;		/* nextPageToken, or NULL */
+	bool		 parts;		/* keys of parts, too */
 };
 
 /* One name of the answer.  0, -EBADMSG, -ENOMEM. */
@@ -51,8 +52,8 @@ entry_add(struct reading *l, const char *name, const struct gcs_object *o)
 	}
 	name += n;
 	/* The mark of the prefix itself; what is not for others. */
-	if (*name == '\0' || strncmp(name, GCS_PARTS,
-	    strlen(GCS_PARTS)) == 0 || (l->after != NULL && o != NULL &&
+	if (*name == '\0' || (!l->parts && strncmp(name, GCS_PARTS,
+	    strlen(GCS_PARTS)) == 0) || (l->after != NULL && o != NULL &&
 	    strcmp(name, l->after) == 0))
 		return 0;
 	e.key = name;
@@ -188,14 +189,13 @@ build_query(struct gcs *s, const struct store_list *l, unsigned max,
 	return buf_err(prefix) != 0 ? buf_err(prefix) : buf_err(start);
 }
 
-enum store_rc
-gcs_list(struct store *st, struct store_call *c, struct store_list *l,
-    int (*each)(void *arg, const struct store_entry *e), void *arg)
+static enum store_rc
+list_page(struct gcs *s, struct store_call *c, struct store_list *l,
+    bool parts, int (*each)(void *arg, const struct store_entry *e), void *arg)
 {
-	struct gcs *s = (struct gcs *)st;
 	struct gcs_req r = { .method = "GET", .op = "LIST", .of = GCS_OBJECTS,
 	    .max_body = PAGE_BYTES };
-	struct reading in = { .s = s };
+	struct reading in = { .s = s, .parts = parts };
 	struct buf prefix = BUF_INIT, start = BUF_INIT;
 	unsigned max = l->max == 0 || l->max > PAGE_MAX ? PAGE_MAX : l->max;
 	char text[2][16];
@@ -231,5 +231,25 @@ gcs_list(struct store *st, struct store_call *c, struct store_list *l,
 	buf_done(&prefix);
 	buf_done(&start);
 	gcs_req_done(&r);
+	return rc;
+}
+
+enum store_rc
+gcs_list(struct store *st, struct store_call *c, struct store_list *l,
+    int (*each)(void *arg, const struct store_entry *e), void *arg)
+{
+	return list_page((struct gcs *)st, c, l, false, each, arg);
+}
+
+enum store_rc
+gcs_left(struct store *st, struct store_call *c,
+    int (*each)(void *arg, const struct store_entry *e), void *arg)
+{
+	struct store_list l = { .prefix = GCS_PARTS };
+	enum store_rc rc;
+
+	do {
+		rc = list_page((struct gcs *)st, c, &l, true, each, arg);
+	} while (rc == STORE_OK && l.more);
 	return rc;
 }

@@ -128,7 +128,7 @@ http_headers_cut(struct http_headers *h, unsigned n)
 	}
 }
 
-void
+bool
 http_headers_drop(struct http_headers *h, const char *name)
 {
 	struct http_header found;
@@ -137,12 +137,13 @@ http_headers_drop(struct http_headers *h, const char *name)
 	for (i = 0; i < h->n && strcmp(h->h[i].name, name) != 0; i++)
 		;
 	if (i == h->n)
-		return;
+		return false;
 	found = h->h[i];
 	for (; i + 1 < h->n; i++)
 		h->h[i] = h->h[i + 1];
 	h->h[i] = found;
 	http_headers_cut(h, i);
+	return true;
 }
 
 void

@@ -44,8 +44,9 @@ void	http_headers_add(struct http_headers *h, const char *name,
 	    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Wipes and frees those after the first n. */
 void	http_headers_cut(struct http_headers *h, unsigned n);
-/* The same for one, by its name; the order of the others stays. */
-void	http_headers_drop(struct http_headers *h, const char *name);
+/* The same for one, by its name; the order of the others stays.  Was there
+ * one? */
+bool	http_headers_drop(struct http_headers *h, const char *name);
 /* Wipes and frees what was added; h is empty again. */
 void	http_headers_done(struct http_headers *h);
 

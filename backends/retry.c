@@ -4,9 +4,10 @@
  *
  * What is tried again: THROTTLED and UNREACHABLE until the deadline, and so
  * what may be there (below); else BROKEN and AMBIGUOUS eight times without
- * progress.  The rest is an answer.  Between attempts a random pause of up to
- * 50 ms, 100 ms .. 2 s (full jitter: hosts that failed together must not come
- * back together).  A pause that would end past the deadline is not begun.
+ * progress (a pull also where it may be there).  The rest is an answer.
+ * Between attempts a random pause of up to 50 ms, 100 ms .. 2 s (full jitter:
+ * hosts that failed together must not come back together).  A pause that would
+ * end past the deadline is not begun.
  *
  * get goes on where it was: after the first byte it names the version that
  * the first attempt saw (B5), and no byte is delivered twice.  list hands a
@@ -74,6 +75,8 @@ struct effort {
 	unsigned	 attempts, broken;
 	int64_t		 pause;
 	bool		 maybe;		/* a write may be there */
+	bool		 other_way;	/* the caller has one, so that what
+					   fails again and again is given up */
 };
 
 static void
@@ -123,7 +126,7 @@ again(struct effort *e, enum store_rc rc)
 		break;
 	case STORE_BROKEN:
 	case STORE_AMBIGUOUS:
-		if (!e->maybe && ++e->broken >= BROKEN_MAX)
+		if ((!e->maybe || e->other_way) && ++e->broken >= BROKEN_MAX)
 			return false;
 		break;
 	default:
@@ -555,6 +558,7 @@ retry_pull(struct store *s, struct store_call *c, struct store *from,
 	enum store_rc rc;
 
 	effort_begin(&e, s, c);
+	e.other_way = true;	/* store_relay() */
 	do {
 		attempt_begin(&e);
 		rc = store_pull(e.r->below, &e.call, from, key, version, to,

@@ -41,7 +41,7 @@ head_once(struct s3 *s, struct store_call *c, const char *key,
 	rc = s3_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
-	if (s->checksums)
+	if (atomic_load(&s->checksums))
 		http_headers_add(&r.headers, "x-amz-checksum-mode",
 		    "ENABLED");
 	rc = s3_do(s, c, &r);
@@ -110,6 +110,21 @@ drop_sink(void *arg, const void *p, size_t n)
 	return 0;
 }
 
+/* A HEAD that asked for the sum was refused, without a word, and a GET was
+ * not.  It may have been keys that had ended, which the GET has renewed. */
+static void
+learn_sums(struct s3 *s, struct store_call *c, const char *key)
+{
+	struct store_call quiet = *c;
+	struct store_info info;
+	int status = 0;
+
+	quiet.why = NULL;
+	(void)head_once(s, &quiet, key, &info, &status);
+	if (status == 400 || status == 501)
+		s3_sums_off(s);
+}
+
 enum store_rc
 s3_head(struct store *st, struct store_call *c, const char *key,
     struct store_info *ret)
@@ -118,16 +133,21 @@ s3_head(struct store *st, struct store_call *c, const char *key,
 	struct store_call call = c != NULL ? *c : (struct store_call){ 0 };
 	struct why said = { "" };
 	struct store_info info;
+	bool summed = atomic_load(&s->checksums);
 	int status = 0;
 	enum store_rc rc;
 
 	call.why = &said;
 	rc = head_once(s, &call, key, &info, &status);
-	if (status >= 400 && status < 500 && status != 429 &&
-	    (status != 404 || !s->aws || !atomic_load(&s->proven))) {
+	if ((status >= 400 && status < 500 && status != 429 &&
+	    (status != 404 || !s->aws || !atomic_load(&s->proven))) ||
+	    (status == 501 && summed)) {
 		said.text[0] = '\0';
 		rc = s3_get(st, &call, key, NULL, 0, 1, drop_sink, NULL,
 		    &info);
+		if (summed && (status == 400 || status == 501) &&
+		    (rc == STORE_OK || rc == STORE_ABSENT))
+			learn_sums(s, &call, key);
 	}
 	if (rc == STORE_OK && ret != NULL)
 		*ret = info;
@@ -315,7 +335,7 @@ s3_caps(struct store *st)
 		caps |= STORE_CAN_ABSENT | STORE_CAN_MATCH;
 	if (!d->dirs)
 		caps |= STORE_LIST_SORTED | STORE_LIST_START_AFTER;
-	if (s->checksums)
+	if (atomic_load(&s->summed))
 		caps |= STORE_PUT_SUMMED;
 	if (d->tags)
 		caps |= STORE_HAS_TAGS;
@@ -363,5 +383,6 @@ const struct store_ops s3_ops = {
 	.caps = s3_caps,
 	.bare = s3_bare,
 	.offer = s3_offer,
+	.left = s3_left,
 	.free = s3_free,
 };

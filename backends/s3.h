@@ -10,6 +10,7 @@
  *                   of it
  *   s3_error.c      what an answer that is not 2xx means (enum store_rc)
  *   s3_list.c       a page of ListObjectsV2
+ *   s3_left.c       uploads in parts that have not ended
  *   s3_multipart.c  copies; large puts and copies as parallel parts
  *   s3_offer.c      a URL by which another may get an object
  *
@@ -31,6 +32,7 @@
 #include "backends/layer.h"
 #include "backends/s3_dialect.h"
 #include "backends/store.h"
+#include "backends/xml.h"
 #include "base/workers.h"
 
 #define S3_MIB		((uint64_t)1 << 20)
@@ -62,7 +64,9 @@ struct s3 {
 	char		*host;		/* host[:port] as the Host header is */
 	char		*path;		/* "/bucket", or "" (virtual) */
 	bool		 https, loopback, aws;
-	bool		 checksums;	/* x-amz-checksum-crc32c */
+	_Atomic bool	 checksums;	/* x-amz-checksum-crc32c */
+	_Atomic bool	 summed;	/* the last put's answer named the
+					   sum that went along with it */
 	_Atomic bool	 proven;	/* a request has succeeded */
 	_Atomic(const struct s3_dialect *) dialect;
 	bool		 dialect_is_sure;	/* no answer changes it */
@@ -125,6 +129,8 @@ struct s3_req {
 enum store_rc s3_do(struct s3 *s, struct store_call *c, struct s3_req *r);
 void	s3_req_done(struct s3_req *r);
 
+/* The store refuses checksums' headers: none is sent from now on. */
+void	s3_sums_off(struct s3 *s);
 void	s3_param(struct s3_req *r, const char *name, const char *value);
 /* Seconds of an ISO 8601 time as S3 writes it; -1: it is none. */
 int64_t	s3_time_parse(const char *s);
@@ -145,6 +151,15 @@ enum store_rc s3_error_rc(struct s3 *s, const struct s3_req *r,
 
 enum store_rc s3_list(struct store *st, struct store_call *c,
 	    struct store_list *l,
+	    int (*each)(void *arg, const struct store_entry *e), void *arg);
+/* A key in a list, decoded into b where lists are percent-encoded.  False: it
+ * cannot be one (NUL in it). */
+bool	s3_decode(const char *text, bool is_url, struct buf *b);
+/* Parses a list, before which there may be blanks (xml_parse's results);
+ * *retis_url is set, before each is called, where its keys are encoded. */
+int	s3_xml(const struct buf *body, bool *retis_url, xml_each *each,
+	    void *arg);
+enum store_rc s3_left(struct store *st, struct store_call *c,
 	    int (*each)(void *arg, const struct store_entry *e), void *arg);
 /* A 4xx to HEAD, which comes without a reason, is asked again by GET. */
 enum store_rc s3_head(struct store *st, struct store_call *c,

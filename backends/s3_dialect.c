@@ -16,7 +16,7 @@ static const struct s3_dialect rows[] = {
 	{ .name = "s3", .copy_absent = "if-none-match", .tags = true },
 	{ .name = "aws", .host = ".amazonaws.com",
 	  .put = S3_KEPT, .parts = S3_KEPT, .del = S3_KEPT,
-	  .copy_absent = "if-none-match", .tags = true },
+	  .copy_absent = "if-none-match", .copy = S3_KEPT, .tags = true },
 	/* S3 Express One Zone: directory buckets. */
 	{ .name = "express",
 	  .put = S3_KEPT, .parts = S3_KEPT, .del = S3_KEPT,
@@ -25,7 +25,8 @@ static const struct s3_dialect rows[] = {
 	{ .name = "r2", .host = ".r2.cloudflarestorage.com",
 	  .region = "auto",
 	  .put = S3_KEPT, .parts = S3_KEPT, .del = S3_IGNORED,
-	  .copy_absent = "cf-copy-destination-if-none-match" },
+	  .copy_absent = "cf-copy-destination-if-none-match",
+	  .copy = S3_KEPT },
 	/* RADOS Gateway.  Conditions of PUT are an old extension of it; those
 	 * of the others came later. */
 	{ .name = "ceph", .server = "Ceph Object Gateway",
@@ -38,7 +39,8 @@ static const struct s3_dialect rows[] = {
 	  .put = S3_TRIED, .parts = S3_IGNORED, .del = S3_IGNORED },
 	/* s3.REGION.backblazeb2.com */
 	{ .name = "b2", .host = ".backblazeb2.com", .region_at = 2,
-	  .put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED },
+	  .put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED,
+	  .no_sums = true },
 	/* REGION.digitaloceanspaces.com */
 	{ .name = "spaces", .host = ".digitaloceanspaces.com",
 	  .region_at = 1,

@@ -36,7 +36,10 @@ struct s3_dialect {
 	enum s3_kept	 del;		/* If-Match of DELETE */
 	const char	*copy_absent;	/* the header by which a copy is made
 					   if there is none; or NULL */
+	enum s3_kept	 copy;		/* what becomes of that one */
 	bool		 tags;		/* GetObjectTagging */
+	bool		 no_sums;	/* a request with an x-amz-checksum
+					   header is refused */
 	/* A bucket of directories: lists have no order, begin at the
 	 * beginning, and are of prefixes that end in '/', by '/' alone. */
 	bool		 dirs;

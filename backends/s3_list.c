@@ -37,9 +37,8 @@ struct reading {
 	bool		 result;	/* it is a list */
 };
 
-/* Decodes text into b.  False for a key that cannot be one (NUL in it). */
-static bool
-decode(const char *text, bool is_url, struct buf *b)
+bool
+s3_decode(const char *text, bool is_url, struct buf *b)
 {
 	uint8_t c;
 
@@ -102,7 +101,7 @@ read_field(struct reading *l, const char *name, const char *text)
 	char *end;
 
 	if (strcmp(name, "Key") == 0 || strcmp(name, "Prefix") == 0) {
-		if (!decode(text, l->is_url, &l->key))
+		if (!s3_decode(text, l->is_url, &l->key))
 			return -EBADMSG;
 	} else if (strcmp(name, "Size") == 0) {
 		if (*text < '0' || *text > '9')
@@ -192,8 +191,8 @@ next_token(struct reading *l, struct store_list *ret)
 	return ret->token[0] == 'a' && s3_dialect(l->s)->dirs ? -EBADMSG : 0;
 }
 
-static int
-read_page(struct reading *l, const struct buf *body)
+int
+s3_xml(const struct buf *body, bool *retis_url, xml_each *each, void *arg)
 {
 	const uint8_t *p = body->p;
 	size_t n = body->len;
@@ -201,10 +200,15 @@ read_page(struct reading *l, const struct buf *body)
 
 	for (; n > 0 && (*p == ' ' || *p == '\n' || *p == '\r'); n--)
 		p++;
-	err = xml_parse(p, n, encoding_each, &l->is_url);
-	if (err < 0)
-		return err;
-	err = xml_parse(p, n, list_each, l);
+	err = xml_parse(p, n, encoding_each, retis_url);
+	return err < 0 ? err : xml_parse(p, n, each, arg);
+}
+
+static int
+read_page(struct reading *l, const struct buf *body)
+{
+	int err = s3_xml(body, &l->is_url, list_each, l);
+
 	return err == 0 && !l->result ? -EBADMSG : err;
 }
 

@@ -139,7 +139,7 @@ job_begin(struct job *j)
 	enum store_rc rc;
 
 	s3_param(&r, "uploads", "");
-	if (j->src != NULL && j->s->checksums)
+	if (j->src != NULL && atomic_load(&j->s->checksums))
 		http_headers_add(&r.headers, "x-amz-checksum-algorithm",
 		    "CRC32C");
 	rc = s3_do(j->s, j->c, &r);
@@ -419,6 +419,47 @@ copy_refused(struct s3 *s, struct store_call *c, const char *to)
 	    STORE_EXISTS : STORE_CHANGED;
 }
 
+/* Is there what a copy would replace?  It is asked wherever no document says
+ * that copies keep the condition: versitygw and MinIO ignore it. */
+static enum store_rc
+copy_look(struct s3 *s, struct store_call *c, const char *to, bool parts)
+{
+	const struct s3_dialect *d = s3_dialect(s);
+	struct store_info info;
+	enum store_rc rc;
+
+	if ((parts ? d->parts : d->copy) == S3_KEPT)
+		return STORE_OK;
+	rc = s3_head(&s->store, c, to, &info);
+	return rc == STORE_OK ? STORE_EXISTS : rc == STORE_ABSENT ?
+	    STORE_OK : rc;
+}
+
+static enum store_rc
+copy_object(struct s3 *s, struct store_call *c, const char *source,
+    const struct store_version *version, const char *to, enum store_cond cond,
+    uint64_t size, struct store_info *ret)
+{
+	bool parts = size > s->sizes.copy_single;
+	enum store_rc rc = STORE_OK;
+	struct job *j;
+
+	if (cond == STORE_IF_ABSENT)
+		rc = copy_look(s, c, to, parts);
+	if (rc == STORE_OK && !parts)
+		return copy_single(s, c, source, version, to, cond, size, ret);
+	if (rc == STORE_OK)
+		rc = s3_keep(s, c, to, s3_dialect(s)->parts, &cond, NULL);
+	if (rc != STORE_OK)
+		return rc;
+	j = job_new(s, c, to, size, s->sizes.copy_part, 0);
+	if (j == NULL)
+		return STORE_NOMEM;
+	j->from = source;
+	j->version = version;
+	return job_whole(j, cond, NULL, ret);
+}
+
 /* From f, which may be s, to s. */
 static enum store_rc
 copy_between(struct s3 *f, struct s3 *s, struct store_call *c,
@@ -427,7 +468,6 @@ copy_between(struct s3 *f, struct s3 *s, struct store_call *c,
 {
 	struct buf source = BUF_INIT;
 	struct store_info info;
-	struct job *j = NULL;
 	struct store_version seen;
 	enum store_rc rc;
 	bool dated;
@@ -453,23 +493,8 @@ copy_between(struct s3 *f, struct s3 *s, struct store_call *c,
 		version = &seen;
 	}
 	dated = strncmp(version->text, "d:", 2) == 0;
-	if (buf_err(&source) != 0) {
-		rc = STORE_NOMEM;
-	} else if (info.size <= s->sizes.copy_single) {
-		rc = copy_single(s, c, buf_cstr(&source), version, to, cond,
-		    info.size, ret);
-	} else {
-		rc = s3_keep(s, c, to, s3_dialect(s)->parts, &cond, NULL);
-		j = rc != STORE_OK ? NULL :
-		    job_new(s, c, to, info.size, s->sizes.copy_part, 0);
-		if (j == NULL) {
-			rc = rc != STORE_OK ? rc : STORE_NOMEM;
-		} else {
-			j->from = buf_cstr(&source);
-			j->version = version;
-			rc = job_whole(j, cond, NULL, ret);
-		}
-	}
+	rc = buf_err(&source) != 0 ? STORE_NOMEM : copy_object(s, c,
+	    buf_cstr(&source), version, to, cond, info.size, ret);
 	if (rc == STORE_CHANGED && cond == STORE_IF_ABSENT)
 		rc = copy_refused(s, c, to);
 	/* A date pins no better than to a second (etag_pin): look again. */

@@ -244,9 +244,11 @@ s3_open(const struct url *u, const struct s3_sizes *sizes, struct store **ret,
 	if (s == NULL)
 		return -ENOMEM;
 	s->store.ops = &s3_ops;
-	s->checksums = sum == NULL || strcmp(sum, "none") != 0;
 	set_sizes(&s->sizes, sizes);
 	err = find_dialect(s, u, why);
+	if (err == 0)
+		atomic_store(&s->checksums, sum != NULL ?
+		    strcmp(sum, "none") != 0 : !s3_dialect(s)->no_sums);
 	if (err == 0)
 		err = find_strings(s, u);
 	if (err == 0 && s->region[strspn(s->region, "abcdefghijklmnopqrstuvwxyz"

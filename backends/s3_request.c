@@ -5,7 +5,8 @@
  * Integrity.  A body's CRC-32C goes along in a header, so that the store
  * refuses what was damaged on the way; it is computed in a pass of its own
  * over the source, which costs a second read (of the page cache, at tens of
- * Gbit/s) and no memory.  Over https and to loopback the signature leaves the
+ * Gbit/s) and no memory.  A store that refuses the header gets none from then
+ * on.  Over https and to loopback the signature leaves the
  * payload out; over plain http elsewhere it holds its SHA-256.
  */
 #include "backends/s3.h"
@@ -20,6 +21,7 @@
 #include "backends/sigv4.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 
 #define EMPTY_SHA256 \
 	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -134,7 +136,7 @@ static int
 add_sums(struct s3 *s, struct store_call *c, struct s3_req *r,
     char payload[SHA256_HEX])
 {
-	bool crc_wanted = r->sum && s->checksums;
+	bool crc_wanted = r->sum && atomic_load(&s->checksums);
 	bool sha_wanted = !s->https && !s->loopback && r->len > 0;
 	uint32_t crc = 0;
 	int err = 0;
@@ -321,8 +323,62 @@ no_creds(struct s3 *s, struct store_call *c, const struct s3_req *r, int err)
 	return err == -EHOSTUNREACH ? STORE_UNREACHABLE : STORE_DENIED;
 }
 
+/* A body was taken with its sum.  Was it compared?  Who does names the sum in
+ * the answer; a server that knows nothing of the header takes no notice. */
+static void
+note_sum(struct s3 *s, const struct s3_req *r)
+{
+	const char *sum = http_resp_header(&r->resp, "x-amz-checksum-crc32c");
+
+	atomic_store(&s->summed, sum != NULL && strcmp(sum, r->crc) == 0);
+}
+
+void
+s3_sums_off(struct s3 *s)
+{
+	atomic_store(&s->summed, false);
+	if (atomic_exchange(&s->checksums, false))
+		log_info("the store refuses the headers of checksums: they are "
+		    "left away", "bucket=%s", s->bucket);
+}
+
+/* Does the answer say that such a header is not known there?  Not that the
+ * sum is wrong, for which there is a 400 that names it, too. */
+static bool
+is_no_header(const struct s3_req *r)
+{
+	const char *said = r->error.message;
+
+	if (strcasestr(said, "x-amz-checksum") == NULL &&
+	    strcasestr(said, "x-amz-sdk-checksum") == NULL)
+		return false;
+	return r->resp.status == 501 || (r->resp.status == 400 &&
+	    (strcasestr(said, "unsupported") != NULL ||
+	    strcasestr(said, "not supported") != NULL ||
+	    strcasestr(said, "not implemented") != NULL));
+}
+
+/* Was r refused for its checksum's header?  Then it goes without. */
+static bool
+sums_refused(struct s3 *s, struct s3_req *r)
+{
+	static const char *const names[] = { "x-amz-checksum-crc32c",
+	    "x-amz-checksum-algorithm", "x-amz-checksum-mode" };
+	bool had = false;
+	size_t i;
+
+	if (!is_no_header(r))
+		return false;
+	for (i = 0; i < sizeof names / sizeof names[0]; i++)
+		had |= http_headers_drop(&r->headers, names[i]);
+	r->crc[0] = '\0';
+	if (had)
+		s3_sums_off(s);
+	return had;
+}
+
 /* The answer is an error: OK where the request may be made again, with other
- * credentials: refused ones did nothing. */
+ * credentials or without a sum: what is refused did nothing. */
 static enum store_rc
 refused(struct s3 *s, struct store_call *c, struct s3_req *r,
     const struct aws_creds *creds, bool first)
@@ -332,6 +388,8 @@ refused(struct s3 *s, struct store_call *c, struct s3_req *r,
 	int err = -EACCES;
 
 	s3_error_parse(&r->resp.body, &r->error);
+	if (sums_refused(s, r))
+		return STORE_OK;
 	if (first && signer(s, r) != NULL && is_stale(&r->error))
 		err = creds_aws_refused(signer(s, r), creds, &t, call_why(c));
 	if (err == 0)
@@ -366,13 +424,16 @@ s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
 		    &t, &creds, call_why(c));
 		if (err != 0)
 			return no_creds(s, c, r, err);
-		http_headers_cut(&r->headers, nheaders);
 		rc = send_once(s, c, r, &creds, payload);
+		http_headers_cut(&r->headers, nheaders);
 		again = false;
 		if (rc == STORE_OK && is_success(r)) {
 			atomic_store(&s->proven, true);
+			if (r->crc[0] != '\0')
+				note_sum(s, r);
 		} else if (rc == STORE_OK) {
 			rc = refused(s, c, r, &creds, first);
+			nheaders = r->headers.n;
 			again = rc == STORE_OK;
 		}
 		first = false;

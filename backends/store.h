@@ -139,8 +139,9 @@ enum store_cap {
 	STORE_LIST_SORTED = 1 << 3,
 	STORE_LIST_START_AFTER = 1 << 4,
 	STORE_DELETE_MATCH = 1 << 5,
-	STORE_PUT_SUMMED = 1 << 6,	/* a put's bytes are compared with a
-					   sum that was made of them here */
+	STORE_PUT_SUMMED = 1 << 6,	/* the bytes of the last put were
+					   compared with a sum that was made
+					   of them here */
 	STORE_HAS_TAGS = 1 << 7,	/* objects have tags */
 };
 
@@ -179,10 +180,11 @@ struct store_ops {
 	/*
 	 * key of another store (or of this one) becomes `to` here, without its
 	 * bytes going through this host: of that version (never ""), whole or
-	 * not at all.  EXISTS: there is an object (not every store looks: what
-	 * it has may be replaced).  UNSUPPORTED: it is not possible between
-	 * these two, nothing was done; store_relay() is (relay.h).  Size and
-	 * sums of what was made are for the caller to compare.
+	 * not at all.  EXISTS: there is an object, which is left alone (a store
+	 * whose copies keep no condition is looked at just before).
+	 * UNSUPPORTED: it is not possible between these two, nothing was done;
+	 * store_relay() is (relay.h).  Size and sums of what was made are for
+	 * the caller to compare.
 	 */
 	enum store_rc (*pull)(struct store *, struct store_call *,
 	    struct store *from, const char *key,
@@ -201,6 +203,12 @@ struct store_ops {
 	enum store_rc (*offer)(struct store *, struct store_call *,
 	    const char *key, const struct store_version *version,
 	    int64_t until, struct buf *ret);
+	/* Of a backend (layers: NULL): each for every large put that was begun
+	 * below the store's prefix and has not ended (key; mtime: when it was
+	 * begun), or, where its parts are objects, for each part (its own key
+	 * and size).  Some are under way.  NULL: the store keeps none. */
+	enum store_rc (*left)(struct store *, struct store_call *,
+	    int (*each)(void *arg, const struct store_entry *e), void *arg);
 	void	(*free)(struct store *);	/* and the layer below */
 };
 

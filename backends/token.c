@@ -373,13 +373,18 @@ issuer_says(const struct buf *body, char *ret, size_t size)
 	json_decref(o);
 }
 
+/* Into ret, or as it is into text, whichever is not NULL. */
 static int
 judge(const struct token_req *r, const struct http_resp *resp,
-    struct token *ret, struct why *why)
+    struct token *ret, struct buf *text, struct why *why)
 {
 	char said[300];
 	int err;
 
+	if (resp->status >= 200 && resp->status < 300 && text != NULL) {
+		buf_put(text, resp->body.p, resp->body.len);
+		return buf_err(text);
+	}
 	if (resp->status >= 200 && resp->status < 300) {
 		err = token_parse(resp->body.p, resp->body.len, ret);
 		return err != -EINVAL ? err : why_set(why, err, "%s answers "
@@ -392,9 +397,9 @@ judge(const struct token_req *r, const struct http_resp *resp,
 	    r->who, resp->status, said[0] != '\0' ? ": " : "", said);
 }
 
-int
-token_request(struct http *h, const struct token_req *r,
-    const struct token_call *c, struct token *ret, struct why *why)
+static int
+ask(struct http *h, const struct token_req *r, const struct token_call *c,
+    struct token *ret, struct buf *text, struct why *why)
 {
 	struct store_mem mem = { r->body, r->body != NULL ?
 	    strlen(r->body) : 0 };
@@ -408,7 +413,7 @@ token_request(struct http *h, const struct token_req *r,
 
 	switch (http_perform(h, &q, &resp)) {
 	case HTTP_ANSWERED:
-		err = judge(r, &resp, ret, why);
+		err = judge(r, &resp, ret, text, why);
 		break;
 	case HTTP_CANCELLED:
 		err = -ECANCELED;
@@ -425,4 +430,18 @@ token_request(struct http *h, const struct token_req *r,
 		explicit_bzero(resp.body.p, resp.body.cap);
 	http_resp_done(&resp);
 	return err;
+}
+
+int
+token_request(struct http *h, const struct token_req *r,
+    const struct token_call *c, struct token *ret, struct why *why)
+{
+	return ask(h, r, c, ret, NULL, why);
+}
+
+int
+token_request_text(struct http *h, const struct token_req *r,
+    const struct token_call *c, struct buf *ret, struct why *why)
+{
+	return ask(h, r, c, NULL, ret, why);
 }

@@ -97,6 +97,11 @@ struct token_req {
 int	token_request(struct http *h, const struct token_req *r,
 	    const struct token_call *c, struct token *ret, struct why *why);
 
+/* The same where the answer is the text itself, which is appended: a secret of
+ * another kind, that an issuer is given for a token. */
+int	token_request_text(struct http *h, const struct token_req *r,
+	    const struct token_call *c, struct buf *ret, struct why *why);
+
 /* A JSON answer of any issuer as token_request reads it; for tests, and for
  * issuers that are asked otherwise.  0, -EINVAL, -ENOMEM. */
 int	token_parse(const void *p, size_t n, struct token *ret);

@@ -5,8 +5,8 @@
  * files name (of a pack), or those of a large object of ours (sums.h), and what
  * the store that has it says of it.  Of what is there afterwards: what the
  * store that got it says, and, after a relay, the checksum of what went through
- * here and that the store compared it on its way in (STORE_PUT_SUMMED).  Where
- * these do not meet, it is read back.
+ * here and that the store says it compared on its way in (STORE_PUT_SUMMED).
+ * Where these do not meet, it is read back.
  */
 #include <errno.h>
 #include <stdio.h>

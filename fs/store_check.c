@@ -22,6 +22,7 @@
 #define LARGE		(UINT64_C(17) << 20)	/* more than one put takes */
 #define KEY_BYTES	1024	/* of a key: store.h */
 #define SKEW_MAX	(60 * NSEC_PER_SEC)
+#define LEFT_AFTER	(7 * 24 * 3600 * NSEC_PER_SEC)
 
 enum need { NEEDED, WANTED };
 
@@ -286,6 +287,68 @@ probe_clock(struct probe *p, const struct store_info *info, int64_t before)
 	    WANTED, costs);
 }
 
+/* --- what dead hosts have left --- */
+
+struct leftover { int64_t before; unsigned n; uint64_t bytes; };
+
+/* Is it a name that gnsfs gives: of an object, a piece, a part, a check's? */
+static bool
+is_our_name(const char *key)
+{
+	unsigned long long session, n;
+	unsigned x;
+	int end = 0;
+
+	if (sscanf(key, "data/%2x/%llx-%llx%n", &x, &session, &n, &end) == 3)
+		return key[end] == '\0' && (n & 0xff) == x;
+	if (sscanf(key, "piece/%2x/%n", &x, &end) == 1 && end == 9)
+		return strlen(key + end) == 64 &&
+		    strspn(key + end, "0123456789abcdef") == 64;
+	return strncmp(key, "gnsfs-large-", 12) == 0 ||
+	    strncmp(key, ".gnsfs-parts/", 13) == 0;
+}
+
+static int
+count_left(void *arg, const struct store_entry *e)
+{
+	struct leftover *l = arg;
+
+	if (e->info.mtime < l->before && is_our_name(e->key)) {
+		l->n++;
+		l->bytes += e->info.size;
+	}
+	return 0;
+}
+
+/* Parts of large puts that were cut off; only what is a week old is no put
+ * that goes on.  They are told, not removed: where two namespaces share a
+ * prefix their names do not say whose they are. */
+static void
+probe_left(struct probe *p)
+{
+	struct leftover l = { .before = clock_real() - LEFT_AFTER };
+	struct store *bare = store_bare(p->s);
+	enum store_rc rc;
+
+	if (bare->ops->left == NULL)
+		return;
+	rc = bare->ops->left(bare, &p->call, count_left, &l);
+	if (rc == STORE_UNSUPPORTED)
+		return;
+	if (rc == STORE_OK && l.bytes > 0)
+		why_set(&p->why, 0, "%u objects below .gnsfs-parts/, %llu "
+		    "bytes, are parts of puts that ended more than a week "
+		    "ago", l.n, (unsigned long long)l.bytes);
+	else if (rc == STORE_OK && l.n > 0)
+		why_set(&p->why, 0, "%u put%s in parts begun more than a week "
+		    "ago %s not ended", l.n, l.n == 1 ? "" : "s", l.n == 1 ?
+		    "has" : "have");
+	tell(p, "no parts of dead puts", rc == STORE_OK && l.n == 0, rc,
+	    WANTED, rc != STORE_OK ? "it is not known whether there are any, "
+	    "to be paid for" : "they are paid for; a lifecycle rule of the "
+	    "bucket removes them (gnsfs(5), PARTS THAT STAY)");
+}
+
 /* Nothing of the check stays; what could not be removed is named. */
 static void
 clean_up(struct probe *p)
@@ -348,8 +411,10 @@ ctl_store_check(struct ctl *c, const char *name, uint32_t id, bool write)
 	p->call = (struct store_call){ .why = &p->why, .tag = "check",
 	    .sole = true, .deadline = clock_mono() + CHECK_TIME };
 	probe_reads(p, home);
-	if (home || write)
+	if (home || write) {
 		probe_writes(p, home);
+		probe_left(p);
+	}
 	if (p->missing > 0)
 		rc = why_set(&c->why, -EIO, "store '%s' lacks %u thing%s that "
 		    "gnsfs needs of it: each is said with what it costs",

@@ -23,7 +23,8 @@ failed=0
 count()
 {
 	echo "== $1 at $GNSFS_TEST_AZ"
-	sh test/run-unit.sh "$build/test/conformance" >"$dir/out" 2>&1
+	sh test/run-unit.sh "$build/test/azure_live" \
+	    "$build/test/conformance" >"$dir/out" 2>&1
 	grep -v '^[0-9]* passed, ' "$dir/out"
 	read -r p _ f _ <<-END
 		$(tail -1 "$dir/out")

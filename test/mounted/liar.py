@@ -24,6 +24,8 @@ on and answered truly.  OBJECTS is the folder that the store keeps them in.
   empty       the connection is closed
   endless     a list that says there is more, and never ends
   nolist      a list that is no XML
+  left        a list of uploads that have not ended: of ours an old one and one
+              that goes on, and an old one of somebody else
   blind       conditions of writes are not passed on: the store knows none
   refuses     501 to a write by condition, as of a store that knows none
 """
@@ -44,6 +46,18 @@ CONDITIONS = ("if-match", "if-none-match")
 ENDLESS = (b'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult>'
            b"<IsTruncated>true</IsTruncated><NextContinuationToken>same"
            b"</NextContinuationToken></ListBucketResult>")
+UPLOAD = ("<Upload><Key>%s</Key><UploadId>u</UploadId><Initiated>%s"
+          "</Initiated></Upload>")
+
+
+def left():
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    old = "2020-01-01T00:00:00.000Z"
+    return ("<ListMultipartUploadsResult>" +
+            UPLOAD % ("far/data/0a/2-10a", old) +
+            UPLOAD % ("far/data/0b/2-10b", now) +
+            UPLOAD % ("far/data/film.mp4", old) +
+            "</ListMultipartUploadsResult>").encode()
 
 
 class Liar(http.server.BaseHTTPRequestHandler):
@@ -140,6 +154,8 @@ class Liar(http.server.BaseHTTPRequestHandler):
         elif lie in ("page", "badgate", "nolist"):
             self.tell(502 if lie == "badgate" else 200,
                       [("Content-Type", "text/html")], PAGE)
+        elif lie == "left":
+            self.tell(200, [("Content-Type", "application/xml")], left())
         elif lie == "endless":
             self.tell(200, [("Content-Type", "application/xml")], ENDLESS)
         else:

@@ -241,4 +241,78 @@ same "a fresh mount reads all"
 quiet "$GNSFS" explain "$m/large/big"
 check_says "and knows the copies" "and in .*gcs"
 check "fsck there" "$GNSFS" fsck "$m"
+
+# --- another namespace's object under the same key ---
+
+# A small one, which is not looked for before by the mount, and a server that
+# ignores the condition of a copy.
+echo ours >"$m/tiny"
+check "a small file" "$GNSFS" sync "$m" --timeout 30s
+s3_bucket shared || bail "no third bucket"
+check "a store shared" "$GNSFS" -n "$m" store add shared "$(s3_url shared/p)"
+key=$(getfattr --only-values -n user.gnsfs.key "$m/tiny" 2>/dev/null)
+theirs=$T/s3/objects/shared/p/${key#test/}
+mkdir -p "$(dirname "$theirs")"
+echo theirs >"$theirs"
+check_rc 1 "a copy over it is refused" \
+    "$GNSFS" stage "$m/tiny" --to shared
+check_says "with what to do" "give each a prefix of its own"
+check_eq "and it stays as it was" theirs "$(cat "$theirs")"
+
+# --- a server that knows no checksums, and damages what it is given ---
+
+cat >"$T/damages.py" <<'END'
+import hashlib, http.server, sys
+objects = {}
+class Server(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def log_message(self, *a):
+        pass
+    def say(self, status, body=b'', **h):
+        self.send_response(status)
+        for k, v in h.items():
+            self.send_header(k, v)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        if self.command != 'HEAD':
+            self.wfile.write(body)
+    def do_PUT(self):
+        b = self.rfile.read(int(self.headers['Content-Length']))
+        b = bytes([b[0] ^ 1]) + b[1:]
+        objects[self.path] = b
+        print(self.path, flush=True)
+        self.say(200, ETag='"%s"' % hashlib.md5(b).hexdigest())
+    def do_GET(self):
+        if 'list-type=' in self.path:
+            return self.say(200, b'<ListBucketResult><IsTruncated>false'
+                b'</IsTruncated></ListBucketResult>')
+        b = objects.get(self.path.split('?')[0])
+        if b is None:
+            return self.say(404, b'<Error><Code>NoSuchKey</Code></Error>')
+        h = {'ETag': '"%s"' % hashlib.md5(b).hexdigest()}
+        if 'Range' not in self.headers:
+            return self.say(200, b, **h)
+        a, _, z = self.headers['Range'][6:].partition('-')
+        z = min(int(z or len(b) - 1), len(b) - 1)
+        h['Content-Range'] = 'bytes %s-%d/%d' % (a, z, len(b))
+        self.say(206, b[int(a):z + 1], **h)
+    do_HEAD = do_GET
+    def do_DELETE(self):
+        objects.pop(self.path, None)
+        self.say(204)
+s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Server)
+print(s.server_port, flush=True)
+s.serve_forever()
+END
+python3 "$T/damages.py" >"$T/damages.out" 2>&1 &
+echo $! >>"$T/.spawned"
+wait_for 20 test -s "$T/damages.out"
+check "a store damages" "$GNSFS" -n "$m" store add damages \
+    "s3://lake/p?endpoint=http://127.0.0.1:$(head -1 "$T/damages.out")"
+check_rc 1 "it is read back, and not believed" \
+    "$GNSFS" stage "$m/tiny" --to damages
+check_says "with the reason" "is not what was stored"
+check_eq "what it has was put there" 1 "$(grep -c data/ "$T/damages.out")"
+quiet "$GNSFS" explain "$m/tiny"
+check_eq "no copy is recorded" 0 "$(grep -c damages "$T/out")"
 stop_mount "$m"

@@ -146,7 +146,7 @@ check "and is read" cmp "$m/brief/two" "$T/two"
 # --- asked what it can do ---
 check "check of the home" sh -c "'$GNSFS' store check home -n '$ns' --json \
     >'$T/check.json'"
-check_eq "every step was made" 17 "$(steps 'len(s)')"
+check_eq "every step was made" 18 "$(steps 'len(s)')"
 check_eq "and versitygw does all of it" "[]" \
     "$(steps '[x for x in s if not s[x]["ok"]]')"
 check_eq "nothing is left" 0 "$(left corpus)"
@@ -225,6 +225,10 @@ check "  and by stage" sh -c "'$GNSFS' store add far 's3://lake/far?$far' \
 check "a store for data alone is told that it is no home" \
     store check far --write
 check_says "  in words" "it can be no home"
+echo "left GET uploads=" >"$T/lies"
+check "what a host that died has left there" store check far --write
+check_says "  is told, of ours what is old" "1 put in parts begun more than"
+check_says "  with the way out" "lifecycle rule of the bucket"
 : >"$T/lies"
 stop_mount "$m"
 check "as soon as it keeps them again others may" start_mount \

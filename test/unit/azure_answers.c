@@ -320,6 +320,39 @@ START_TEST(no_checksum)
 }
 END_TEST
 
+static const char *named;	/* the sum that an answer names */
+
+static enum action
+names_sum(struct request *q, struct buf *out)
+{
+	char h[128];
+
+	snprintf(h, sizeof(h), "ETag: \"0x8D\"\r\n%s%s%s",
+	    named != NULL ? "x-ms-content-crc64: " : "",
+	    named != NULL ? named : "", named != NULL ? "\r\n" : "");
+	return say(out, 201, h, "");
+}
+
+/* That a put was compared with its sum is claimed where the answer says so. */
+START_TEST(sum_is_named)
+{
+	static const char *const sums[] = { NULL, "iJh5CoYUi64=",
+	    "AAAAAAAAAAA=", "iJh5CoYUi64=" };
+	size_t i;
+
+	begin(names_sum, NULL);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	for (i = 0; i < sizeof(sums) / sizeof(sums[0]); i++) {
+		named = sums[i];
+		ck_rc(store_put_mem(server.s, &call, "k", STORE_ALWAYS, NULL,
+		    "123456789", 9, NULL), STORE_OK);
+		ck_assert_int_eq((store_caps(server.s) & STORE_PUT_SUMMED) !=
+		    0, i & 1);
+	}
+	server_end();
+}
+END_TEST
+
 /* --- blocks --- */
 
 enum { BLOCKS = 4 };
@@ -437,6 +470,9 @@ list_page(const char *text, struct store_list *l)
 	"<Last-Modified>Sat, 21 Nov 2026 10:00:00 GMT</Last-Modified>" \
 	"<Etag>0x8D</Etag><Content-Length>5</Content-Length>" extra \
 	"</Properties></Blob>"
+#define M(name, key, value) "<Blob><Name>" name "</Name><Properties>" \
+	"<Content-Length>0</Content-Length></Properties><Metadata><" key ">" \
+	value "</" key "></Metadata></Blob>"
 #define P(name)	"<BlobPrefix><Name>" name "</Name></BlobPrefix>"
 
 START_TEST(lists)
@@ -447,13 +483,15 @@ START_TEST(lists)
 	begin(give_page, NULL);
 	ck_rc(list_page(L(B("pre/c", "") B("pre/a", "") P("pre/b/")
 	    B("pre/dir", "<ResourceType>directory</ResourceType>")
+	    M("pre/flat", "hdi_isfolder", "true") M("pre/k", "hdi_isfolder",
+	    "false") M("pre/kept", "isfolder", "true")
 	    B("pre/", "") B("pre/e&amp;f", ""),
 	    "<NextMarker>2!mark&amp;</NextMarker>"), &l), STORE_OK);
-	ck_assert_str_eq(buf_cstr(&listed), "a\n*b/\nc\ne&f\n");
+	ck_assert_str_eq(buf_cstr(&listed), "a\n*b/\nc\ne&f\nk\nkept\n");
 	ck_assert(l.more);
 	ck_assert_str_eq(l.token, "c2!mark&");
-	has("GET /acct/lake?restype=container&comp=list&maxresults=7&prefix="
-	    "pre%2Fa%26b&delimiter=%2F HTTP/1.1");
+	has("GET /acct/lake?restype=container&comp=list&maxresults=7&include="
+	    "metadata&prefix=pre%2Fa%26b&delimiter=%2F HTTP/1.1");
 	ck_rc(list_page(L("<Blob><Name Encoded=\"true\">pre/%ef%bf%be</Name>"
 	    "</Blob>", "<NextMarker />"), &l), STORE_OK);
 	has("&marker=2%21mark%26 ");
@@ -647,6 +685,7 @@ main(void)
 	tcase_add_test(t, answer_lost);
 	tcase_add_test(t, requests);
 	tcase_add_test(t, no_checksum);
+	tcase_add_test(t, sum_is_named);
 	tcase_add_loop_test(t, large_put, 0, 3);
 	tcase_add_test(t, large_put_overtaken);
 	tcase_add_test(t, lists);

@@ -20,6 +20,7 @@ static int made_len;
 static int pending;			/* looks until Copy Blob is done */
 static bool lacks, denies, fails;	/* the From URL calls; copying */
 static bool silent;			/* of what became of a copy */
+static int unverified;			/* the source is, by this status */
 static _Atomic int aborts, copies, pulls;
 static char changed_etag[16];
 static char auth[256];			/* what the source was asked with */
@@ -50,6 +51,9 @@ check_source(struct request *q, struct buf *out)
 	ck_assert_uint_le(strlen(url), 2048);
 	header(q, "x-ms-copy-source-authorization", auth, sizeof(auth));
 	ck_assert_ptr_nonnull(strstr(url, "://"));
+	if (unverified != 0)
+		return say_error(out, unverified, "CannotVerifyCopySource"),
+		    1;
 	if (denies || (strstr(url, "sig=") == NULL && auth[0] == '\0'))
 		return say_error(out, 403, "CannotVerifyCopySource"), 1;
 	if (strstr(url, "/acct/lake/pre/from") == NULL)
@@ -399,6 +403,78 @@ START_TEST(from_another_cloud)
 }
 END_TEST
 
+/* From one account's store into another's: the token or signature of the first
+ * goes to the second by https, or to this machine. */
+START_TEST(from_another_account)
+{
+	struct store_version v = { "e:\"src\"" };
+	struct store_info info;
+	struct store *to, *from;
+	struct azure *s;
+
+	begin(NULL);
+	from = server.s;
+	azure_begin(NULL);
+	to = server.s;
+	s = (struct azure *)to;
+	ck_rc(store_pull(to, &call, from, "from", &v, "to", &info), STORE_OK);
+	is_made(&info);
+	ck_assert_int_eq(atomic_load(&pulls), 1);
+	s->loopback = false;
+	ck_rc(store_pull(to, &call, from, "from", &v, "to", &info),
+	    STORE_UNSUPPORTED);
+	/* nor one that only this machine can get */
+	s->https = true;
+	ck_rc(store_pull(to, &call, from, "from", &v, "to", &info),
+	    STORE_UNSUPPORTED);
+	ck_assert_int_eq(atomic_load(&pulls), 1);
+	s->https = false;
+	s->loopback = true;
+	store_free(from);
+	server_end();
+}
+END_TEST
+
+/* What the service says of a source that it cannot get at; what that comes
+ * to, of one request and of blocks; is it asked again for the next object? */
+static const struct { int status; enum store_rc rc; bool again; }
+unverifieds[] = {
+	{ 400, STORE_UNSUPPORTED, false }, { 409, STORE_UNSUPPORTED, false },
+	{ 500, STORE_UNSUPPORTED, false }, { 503, STORE_UNSUPPORTED, false },
+	{ 412, STORE_CHANGED, true }, { 404, STORE_ABSENT, true },
+	{ 403, STORE_DENIED, true }, { 401, STORE_DENIED, true },
+};
+
+START_TEST(source_out_of_reach)
+{
+	static const struct store_ops ops = { .head = their_head,
+	    .offer = their_offer, .bare = their_bare };
+	struct store other = { &ops, "http://bucket.example" };
+	struct store another = { &ops, "http://elsewhere.example" };
+	struct store_version v = { "e:\"v1\"" };
+	struct store_info info;
+	int asked;
+
+	theirs = (struct store_info){ .size = SIZE, .version = v };
+	begin(_i & 1 ? &tiny : NULL);
+	unverified = unverifieds[_i / 2].status;
+	ck_rc(store_pull(server.s, &call, &other, "from", &v, "to", &info),
+	    unverifieds[_i / 2].rc);
+	asked = atomic_load(&pulls);
+	ck_assert_int_gt(asked, 0);
+	/* nothing that goes on after its answer is begun */
+	ck_assert_int_eq(atomic_load(&copies), 0);
+	unverified = 0;
+	ck_rc(store_pull(server.s, &call, &other, "from", &v, "to", &info),
+	    unverifieds[_i / 2].again ? STORE_OK : STORE_UNSUPPORTED);
+	ck_assert_int_eq(atomic_load(&pulls) > asked,
+	    unverifieds[_i / 2].again);
+	ck_rc(store_pull(server.s, &call, &another, "from", &v, "to", &info),
+	    STORE_OK);
+	server_end();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -411,6 +487,9 @@ main(void)
 	tcase_add_test(t, copy_given_up);
 	tcase_add_test(t, pulls_from_elsewhere);
 	tcase_add_test(t, from_another_cloud);
+	tcase_add_test(t, from_another_account);
+	tcase_add_loop_test(t, source_out_of_reach, 0,
+	    2 * sizeof(unverifieds) / sizeof(unverifieds[0]));
 	suite_add_tcase(suite, t);
 	return help_run(suite);
 }

@@ -199,6 +199,25 @@ END_TEST
 
 /* --- get, list --- */
 
+/* One that fails for good is not tried until the deadline, which may be hours
+ * away: the bytes can go another way. */
+START_TEST(pull_is_given_up)
+{
+	struct why why = { "" };
+	struct store_call c = { .why = &why,
+	    .deadline = clock_mono() + 30 * NSEC_PER_SEC };
+	struct store_info info;
+
+	begin("op=pull,rc=ambiguous");
+	ck_rc(help_put(plain, "a", STORE_ALWAYS, NULL, "A", &info), STORE_OK);
+	ck_rc(store_pull(fx.s, &c, plain, "a", &info.version, "b", NULL),
+	    STORE_AMBIGUOUS);
+	ck_assert_msg(strstr(why.text, "(tried 8 times)") != NULL, "%s",
+	    why.text);
+	end();
+}
+END_TEST
+
 START_TEST(get_goes_on)
 {
 	struct store_src src = { .size = 5 << 20, .read = help_src_read };
@@ -509,6 +528,7 @@ main(void)
 	tcase_add_test(t, put_match_unclear);
 	tcase_add_test(t, del_unclear);
 	tcase_add_test(t, copy_unclear);
+	tcase_add_test(t, pull_is_given_up);
 	tcase_add_test(t, get_goes_on);
 	tcase_add_test(t, get_never_mixes);
 	tcase_add_test(t, list_twice_never);

@@ -327,6 +327,26 @@ answer_list(struct request *q, struct buf *out)
 	return say(out, 200, "", list_body);
 }
 
+/* Parts are in no list, and in the one of what may have been left. */
+START_TEST(parts_left)
+{
+	struct store_list l = { .prefix = "" };
+	struct buf b = BUF_INIT;
+
+	gcs_begin(answer_list, "", NULL);
+	atomic_store(&nseen, 0);
+	list_body = "{\"items\":[{\"name\":\"pre/.gnsfs-parts/00ff/00\","
+	    "\"size\":\"1\",\"generation\":\"2\"}]}";
+	ck_rc(store_list(server.s, &call, &l, help_each, &b), STORE_OK);
+	ck_assert_str_eq(buf_cstr(&b), "");
+	ck_rc(server.s->ops->left(server.s, &call, help_each, &b), STORE_OK);
+	ck_assert_str_eq(buf_cstr(&b), ".gnsfs-parts/00ff/00\n");
+	ck_assert_ptr_nonnull(strstr(seen[1], "prefix=pre%2F.gnsfs-parts%2F"));
+	buf_done(&b);
+	server_end();
+}
+END_TEST
+
 START_TEST(list_tokens)
 {
 	struct store_list l = { .prefix = "", .max = 2, .delimiter = '/' };
@@ -522,6 +542,7 @@ main(void)
 	tcase_add_test(t, put_request);
 	tcase_add_loop_test(t, get_media, 0, COUNT(media));
 	tcase_add_test(t, get_absent);
+	tcase_add_test(t, parts_left);
 	tcase_add_test(t, list_tokens);
 	tcase_add_loop_test(t, lists_that_are_none, 0, COUNT(no_lists));
 	tcase_add_test(t, keys);

@@ -40,6 +40,7 @@ static struct why why;
 static const char *mode;
 static _Atomic int asked;	/* tokens that were asked for */
 static int life;		/* seconds of a token */
+static bool acts;		/* who asks is to act as another account */
 
 static bool
 mode_is(const char *s)
@@ -69,6 +70,7 @@ setup(void)
 	setenv("CLOUDSDK_CONFIG", dir, 1);
 	mode = "good";
 	life = 3600;
+	acts = false;
 	why.text[0] = '\0';
 }
 
@@ -157,6 +159,8 @@ is_good_jwt(const char *body)
 	    "robot@example.test");
 	ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(claims,
 	    "aud")), "/token"));
+	ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(claims,
+	    "scope")), acts ? "/cloud-platform" : "/devstorage.read_write"));
 	iat = json_integer_value(json_object_get(claims, "iat"));
 	exp = json_integer_value(json_object_get(claims, "exp"));
 	ck_assert_int_eq(exp - iat, 3600);
@@ -183,10 +187,33 @@ is_good(struct request *q)
 		    strstr(body, "subject_token_type=urn%3Ajwt&") != NULL;
 	if (has(q, "POST", "/impersonate"))
 		return strstr(q->head, "Bearer s3cr3t-token-") != NULL &&
-		    strstr(body, "\"lifetime\":\"3600s\"") != NULL;
+		    strstr(body, "\"lifetime\":\"3600s\"") != NULL &&
+		    (!acts || strstr(body, "\"delegates\":[\"projects/-/"
+		    "serviceAccounts/d\"]}") != NULL);
 	return has(q, "GET", "/computeMetadata/v1/instance/service-accounts/"
 	    "default/token") && strcasestr(q->head,
 	    "metadata-flavor: Google") != NULL;
+}
+
+/* Where a subject token is had by a URL. */
+static enum action
+answer_subject(struct request *q, struct buf *out)
+{
+	if (mode_is("refused") || strstr(q->head, "\r\nx-idp: s3cr3t-idp\r\n")
+	    == NULL || strstr(q->target, "/subject?aud=x") == NULL)
+		return say(out, 403, "", "{\"error\":\"forbidden\"}");
+	if (mode_is("401"))
+		return say(out, 401, "", "");
+	if (mode_is("500"))
+		return say(out, 500, "", "oops");
+	if (mode_is("slow"))
+		return HANG;
+	if (mode_is("gone"))
+		return HANG_UP;
+	if (mode_is("nonsense"))
+		return say(out, 200, "", " \n");
+	return say(out, 200, "", strstr(q->target, "json") != NULL ?
+	    "{\"id\":\"s3cr3t.subject\"}" : "s3cr3t.subject\n");
 }
 
 static enum action
@@ -195,6 +222,8 @@ answer(struct request *q, struct buf *out)
 	char body[256];
 	int n;
 
+	if (has(q, "GET", "/subject"))
+		return answer_subject(q, out);
 	if (has(q, "GET", "/token") &&
 	    strstr(q->target, "computeMetadata") == NULL)
 		return say(out, 404, "", "");	/* its Date is looked at */
@@ -221,8 +250,30 @@ answer(struct request *q, struct buf *out)
 
 /* --- the sources --- */
 
-enum source { SERVICE, USER, EXTERNAL, EXTERNAL_JSON, IMPERSONATED, METADATA,
-	SOURCES };
+enum source { SERVICE, USER, EXTERNAL, EXTERNAL_JSON, EXTERNAL_URL,
+	EXTERNAL_URL_JSON, METADATA, IMPERSONATED, USER_ACTS, SERVICE_ACTS,
+	EXTERNAL_ACTS, SOURCES };
+
+/* How many tokens are asked for until there is one. */
+static int
+steps(int source)
+{
+	return source >= IMPERSONATED ? 2 : 1;
+}
+
+/* What asks as itself, or, where it acts as another, as gcloud writes that. */
+static void
+write_adc(const char *own)
+{
+	char text[3072];
+
+	snprintf(text, sizeof(text), !acts ? "%s" : "{\"type\":"
+	    "\"impersonated_service_account\",\"delegates\":[\"projects/-/"
+	    "serviceAccounts/d\"],\"service_account_impersonation_url\":"
+	    "\"http://127.0.0.1:%2$d/impersonate\",\"source_credentials\":"
+	    "%1$s}", own, server.port);
+	write_file("application_default_credentials.json", text);
+}
 
 static void
 write_external(const char *more, const char *format)
@@ -234,43 +285,75 @@ write_external(const char *more, const char *format)
 	    "\"token_url\":\"http://127.0.0.1:%d/sts\",%s"
 	    "\"credential_source\":{\"file\":\"%s/subject\"%s}}", server.port,
 	    more, dir, format);
-	write_file("application_default_credentials.json", text);
+	write_adc(text);
 	write_file("subject", format[0] == '\0' ? "s3cr3t.subject\n" :
 	    "{\"id\":\"s3cr3t.subject\"}");
 }
 
 static void
+write_external_url(const char *format)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text), "{\"type\":\"external_account\","
+	    "\"audience\":\"//iam\",\"subject_token_type\":\"urn:jwt\","
+	    "\"token_url\":\"http://127.0.0.1:%d/sts\",\"credential_source\":"
+	    "{\"url\":\"http://127.0.0.1:%d/subject?aud=x%s\",\"headers\":"
+	    "{\"X-IdP\":\"s3cr3t-idp\"}%s}}", server.port, server.port,
+	    format[0] != '\0' ? "&json" : "", format);
+	write_adc(text);
+}
+
+static void
 write_source(enum source source)
 {
-	char text[3072], host[64];
+	static const char as_json[] = ",\"format\":{\"type\":\"json\","
+	    "\"subject_token_field_name\":\"id\"}";
+	char text[3072], host[64], *own;
 	json_t *o;
 
 	snprintf(host, sizeof(host), "127.0.0.1:%d", server.port);
+	acts = source > IMPERSONATED;
 	switch (source) {
 	case SERVICE:
+	case SERVICE_ACTS:
 		snprintf(text, sizeof(text), "http://%s/token", host);
 		o = json_pack("{s:s,s:s,s:s,s:s,s:s}", "type",
 		    "service_account", "client_email", "robot@example.test",
 		    "private_key", KEY, "private_key_id", "key1", "token_uri",
 		    text);
+		if (acts) {
+			own = json_dumps(o, 0);
+			write_adc(own);
+			free(own);
+			json_decref(o);
+			break;
+		}
 		snprintf(text, sizeof(text), "%s/service.json", dir);
 		ck_assert_int_eq(json_dump_file(o, text, 0), 0);
 		json_decref(o);
 		setenv("GOOGLE_APPLICATION_CREDENTIALS", text, 1);
 		break;
 	case USER:
+	case USER_ACTS:
 		snprintf(text, sizeof(text), "{\"type\":\"authorized_user\","
 		    "\"client_id\":\"id\",\"client_secret\":\"s3cr3t+\","
 		    "\"refresh_token\":\"s3cr3t/r\",\"token_uri\":"
 		    "\"http://%s/token\"}", host);
-		write_file("application_default_credentials.json", text);
+		write_adc(text);
 		break;
 	case EXTERNAL:
+	case EXTERNAL_ACTS:
 		write_external("", "");
 		break;
 	case EXTERNAL_JSON:
-		write_external("", ",\"format\":{\"type\":\"json\","
-		    "\"subject_token_field_name\":\"id\"}");
+		write_external("", as_json);
+		break;
+	case EXTERNAL_URL:
+		write_external_url("");
+		break;
+	case EXTERNAL_URL_JSON:
+		write_external_url(as_json);
 		break;
 	case IMPERSONATED:
 		snprintf(text, sizeof(text), "\"service_account_impersonation"
@@ -303,8 +386,7 @@ START_TEST(tokens)
 	ck_assert_int_eq(atomic_load(&server.requests), 0);
 	ck_assert_msg(creds_gcs_get(c, NULL, &text, &why) == 0, "%s",
 	    why.text);
-	snprintf(want, sizeof(want), "s3cr3t-token-%d", _i == IMPERSONATED ?
-	    2 : 1);
+	snprintf(want, sizeof(want), "s3cr3t-token-%d", steps(_i));
 	ck_assert_str_eq(text, want);
 	token_text_free(text);
 	/* It is kept. */
@@ -312,6 +394,8 @@ START_TEST(tokens)
 	ck_assert_str_eq(text, want);
 	token_text_free(text);
 	ck_assert_ptr_null(strstr(creds_gcs_who(c), "s3cr3t"));
+	/* whose key it is does not sign for who it acts as */
+	ck_assert_int_eq(creds_gcs_signer(c) != NULL, _i == SERVICE);
 	creds_gcs_close(c);
 	server_end();
 }
@@ -372,7 +456,7 @@ is_token(struct creds_gcs *c, const char *want)
  * is not given where another is to be had, but is where none is. */
 START_TEST(expiry)
 {
-	int each = _i == IMPERSONATED ? 2 : 1, n;
+	int each = steps(_i), n;
 	struct creds_gcs *c;
 	char want[3][32];
 
@@ -476,6 +560,15 @@ START_TEST(order)
 }
 END_TEST
 
+#define EXT "{\"type\":\"external_account\",\"audience\":\"a\"," \
+	"\"subject_token_type\":\"t\",\"token_url\":\"https://x\"," \
+	"\"credential_source\":{"
+#define ACT(url, own) "{\"type\":\"impersonated_service_account\"," \
+	"\"source_credentials\":" own \
+	",\"service_account_impersonation_url\":" url "}"
+#define ONE "{\"type\":\"authorized_user\",\"client_id\":\"i\"," \
+	"\"client_secret\":\"s3cr3t\",\"refresh_token\":\"s3cr3t\"}"
+
 static const struct { const char *text, *words; } bad_files[] = {
 	{ "", "JSON with a type" },
 	{ "s3cr3t", "JSON with a type" },
@@ -485,10 +578,39 @@ static const struct { const char *text, *words; } bad_files[] = {
 	{ "{\"type\":\"authorized_user\",\"client_id\":\"s3cr3t\"}",
 	    "lacks one of client_id" },
 	{ "{\"type\":\"external_account\"}", "lacks one of audience" },
-	{ "{\"type\":\"external_account\",\"audience\":\"a\","
-	    "\"subject_token_type\":\"t\",\"token_url\":\"https://x\","
-	    "\"credential_source\":{\"url\":\"http://x\"}}",
-	    "something other than a file" },
+	{ EXT "}}", "lacks one of credential_source.file" },
+	{ EXT "\"environment_id\":\"aws1\",\"url\":\"http://169.254.169.254/"
+	    "latest\"}}", "from AWS, which is not supported" },
+	{ EXT "\"executable\":{\"command\":\"s3cr3t\"}}}",
+	    "from an executable, which is not supported" },
+	{ EXT "\"certificate\":{}}}", "from a certificate" },
+	{ EXT "\"url\":\"http://x.example/s\"}}", "nor on this host" },
+	{ EXT "\"url\":\"http://169.254.169.254.example/s\"}}",
+	    "nor on this host" },
+	{ EXT "\"url\":\"http://169.254.169.254:1@example/s\"}}",
+	    "nor on this host" },
+	{ EXT "\"url\":\"http:/" "/169.255.169.254/s\"}}",
+	    "nor on this host" },
+	{ EXT "\"url\":\"ftp://x\"}}", "nor on this host" },
+	{ EXT "\"url\":\"https://x\",\"headers\":{\"a:\":\"s3cr3t\"}}}",
+	    "cannot be a header" },
+	{ EXT "\"url\":\"https://x\",\"headers\":{\"a\":\"s3cr3t\\r\\nb\""
+	    "}}}", "cannot be a header" },
+	{ EXT "\"url\":\"https://x\",\"format\":{\"type\":\"json\"}}}",
+	    "subject_token_field_name" },
+	{ ACT("\"x\"", "{\"type\":\"authorized_user\"}"),
+	    "lacks one of client_id" },
+	{ ACT("\"http://evil.example\"", ONE), "no https:// URL" },
+	{ ACT("\"\"", ONE),
+	    "lacks one of service_account_impersonation_url" },
+	{ ACT("\"https://x\"", "{\"type\":\"impersonated_service_account\"}"),
+	    "source_credentials of none that is supported" },
+	{ ACT("\"https://x\"", "{}"),
+	    "source_credentials of none that is supported" },
+	{ ACT("\"https://x\"", EXT "\"file\":\"f\"},\"service_account_"
+	    "impersonation_url\":\"https://y\"}"),
+	    "an account that acts as another" },
+	{ ACT("\"https://x\",\"delegates\":[1]", ONE), "delegates are names" },
 	{ "{\"type\":\"authorized_user\",\"client_id\":\"i\","
 	    "\"client_secret\":\"s3cr3t\",\"refresh_token\":\"s3cr3t\","
 	    "\"token_uri\":\"http://evil.example/token\"}",
@@ -508,6 +630,23 @@ START_TEST(files_that_make_no_sense)
 	write_file("application_default_credentials.json",
 	    bad_files[_i].text);
 	is_error(NULL, -EINVAL, bad_files[_i].words);
+}
+END_TEST
+
+/* What clouds' own metadata servers are at is no name that others have. */
+START_TEST(link_local)
+{
+	struct creds_gcs *c;
+
+	server.port = 1;
+	write_file("application_default_credentials.json", EXT "\"url\":"
+	    "\"http://169.254.169.254/metadata/identity/oauth2/token?"
+	    "api-version=2018-02-01\",\"headers\":{\"Metadata\":\"True\"},"
+	    "\"format\":{\"type\":\"json\",\"subject_token_field_name\":"
+	    "\"access_token\"}}}");
+	c = open_creds();
+	ck_assert_ptr_nonnull(strstr(creds_gcs_who(c), "workload identity"));
+	creds_gcs_close(c);
 }
 END_TEST
 
@@ -600,6 +739,7 @@ main(void)
 	tcase_add_test(t, clock_skew);
 	tcase_add_test(t, order);
 	tcase_add_loop_test(t, files_that_make_no_sense, 0, COUNT(bad_files));
+	tcase_add_test(t, link_local);
 	tcase_add_test(t, refused_by_the_store);
 	tcase_add_test(t, no_token_yet);
 	tcase_add_test(t, never_in_the_clear);

@@ -623,6 +623,66 @@ START_TEST(lists)
 }
 END_TEST
 
+#define U(key, began) "<Upload><Key>" key "</Key><UploadId>u</UploadId>" \
+	"<Owner><ID>i</ID></Owner><Initiated>" began "</Initiated></Upload>"
+#define LU(x)	"<ListMultipartUploadsResult>" x "</ListMultipartUploadsResult>"
+
+static enum action
+give_uploads(struct request *q, struct buf *out)
+{
+	ck_assert_ptr_nonnull(strstr(q->target, "uploads="));
+	ck_assert_ptr_nonnull(strstr(q->target, "prefix=pre%2F"));
+	if (page != NULL)
+		return say(out, 200, "", page);
+	if (strstr(q->target, "key-marker") == NULL)
+		return say(out, 200, "", LU("<EncodingType>url</EncodingType>"
+		    "<IsTruncated>true</IsTruncated><NextKeyMarker>pre/a%2Bb"
+		    "</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker>"
+		    U("pre/data/01/2-1", "2013-05-24T00:00:00.000Z")
+		    U("pre/a%2Bb", "2013-05-24T00:00:00.000Z")));
+	ck_assert_ptr_nonnull(strstr(q->target, "key-marker=pre%2Fa%2Bb"));
+	ck_assert_ptr_nonnull(strstr(q->target, "upload-id-marker=u"));
+	return say(out, 200, "", LU("<IsTruncated>false</IsTruncated>"
+	    U("pre/data/02/2-2", "2013-05-24T00:00:01Z")
+	    U("other/data/02/2-2", "2013-05-24T00:00:01Z")));
+}
+
+static int
+note_left(void *arg, const struct store_entry *e)
+{
+	size_t n = strlen(listed);
+
+	snprintf(listed + n, sizeof(listed) - n, "%s %lld;", e->key,
+	    (long long)(e->info.mtime / NSEC_PER_SEC));
+	return 0;
+}
+
+static const char *const bad_uploads[] = {
+	"", L(""), LU("<IsTruncated>true</IsTruncated>"), LU(U("pre/k", "now")),
+	LU("<IsTruncated>true</IsTruncated><NextKeyMarker>pre/k"
+	    "</NextKeyMarker><NextUploadIdMarker>same</NextUploadIdMarker>"),
+};
+
+/* Uploads that have not ended: all pages, what is ours to know. */
+START_TEST(uploads_left)
+{
+	size_t i;
+
+	begin(give_uploads, NULL);
+	page = NULL;
+	listed[0] = '\0';
+	ck_rc(server.s->ops->left(server.s, &call, note_left, NULL), STORE_OK);
+	ck_assert_str_eq(listed, "data/01/2-1 1369353600;a+b 1369353600;"
+	    "data/02/2-2 1369353601;");
+	for (i = 0; i < sizeof(bad_uploads) / sizeof(bad_uploads[0]); i++) {
+		page = bad_uploads[i];
+		ck_rc(server.s->ops->left(server.s, &call, note_left, NULL),
+		    STORE_BROKEN);
+	}
+	server_end();
+}
+END_TEST
+
 static const char *const bad_pages[] = {
 	"",
 	"no xml",
@@ -881,6 +941,7 @@ main(void)
 	tcase_add_test(t, large_copy);
 	tcase_add_test(t, copy_200_with_error);
 	tcase_add_test(t, lists);
+	tcase_add_test(t, uploads_left);
 	tcase_add_loop_test(t, bad_lists, 0, N(bad_pages));
 	tcase_add_test(t, damaged_lists);
 	tcase_add_loop_test(t, tags, 0, N(tag_sets));

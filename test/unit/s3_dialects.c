@@ -14,7 +14,10 @@ struct maker {
 	const char	*server;	/* its header; "" */
 	const char	*copy_absent;	/* the header it knows; NULL: none */
 	enum s3_kept	 put, parts, del;
+	bool		 copy_ignores;	/* and does not heed */
 	bool		 dirs, sessions, equal_parts;
+	int		 no_sums;	/* how it refuses them: 400, 501 */
+	bool		 names_sums;	/* those of puts, in its answers */
 };
 
 static struct {
@@ -27,6 +30,7 @@ static struct {
 	int		 session;	/* the newest */
 	bool		 ended;	/* it is no good any more */
 	bool		 read_only;	/* no session but ReadOnly */
+	int		 sums;		/* requests refused for theirs */
 	char		 wrong[640];	/* what a client must not do */
 	char		 log[2048];	/* "PUT k," */
 } sv = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -200,6 +204,21 @@ say_status(struct buf *out, int status)
 	    status == 404 ? "NoSuchKey" : "PreconditionFailed");
 }
 
+/* The answer to a put whose sum was compared. */
+static enum action
+say_summed(const struct request *q, struct buf *out, const char *etag)
+{
+	char h[160], sum[32];
+
+	if (sv.m.names_sums &&
+	    header(q, "x-amz-checksum-crc32c", sum, sizeof(sum)))
+		snprintf(h, sizeof(h), "ETag: %s\r\nx-amz-checksum-crc32c: "
+		    "%s\r\n", etag, sum);
+	else
+		snprintf(h, sizeof(h), "ETag: %s\r\n", etag);
+	return say(out, 200, h, "");
+}
+
 static enum action
 say_stored(struct buf *out, const struct object *o, const char *body)
 {
@@ -223,8 +242,9 @@ answer_copy(struct request *q, struct buf *out, const char *key)
 	    (sv.m.copy_absent == NULL ||
 	    strcmp(sv.m.copy_absent, "if-none-match") != 0))
 		wrong("a condition that copies do not know: %s", key);
-	if (sv.m.copy_absent != NULL && header(q, sv.m.copy_absent, none,
-	    sizeof(none)) && find(key) != NULL)
+	if (sv.m.copy_absent != NULL && !sv.m.copy_ignores &&
+	    header(q, sv.m.copy_absent, none, sizeof(none)) &&
+	    find(key) != NULL)
 		return say_status(out, 412);
 	to = store_object(key, &o->body);
 	snprintf(body, sizeof(body), "<CopyObjectResult><ETag>%s</ETag>"
@@ -247,7 +267,7 @@ answer_parts(struct request *q, struct buf *out, const char *key)
 		buf_reset(&sv.part[n - 1]);
 		buf_put(&sv.part[n - 1], q->body.p, q->body.len);
 		sv.nparts = n > sv.nparts ? n : sv.nparts;
-		return say(out, 200, "ETag: \"part\"\r\n", "");
+		return say_summed(q, out, "\"part\"");
 	}
 	if (strcmp(q->method, "DELETE") == 0)
 		return say(out, 204, "", "");
@@ -308,6 +328,24 @@ answer_list(struct request *q, struct buf *out)
 	return a;
 }
 
+/* All of it, or the bytes that were asked for. */
+static enum action
+say_bytes(struct request *q, struct buf *out, struct object *o)
+{
+	char h[160], text[64];
+	size_t from, to;
+
+	if (!header(q, "range", text, sizeof(text)) ||
+	    sscanf(text, "bytes=%zu-%zu", &from, &to) != 2)
+		return say_stored(out, o, buf_cstr(&o->body));
+	to = to < o->body.len ? to : o->body.len - 1;
+	snprintf(h, sizeof(h), "ETag: %s\r\nContent-Range: bytes "
+	    "%zu-%zu/%zu\r\n", o->etag, from, to, o->body.len);
+	snprintf(text, sizeof(text), "%.*s", (int)(to - from + 1),
+	    (const char *)o->body.p + from);
+	return say(out, 206, h, text);
+}
+
 static enum action
 answer_object(struct request *q, struct buf *out, const char *key)
 {
@@ -317,7 +355,8 @@ answer_object(struct request *q, struct buf *out, const char *key)
 	if (strcmp(q->method, "PUT") == 0) {
 		if ((status = conditions(q, key, sv.m.put)) != 0)
 			return say_status(out, status);
-		return say_stored(out, store_object(key, &q->body), "");
+		return say_summed(q, out, store_object(key,
+		    &q->body)->etag);
 	}
 	if (o == NULL && strcmp(q->method, "DELETE") != 0)
 		return say_status(out, 404);
@@ -333,7 +372,34 @@ answer_object(struct request *q, struct buf *out, const char *key)
 		    "ETag: %s\r\n\r\n", o->body.len, o->etag);
 		return ANSWER;
 	}
-	return say_stored(out, o, buf_cstr(&o->body));
+	return say_bytes(q, out, o);
+}
+
+/* Refused for the header of a checksum, as B2 and R2 (of old) say it. */
+static bool
+refuses_sums(const struct request *q, struct buf *out)
+{
+	static const char *const names[] = { "x-amz-checksum-crc32c",
+	    "x-amz-checksum-algorithm", "x-amz-checksum-mode",
+	    "x-amz-sdk-checksum-algorithm" };
+	char body[320], value[64];
+
+	for (size_t i = 0; sv.m.no_sums != 0 &&
+	    i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!header(q, names[i], value, sizeof(value)))
+			continue;
+		sv.sums++;
+		snprintf(body, sizeof(body), sv.m.no_sums == 400 ?
+		    "<Error><Code>InvalidArgument</Code><Message>Unsupported "
+		    "header '%s' received for this API call.</Message>"
+		    "</Error>" : "<Error><Code>NotImplemented</Code><Message>"
+		    "Header '%s' with value '%s' not implemented</Message>"
+		    "</Error>", names[i], value);
+		say(out, sv.m.no_sums, "", strcmp(q->method, "HEAD") != 0 ?
+		    body : "");
+		return true;
+	}
+	return false;
 }
 
 static enum action
@@ -344,7 +410,11 @@ answer_any(struct request *q, struct buf *out)
 	bool ask = param(q, "session", value, sizeof(value));
 
 	if (!is_signed(q, copy || ask))
-		return say_error(out, 400, "ExpiredToken");
+		return strcmp(q->method, "HEAD") == 0 ?
+		    say(out, 400, "", "") :
+		    say_error(out, 400, "ExpiredToken");
+	if (refuses_sums(q, out))
+		return ANSWER;
 	if (ask)
 		return answer_session(q, out);
 	if (param(q, "list-type", value, sizeof(value)))
@@ -398,9 +468,21 @@ static const struct maker ceph = { .settings = "region=default",
 	.put = S3_KEPT, .parts = S3_IGNORED, .del = S3_IGNORED };
 static const struct maker b2 = { .settings = "dialect=b2&region=us-west-4",
 	.region = "us-west-4",
-	.put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED };
+	.put = S3_REFUSED, .parts = S3_REFUSED, .del = S3_REFUSED,
+	.no_sums = 400 };
 static const struct maker oci = { .settings = "dialect=oci&region=phx",
 	.region = "phx", .put = S3_KEPT, .parts = S3_IGNORED,
+	.del = S3_IGNORED };
+/* Conditions of a PUT in one request alone. */
+static const struct maker spaces = { .settings = "dialect=spaces&region=ams3",
+	.region = "ams3", .put = S3_KEPT, .parts = S3_IGNORED,
+	.del = S3_IGNORED };
+static const struct maker hetzner = { .settings =
+	"dialect=hetzner&region=fsn1", .region = "fsn1",
+	.put = S3_KEPT, .parts = S3_IGNORED, .del = S3_IGNORED };
+/* Heeds x-goog-if-generation-match alone. */
+static const struct maker gcs = { .settings = "dialect=gcs",
+	.region = "auto", .put = S3_IGNORED, .parts = S3_IGNORED,
 	.del = S3_IGNORED };
 static const struct maker express = { .settings =
 	"dialect=express&region=us-west-2", .region = "us-west-2",
@@ -413,6 +495,18 @@ static const struct maker refuses = { .settings = "region=us-east-1",
 static const struct maker blind = { .settings = "dialect=blind&region=x",
 	.region = "x", .put = S3_IGNORED, .parts = S3_IGNORED,
 	.del = S3_IGNORED };
+
+/* Takes the header of a condition of copies, and does not heed it. */
+static const struct maker ignores = { .settings = "region=us-east-1",
+	.region = "us-east-1", .put = S3_KEPT, .parts = S3_KEPT,
+	.del = S3_KEPT, .copy_absent = "if-none-match",
+	.copy_ignores = true };
+static const struct maker names_sums = { .settings = "region=x",
+	.region = "x", .names_sums = true };
+static const struct maker no_sums[] = {
+	{ .settings = "region=x", .region = "x", .no_sums = 400 },
+	{ .settings = "region=x", .region = "x", .no_sums = 501 },
+};
 
 static const struct s3_sizes small = { .single = 1000, .part = 400,
 	.copy_single = 1 << 20 };
@@ -428,6 +522,7 @@ begin(const struct maker *m)
 	memset(sv.o, 0, sizeof(sv.o));
 	sv.n = sv.etags = sv.nparts = sv.session = 0;
 	sv.read_only = sv.ended = false;
+	sv.sums = 0;
 	sv.wrong[0] = sv.log[0] = '\0';
 	memset(&why, 0, sizeof(why));
 	call = (struct store_call){ .why = &why };
@@ -563,8 +658,22 @@ static const struct {
 	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &ceph, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &oci, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
+	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &oci, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &spaces, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
+	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &spaces, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &hetzner, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
+	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &hetzner, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &gcs, false, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,PUT,", 0 },
+	{ &gcs, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,POST parts,", 0 },
 	{ &b2, false, STORE_UNSUPPORTED, STORE_EXISTS, STORE_UNSUPPORTED,
 	  "HEAD,GET,PUT,", 0 },
 	{ &b2, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_UNSUPPORTED,
@@ -601,6 +710,7 @@ START_TEST(put_if_absent)
 	ck_rc(put("k", STORE_IF_ABSENT, NULL, n, NULL), asked[_i].probe);
 	caps = store_caps(server.s) & (STORE_CAN_ABSENT | STORE_CAN_MATCH);
 	ck_assert_uint_eq(caps, asked[_i].caps);
+	ck_assert_int_eq(sv.sums, 0);
 	end();
 }
 END_TEST
@@ -642,7 +752,8 @@ START_TEST(refusal_is_learned)
 }
 END_TEST
 
-static const struct maker *const deletes[] = { &r2, &ceph, &b2, &express };
+static const struct maker *const deletes[] = { &r2, &ceph, &b2, &express, &oci,
+	&spaces, &hetzner, &gcs, &blind };
 
 START_TEST(delete_by_version)
 {
@@ -661,10 +772,16 @@ START_TEST(delete_by_version)
 }
 END_TEST
 
-static const struct { const struct maker *m; enum store_rc there; }
-copies[] = { { &r2, STORE_EXISTS }, { &b2, STORE_OK },
-	{ &express, STORE_OK } };
+/* What is asked before the copy itself, of where there is nothing. */
+static const struct { const struct maker *m; const char *asked; }
+copies[] = { { &r2, "HEAD,PUT," }, { &b2, "HEAD,HEAD,GET,PUT," },
+	{ &express, "HEAD,HEAD,GET,PUT," }, { &ceph, "HEAD,HEAD,GET,PUT," },
+	{ &oci, "HEAD,HEAD,GET,PUT," }, { &spaces, "HEAD,HEAD,GET,PUT," },
+	{ &hetzner, "HEAD,HEAD,GET,PUT," }, { &gcs, "HEAD,HEAD,GET,PUT," },
+	{ &blind, "HEAD,HEAD,GET,PUT," }, { &ignores, "HEAD,HEAD,GET,PUT," },
+};
 
+/* What another has put there stays, also where copies keep no condition. */
 START_TEST(copy_if_absent)
 {
 	struct store_info info;
@@ -672,10 +789,105 @@ START_TEST(copy_if_absent)
 	begin(copies[_i].m);
 	call.sole = true;
 	ck_rc(put("k", STORE_ALWAYS, NULL, 10, &info), STORE_OK);
+	sv.log[0] = '\0';
 	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version, "to",
 	    NULL), STORE_OK);
-	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version, "to",
-	    NULL), copies[_i].there);
+	ck_assert_str_eq(sv.log, copies[_i].asked);
+	ck_assert_int_eq((int)find("pre/to")->body.len, 10);
+	ck_rc(put("theirs", STORE_ALWAYS, NULL, 20, NULL), STORE_OK);
+	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version,
+	    "theirs", NULL), STORE_EXISTS);
+	ck_assert_int_eq((int)find("pre/theirs")->body.len, 20);
+	end();
+}
+END_TEST
+
+/* --- checksums --- */
+
+/* Nobody knows that it refuses their headers, until it does: by each of the
+ * requests that have one. */
+START_TEST(sums_are_refused)
+{
+	bool large = _i & 1, head = _i & 2;
+	struct store_info info;
+
+	begin(&no_sums[_i >> 2]);
+	if (head) {
+		ck_rc(store_head(server.s, &call, "k", &info), STORE_ABSENT);
+		ck_assert_int_eq(sv.sums, 2);
+	}
+	ck_rc(put("k", STORE_ALWAYS, NULL, large ? 2500 : 10, NULL),
+	    STORE_OK);
+	ck_assert_int_eq((int)sv.o[0].body.len, large ? 2500 : 10);
+	if (!head) {
+		ck_assert_int_eq(sv.sums, 1);
+		ck_assert_int_eq(strncmp(sv.log, large ?
+		    "POST parts,POST parts,PUT," : "PUT,PUT,", 26), 0);
+	}
+	sv.sums = 0;
+	ck_rc(put("k", STORE_ALWAYS, NULL, large ? 2500 : 10, NULL),
+	    STORE_OK);
+	ck_rc(store_head(server.s, &call, "k", &info), STORE_OK);
+	ck_assert_int_eq(sv.sums, 0);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	end();
+}
+END_TEST
+
+static enum action
+damaged(struct request *q, struct buf *out)
+{
+	return say(out, 400, "", "<Error><Code>XAmzContentChecksumMismatch"
+	    "</Code><Message>The provided 'x-amz-checksum' header does not "
+	    "match what was computed.</Message></Error>");
+}
+
+/* Nor is the answer to bytes that were damaged on their way. */
+START_TEST(sums_stay_when_wrong)
+{
+	memset(&why, 0, sizeof(why));
+	call = (struct store_call){ .why = &why };
+	server_begin_as(damaged, &small, "region=us-east-1");
+	ck_rc(put("k", STORE_ALWAYS, NULL, 10, NULL), STORE_THROTTLED);
+	ck_assert(atomic_load(&((struct s3 *)server.s)->checksums));
+	server_end();
+}
+END_TEST
+
+/* That a put was compared with its sum is claimed where the answer says so,
+ * not where the header was taken without a word. */
+START_TEST(sums_are_named)
+{
+	begin(_i & 1 ? &names_sums : &refuses);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	ck_rc(put("k", STORE_ALWAYS, NULL, _i & 2 ? 2500 : 10, NULL),
+	    STORE_OK);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED,
+	    _i & 1 ? STORE_PUT_SUMMED : 0);
+	/* it is another server now */
+	sv.m.names_sums = false;
+	ck_rc(put("k", STORE_ALWAYS, NULL, 10, NULL), STORE_OK);
+	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	end();
+}
+END_TEST
+
+/* A HEAD that says no without a word, of keys that have ended, is no refusal
+ * of checksums. */
+START_TEST(sums_stay)
+{
+	struct store_info info;
+
+	begin(&express);
+	ck_rc(put("k", STORE_ALWAYS, NULL, 10, NULL), STORE_OK);
+	real_clock = sys.clock;
+	sys.clock = clock_later;
+	atomic_store(&later, 6 * NSEC_PER_SEC);
+	sv.ended = true;
+	sv.log[0] = '\0';
+	ck_rc(store_head(server.s, &call, "k", &info), STORE_OK);
+	ck_assert_str_eq(sv.log, "HEAD,GET,GET,GET,HEAD,");
+	ck_assert(atomic_load(&((struct s3 *)server.s)->checksums));
 	end();
 }
 END_TEST
@@ -806,6 +1018,10 @@ main(void)
 	    sizeof(deletes) / sizeof(deletes[0]));
 	tcase_add_loop_test(t, copy_if_absent, 0,
 	    sizeof(copies) / sizeof(copies[0]));
+	tcase_add_loop_test(t, sums_are_refused, 0, 8);
+	tcase_add_loop_test(t, sums_are_named, 0, 4);
+	tcase_add_test(t, sums_stay);
+	tcase_add_test(t, sums_stay_when_wrong);
 	tcase_add_test(t, lists_of_directories);
 	tcase_add_test(t, session_is_renewed);
 	tcase_add_test(t, session_of_a_reader);

@@ -80,6 +80,7 @@ START_TEST(parts)
 	OK(store_put_mem(s, &call, "k", STORE_IF_ABSENT, NULL, bytes, LARGE,
 	    &first));
 	is_large("k");
+	ck_assert(store_caps(s) & STORE_PUT_SUMMED);
 	OK(store_head(s, &call, "k", &head));
 	ck_assert_str_eq(head.version.text, first.version.text);
 	ck_rc(store_put_mem(s, &call, "k", STORE_IF_ABSENT, NULL, bytes,
@@ -109,6 +110,7 @@ START_TEST(signed_payload)
 	OK(store_put_mem(s, &call, "s", STORE_IF_ABSENT, NULL, "abc", 3,
 	    NULL));
 	help_is(s, "s", "abc");
+	ck_assert(store_caps(s) & STORE_PUT_SUMMED);
 }
 END_TEST
 
@@ -248,6 +250,33 @@ START_TEST(versions_by_date)
 }
 END_TEST
 
+static int
+note_upload(void *arg, const struct store_entry *e)
+{
+	ck_assert_str_eq(e->key, "data/01/2-1");
+	ck_assert(llabs((long long)(e->info.mtime - clock_real())) <
+	    3600 * NSEC_PER_SEC);
+	++*(int *)arg;
+	return 0;
+}
+
+/* What a host that died in a large put has left. */
+START_TEST(upload_left)
+{
+	struct s3_req r = { .method = "POST", .op = "PUT",
+	    .key = "data/01/2-1" };
+	int n = 0;
+
+	OK(s->ops->left(s, &call, note_upload, &n));
+	ck_assert_int_eq(n, 0);
+	s3_param(&r, "uploads", "");
+	OK(s3_do((struct s3 *)s, &call, &r));
+	s3_req_done(&r);
+	OK(s->ops->left(s, &call, note_upload, &n));
+	ck_assert_int_eq(n, 1);
+}
+END_TEST
+
 START_TEST(no_such_bucket)
 {
 	const char *base = getenv("GNSFS_TEST_S3");
@@ -310,8 +339,10 @@ main(void)
 		tcase_add_test(t, one_wins);
 		tcase_add_test(t, no_such_bucket);
 		tcase_add_test(t, refused);
-		if (getenv("GNSFS_TEST_S3_DIR") != NULL)
+		if (getenv("GNSFS_TEST_S3_DIR") != NULL) {
 			tcase_add_test(t, versions_by_date);
+			tcase_add_test(t, upload_left);
+		}
 	}
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);
