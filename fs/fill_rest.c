@@ -61,15 +61,21 @@ void
 fill_rest_start(struct fs *f, struct vnode *v, struct bfile *b, bool unasked)
 {
 	uint64_t size = fill_size(v);
-	bool room = size > 0 && has_room(f, size), begun = false;
+	bool begun;
 
 	lock_take(&v->lock);
-	if (!v->rest.on && (!v->rest.over || unasked)) {
-		v->rest.over = true;
-		begun = v->rest.on = room;
+	begun = size > 0 && !v->rest.on && (!v->rest.over || unasked);
+	v->rest.over = true;
+	lock_drop(&v->lock);
+	if (!begun || !has_room(f, size))
+		return;
+	lock_take(&v->lock);
+	begun = !v->rest.on;
+	if (begun) {
+		v->rest.on = true;
 		v->rest.unasked = unasked;
 		v->rest.next = 0;
-		v->rest.last = size > 0 ? (size - 1) / CACHE_CHUNK : 0;
+		v->rest.last = (size - 1) / CACHE_CHUNK;
 	}
 	lock_drop(&v->lock);
 	if (begun) {
