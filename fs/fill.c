@@ -252,7 +252,7 @@ struct reach { uint64_t window, step; bool jumps, whole; };
 
 /* Of a handle, after a read of [off, off+n); window 0: not sequential. */
 static struct reach
-reach(struct fs *f, struct handle *h, uint64_t off, size_t n)
+reach(struct fs *f, struct handle *h, uint64_t off, size_t n, bool missed)
 {
 	struct fill *fl = f->fill;
 	struct vnode *v = h->v;
@@ -270,7 +270,8 @@ reach(struct fs *f, struct handle *h, uint64_t off, size_t n)
 	if (most > (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK)
 		most = (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK;
 	lock_take(&v->lock);
-	r.jumps = window_jump(&v->jumps, &h->streams, off, n, v->attr.size);
+	r.jumps = missed && window_jump(&v->jumps, &h->streams, off, n,
+	    v->attr.size);
 	r.window = window_read(&h->streams, off, n, most);
 	r.whole = v->rest.on;
 	lock_drop(&v->lock);
@@ -333,7 +334,7 @@ fill_note_read(struct fs *f, struct handle *h, uint64_t off, size_t n)
 	struct reach r;
 
 	if (b != NULL && n > 0 && size > 0 && !bfile_is_complete(b)) {
-		r = reach(f, h, off, n);
+		r = reach(f, h, off, n, false);
 		read_ahead(f, h, b, size, off, n, &r);
 	}
 	bfile_put(b);
@@ -521,7 +522,7 @@ fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	    bfile_has(b, off, within(off, end)) == 1)
 		goto out;
 	n = (size_t)(end - off);
-	r = reach(f, h, off, n);
+	r = reach(f, h, off, n, true);
 	start_wanted(f, h, b, size, off, end, &r);
 	read_ahead(f, h, b, size, off, n, &r);
 	ok = ref_wait(f, b, off, end, ret);
@@ -596,7 +597,7 @@ fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
 {
 	uint64_t size = fill_size(h->v);
 	int64_t deadline = io_until(f);
-	struct reach far = reach(f, h, off, n);
+	struct reach far = reach(f, h, off, n, true);
 	size_t done = 0;
 	ssize_t r = 0;
 

@@ -2,6 +2,8 @@
 #include "fs/fill_impl.h"
 
 #include "base/counters.h"
+#include "meta/query.h"
+#include "meta/whole.h"
 
 static bool
 has_room(struct fs *f, uint64_t size)
@@ -59,15 +61,21 @@ void
 fill_rest_start(struct fs *f, struct vnode *v, struct bfile *b, bool unasked)
 {
 	uint64_t size = fill_size(v);
-	bool room = size > 0 && has_room(f, size), begun = false;
+	bool begun;
 
 	lock_take(&v->lock);
-	if (!v->rest.on && !v->rest.over) {
-		v->rest.over = true;
-		begun = v->rest.on = room;
+	begun = size > 0 && !v->rest.on && (!v->rest.over || unasked);
+	v->rest.over = true;
+	lock_drop(&v->lock);
+	if (!begun || !has_room(f, size))
+		return;
+	lock_take(&v->lock);
+	begun = !v->rest.on;
+	if (begun) {
+		v->rest.on = true;
 		v->rest.unasked = unasked;
 		v->rest.next = 0;
-		v->rest.last = size > 0 ? (size - 1) / CACHE_CHUNK : 0;
+		v->rest.last = (size - 1) / CACHE_CHUNK;
 	}
 	lock_drop(&v->lock);
 	if (begun) {
@@ -85,4 +93,35 @@ fill_rest_ended(struct fs *f, struct vnode *v, struct bfile *b, bool well)
 		v->rest.on = false;
 	lock_drop(&v->lock);
 	go_on(f, v, b);
+}
+
+static bool
+is_wanted_whole(struct fs *f, uint64_t ino)
+{
+	struct whole_row r = { 0 };
+	struct sqc *c = NULL;
+	int err = sq_read(meta_sq(f->meta), &c);
+
+	if (err == 0)
+		err = whole_of(c, ino, &r);
+	sq_read_end(c);
+	return err == 0 && r.whole;
+}
+
+void
+fill_opened(struct fs *f, struct handle *h)
+{
+	struct vnode *v = h->v;
+	struct bfile *b = NULL;
+
+	/* what is small comes at once */
+	if (h->passed || v->unlinked || v->attr.size <= META_SMALL_MAX ||
+	    (v->b != NULL && bfile_is_complete(v->b)) ||
+	    !is_wanted_whole(f, v->ino))
+		return;
+	if (v->b == NULL &&
+	    bfile_make(f->cache, v->ino, v->attr.size, &b) == 0)
+		vnode_set_backing(v, b);
+	if (v->b != NULL)
+		fill_rest_start(f, v, v->b, true);
 }

@@ -61,12 +61,12 @@ uint64_t window_read(struct window_streams *s, uint64_t off, size_t n,
 #define WINDOW_JUMPS_LARGE	4u
 #define WINDOW_JUMPS		16u
 struct window_jumps {
-	uint64_t asked;			/* bytes, by all reads */
+	uint64_t asked;			/* bytes, by all that missed */
 	unsigned n, large;
 };
 
-/* Before window_read of the same, of a file of so many bytes: all of it is
- * wanted. */
+/* Before window_read of the same, where not all of it was here, of a file of so
+ * many bytes: all of them are wanted. */
 bool	window_jump(struct window_jumps *j, const struct window_streams *s,
 	    uint64_t off, size_t n, uint64_t size);
 

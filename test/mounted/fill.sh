@@ -19,6 +19,8 @@ for i in $(seq 100 163); do
 done
 head -c 134217728 /dev/urandom >"$lake/model"
 truncate -s 256M "$lake/db"
+mkdir "$lake/whole"
+cp "$lake/model" "$lake/whole/in"
 
 : >"$T/rules"
 : >"$T/faults"
@@ -112,6 +114,32 @@ sleep 1
 n=$((($(counter fill_bytes) - had) >> 20))
 check "  fetch a chunk each: $n MiB" [ "$n" -le 24 ]
 check_eq "  and it was not fetched whole" 1 "$(counter fills_whole)"
+
+# Whole, because a policy says so, whoever reads how much of it.
+is_here()
+{
+	[ "$(getfattr --only-values -n user.gnsfs.cached "$1")" = 100 ]
+}
+check_rc 1 "a file has no policy" "$GNSFS" policy set "$m/lake/db" fill=whole
+check_says "says so" "is a file"
+check_rc 2 "there is no such fill" "$GNSFS" policy set "$m/lake" fill=half
+check "fill=whole" "$GNSFS" policy set "$m/lake/whole" fill=whole
+check "ls has it" "$GNSFS" policy ls "$m/lake"
+check_says "  so" "^fill=whole  $m/lake/whole\$"
+check "explain has it" "$GNSFS" explain "$m/lake/whole/in"
+check_says "  so" "fetched whole.*policy of /lake/whole"
+: >"$T/trace"
+check "a byte is read" cmp -n 1 "$m/lake/whole/in" "$lake/whole/in"
+check "  and all is fetched" wait_for 20 is_here "$m/lake/whole/in"
+n=$(gets whole/in)
+check "  by few GETs: $n" [ "$n" -le 20 ]
+check "  and right" cmp "$m/lake/whole/in" "$lake/whole/in"
+check "evicted" "$GNSFS" evict "$m/lake/whole/in"
+check "rm fill" "$GNSFS" policy rm "$m/lake/whole" fill
+check_rc 1 "  once" "$GNSFS" policy rm "$m/lake/whole" fill
+n=$(counter fills_whole)
+check "a byte is read" cmp -n 1 "$m/lake/whole/in" "$lake/whole/in"
+check_eq "  and not all of it" "$n" "$(counter fills_whole)"
 
 stop_mount "$m"
 finish
