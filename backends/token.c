@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/url.h"
 #include "base/workers.h"
 
 #define FETCH_WITHIN	(20 * NSEC_PER_SEC)
@@ -353,9 +354,45 @@ token_parse(const void *p, size_t n, struct token *ret)
 	return err;
 }
 
-/* What an issuer says of itself: one line, short. */
+/* Is the value of a form's field, n bytes of it as it was sent, in said, so or
+ * decoded? */
+static bool
+says_value(const char *said, const char *encoded, const char *value, size_t n)
+{
+	return n > 0 && (memmem(said, strlen(said), value, n) != NULL ||
+	    memmem(encoded, strlen(encoded), value, n) != NULL);
+}
+
+/* Does said repeat a secret that was asked with?  Also where there is no
+ * memory to see that. */
+static bool
+says_secret(const char *said, const char *asked)
+{
+	static const char *const secrets[] = { "client_secret=",
+	    "client_assertion=", "refresh_token=", "assertion=",
+	    "subject_token=" };
+	char *encoded = url_encode(said, 0);
+	bool found = encoded == NULL;
+	size_t i, n, len;
+
+	for (; asked != NULL && *asked != '\0' && !found; asked += n) {
+		asked += *asked == '&';
+		n = strcspn(asked, "&");
+		for (i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+			len = strlen(secrets[i]);
+			found = found || (n > len &&
+			    strncmp(asked, secrets[i], len) == 0 &&
+			    says_value(said, encoded, asked + len, n - len));
+		}
+	}
+	free(encoded);
+	return found;
+}
+
+/* What an issuer says of itself: one line, short, and nothing of the secret
+ * that it was asked with. */
 static void
-issuer_says(const struct buf *body, char *ret, size_t size)
+issuer_says(const struct buf *body, const char *asked, char *ret, size_t size)
 {
 	json_t *o = json_loadb((const char *)body->p, body->len, 0, NULL);
 	json_t *e = json_object_get(o, "error");
@@ -368,6 +405,10 @@ issuer_says(const struct buf *body, char *ret, size_t size)
 		code = json_string_value(json_object_get(e, "status"));
 		text = json_string_value(json_object_get(e, "message"));
 	}
+	if (text != NULL && says_secret(text, asked))
+		text = "(what it says has the secret in it)";
+	if (code != NULL && says_secret(code, asked))
+		code = NULL;
 	snprintf(ret, size, "%s%s%s", code != NULL ? code : "",
 	    code != NULL && text != NULL ? ": " : "",
 	    text != NULL ? text : "");
@@ -395,7 +436,7 @@ judge(const struct token_req *r, const struct http_resp *resp,
 		return err != -EINVAL ? err : why_set(why, err, "%s answers "
 		    "with something that holds no token", r->who);
 	}
-	issuer_says(&resp->body, said, sizeof said);
+	issuer_says(&resp->body, r->body, said, sizeof said);
 	err = resp->status == 408 || resp->status == 429 ||
 	    resp->status >= 500 ? -EHOSTUNREACH : -EACCES;
 	return why_set(why, err, "%s answers %d to a request for a token%s%s",

@@ -154,6 +154,7 @@ int	ctl_need_store(struct ctl *c, const char *name, uint32_t *retid);
 int	ctl_find(struct ctl *c), ctl_tag(struct ctl *c);
 /* control_stage.c */
 int	ctl_stage(struct ctl *c);
+stage_progress ctl_stage_progress;	/* arg: struct ctl */
 json_t	*ctl_stage_json(const struct stage_status *s);
 /* control_pins.c */
 int	ctl_pin(struct ctl *c), ctl_unpin(struct ctl *c),

@@ -21,7 +21,7 @@ ctl_refresh(struct ctl *c)
 {
 	struct refresh_request r = { .progress = progress, .arg = c,
 	    .every = arg_int(c, "every", -1),
-	    .empty = arg_bool(c, "empty") };
+	    .empty = arg_bool(c, "empty"), .tags = arg_bool(c, "tags") };
 	struct refresh_result res;
 	int rc;
 

@@ -13,18 +13,19 @@
 json_t *
 ctl_stage_json(const struct stage_status *s)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-	    "store", s->store, "files", I(s->files), "want", I(s->want),
-	    "seen", I(s->seen), "objects", I(s->objects), "bytes",
-	    I(s->bytes), "relayed", I(s->relayed), "copied", I(s->copied),
-	    "found", I(s->found), "read_back", I(s->read_back));
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+	    "s:I}", "store", s->store, "files", I(s->files), "want",
+	    I(s->want), "seen", I(s->seen), "objects", I(s->objects), "bytes",
+	    I(s->bytes), "moving", I(s->moving), "relayed", I(s->relayed),
+	    "copied", I(s->copied), "found", I(s->found), "read_back",
+	    I(s->read_back));
 }
 
 /* The files' bytes are what is wanted; a pack's others are besides. */
-static int
-progress(void *arg, const struct stage_status *s)
+int
+ctl_stage_progress(void *arg, const struct stage_status *s)
 {
-	uint64_t have = s->bytes + s->seen;
+	uint64_t have = s->bytes + s->moving + s->seen;
 
 	return ctl_progress(arg, have < s->want ? have : s->want, s->want,
 	    s->objects) || ctl_cancelled(arg);
@@ -52,8 +53,8 @@ ctl_stage(struct ctl *c)
 	 * holds will have none soon. */
 	rc = ctl_flush(c, SHIP_FREE, 0, INT64_MAX);
 	if (rc == 0)
-		rc = stage_run(c->f, &r, to, progress, c, &st, &seq,
-		    &c->why);
+		rc = stage_run(c->f, &r, to, ctl_stage_progress, c, &st,
+		    &seq, &c->why);
 	if (rc == -ECANCELED)
 		why_set(&c->why, rc, "ended before it was done; asked again, "
 		    "it goes on");

@@ -18,7 +18,8 @@
 
 #define CHECK_TIME	(10 * NSEC_PER_SEC)
 #define KEY_BYTES	1024	/* of a key: store.h */
-#define SAMPLES		8	/* objects looked for where a store moves */
+#define SAMPLES		12	/* objects looked for where a store moves */
+#define LAND_TIME	(60 * NSEC_PER_SEC)
 
 struct find {
 	const char	*name;
@@ -278,80 +279,156 @@ with_settings(struct ctl *c, const char *text, const json_t *settings,
 	return rc;
 }
 
-struct sample { char key[KEY_BYTES + 1]; struct store_version version; };
+struct sample {
+	char		 key[KEY_BYTES + 1];
+	struct store_version version;
+	uint64_t	 size;
+};
+struct samples { struct sample v[SAMPLES]; unsigned n; };
 
-/* Some objects that are recorded as lying in the store. */
 static int
-take_samples(struct ctl *c, uint32_t id, struct sample v[SAMPLES],
-    unsigned *retn)
+take_some(struct sqc *q, uint32_t id, const char *sql, struct samples *p)
 {
-	struct sqc *q = NULL;
-	struct sqs *s;
+	struct sqs *s = sq_prep(q, sql);
 	const void *key, *version;
+	struct sample *m;
 	size_t nk, nv;
-	unsigned n = 0;
 	int rc;
 
-	rc = sq_read(meta_sq(c->f->meta), &q);
-	if (rc != 0)
-		return rc;
-	s = sq_prep(q, "SELECT object, key, version FROM location "
-	    "WHERE store = ?1 LIMIT 8");
 	sqs_int(s, 1, id);
-	while (n < SAMPLES && (rc = sqs_step(s)) == 1) {
+	while ((rc = sqs_step(s)) == 1 && p->n < SAMPLES) {
+		m = &p->v[p->n++];
 		key = sqs_col_blob(s, 1, &nk);
 		version = sqs_col_blob(s, 2, &nv);
+		m->size = (uint64_t)sqs_col_int(s, 3);
 		if (nk == 0)
-			object_key((uint64_t)sqs_col_int(s, 0), v[n].key);
+			object_key((uint64_t)sqs_col_int(s, 0), m->key);
 		else
-			snprintf(v[n].key, sizeof v[n].key, "%.*s", (int)nk,
+			snprintf(m->key, sizeof m->key, "%.*s", (int)nk,
 			    (const char *)key);
-		snprintf(v[n].version.text, sizeof v[n].version.text, "%.*s",
+		snprintf(m->version.text, sizeof m->version.text, "%.*s",
 		    (int)nv, version != NULL ? (const char *)version : "");
-		n++;
 	}
 	sqs_reset(s);
-	sq_read_end(q);
-	*retn = n;
 	return rc < 0 ? rc : 0;
 }
 
-/* Are they there too, as they were?  Else reading would fail from then on. */
+/* Some objects that files have in the store: the first, the last (what an
+ * earlier try that broke off came to in the end), the largest (whose version
+ * is often another where they were copied). */
+#define SAMPLE	"SELECT e.object, l.key, l.version, o.size FROM extent e " \
+	"JOIN location l ON l.object = e.object AND l.store = ?1 " \
+	"JOIN object o ON o.id = e.object ORDER BY "
 static int
-check_samples(struct ctl *c, const char *name, const char *text,
-    const struct sample *v, unsigned n)
+take_samples(struct ctl *c, uint32_t id, struct samples *ret)
 {
-	struct store_call call = { .deadline = clock_mono() + CHECK_TIME,
-	    .why = &c->why, .tag = "check" };
-	struct stack_opts opts = { .trace_fd = -1 };
-	struct store_info info;
-	struct store *s = NULL;
-	enum store_rc src = STORE_OK;
-	struct url u;
-	unsigned i;
+	struct sqc *q = NULL;
 	int rc;
 
-	rc = url_parse(text, &u, &c->why);
-	if (rc != 0)
-		return rc;
-	rc = store_open(&u, &opts, &s, &c->why);
-	for (i = 0; rc == 0 && i < n; i++) {
-		src = store_head(s, &call, v[i].key, &info);
-		if (src == STORE_OK && strcmp(info.version.text,
-		    v[i].version.text) != 0 && v[i].version.text[0] != '\0')
-			src = STORE_CHANGED;
-		if (src == STORE_ABSENT || src == STORE_CHANGED)
+	rc = sq_read(meta_sq(c->f->meta), &q);
+	if (rc == 0)
+		rc = take_some(q, id, SAMPLE "e.ino LIMIT 4", ret);
+	if (rc == 0)
+		rc = take_some(q, id, SAMPLE "e.ino DESC LIMIT 4", ret);
+	if (rc == 0)
+		rc = take_some(q, id, SAMPLE "o.size DESC LIMIT 4", ret);
+	sq_read_end(q);
+	return rc;
+}
+
+/* A store at its new address, as long as that is looked at. */
+struct moving {
+	struct ctl	*c;
+	const struct find *was;
+	const char	*text;		/* its URL */
+	struct store	*s;
+	bool		 other;		/* versions than are recorded */
+};
+
+/* Are they there too?  Else reading would fail from then on. */
+static int
+check_samples(struct moving *m, const struct samples *p)
+{
+	struct ctl *c = m->c;
+	struct store_call call = { .deadline = clock_mono() + CHECK_TIME,
+	    .why = &c->why, .tag = "check" };
+	struct store_info info;
+	enum store_rc src;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < p->n; i++) {
+		const struct sample *v = &p->v[i];
+
+		src = store_head(m->s, &call, v->key, &info);
+		if (src == STORE_ABSENT || (src == STORE_OK &&
+		    info.size != v->size))
 			rc = why_set(&c->why, -ESTALE, "'%s' holds files of "
 			    "the namespace, and at %s '%s' is %s; copy the "
-			    "objects there first, or say --force", name, text,
-			    v[i].key, src == STORE_ABSENT ? "missing" :
-			    "another version");
+			    "objects there first, or say --force",
+			    m->was->name, m->text, v->key,
+			    src == STORE_ABSENT ? "missing" :
+			    "of another size");
 		else if (src != STORE_OK)
 			rc = why_set(&c->why, store_rc_errno(src), "%s: '%s': "
-			    "%s", text, v[i].key, store_rc_name(src));
+			    "%s", m->text, v->key, store_rc_name(src));
+		else if (v->version.text[0] != '\0' && strcmp(
+		    info.version.text, v->version.text) != 0)
+			m->other = true;
 	}
-	store_free(s);
+	return rc;
+}
+
+/* Every object is compared then, and the versions that they have there are
+ * recorded. */
+static int
+compare_all(struct moving *m)
+{
+	struct stage_status st = { 0 };
+	struct why said = { "" };
+	struct ctl *c = m->c;
+	uint64_t seq = 0;
+	int rc;
+
+	rc = stage_moved(c->f, m->was->id, m->was->name, m->was->url, m->s,
+	    ctl_stage_progress, c, &st, &seq, &said);
+	if (rc == -ECANCELED)
+		why_set(&c->why, rc, "ended before all was compared; nothing "
+		    "was changed");
+	else if (rc == -ESTALE)
+		why_set(&c->why, rc, "'%s' holds files of the namespace, and "
+		    "at %s they are not as they were: %.300s; copy the "
+		    "objects there first, or say --force", m->was->name,
+		    m->text, said.text);
+	else if (rc != 0)
+		why_set(&c->why, rc, "%s: %s", m->text, why_text(&said, rc));
+	if (rc == 0 && seq != 0)
+		rc = ctl_wait(c, seq, SHIP_ONE, 0, clock_mono() + LAND_TIME);
+	return rc;
+}
+
+static int
+check_moved(struct ctl *c, const struct find *was, const char *text)
+{
+	struct moving m = { .c = c, .was = was, .text = text };
+	struct stack_opts opts = { .trace_fd = -1 };
+	struct samples *p = calloc(1, sizeof(*p));
+	struct url u;
+	int rc;
+
+	rc = p == NULL ? -ENOMEM : url_parse(text, &u, &c->why);
+	if (rc != 0)
+		goto out;
+	rc = take_samples(c, was->id, p);
+	if (rc == 0)
+		rc = store_open(&u, &opts, &m.s, &c->why);
+	if (rc == 0)
+		rc = check_samples(&m, p);
+	if (rc == 0 && m.other)
+		rc = compare_all(&m);
+	store_free(m.s);
 	url_done(&u);
+out:
+	free(p);
 	return rc;
 }
 
@@ -388,34 +465,56 @@ set_what(struct ctl *c, const struct find *f, const char **retname,
 	return rc;
 }
 
+/* The home is where it is mounted from.  Said so, what it is recorded to have
+ * is compared with what it has: it may have been moved meanwhile. */
+static int
+check_home(struct ctl *c, const char *name)
+{
+	const json_t *settings = json_object_get(c->args, "settings");
+	const char *text = arg_str(c, "url");
+	char *said = NULL, *mounted = NULL;
+	struct url u;
+	int rc = -EBUSY;
+
+	if (text != NULL && json_object_size(settings) == 0 &&
+	    arg_str(c, "rename") == NULL && url_parse(text, &u, NULL) == 0) {
+		said = url_canonical(&u);
+		url_done(&u);
+	}
+	if (said != NULL && url_parse(c->f->opt.url, &u, NULL) == 0) {
+		mounted = url_canonical(&u);
+		url_done(&u);
+	}
+	if (mounted != NULL && strcmp(said, mounted) == 0)
+		rc = 0;
+	else
+		why_set(&c->why, rc, "'%s' is the home: it is where the URL "
+		    "that is mounted says; unmount, and mount the other URL",
+		    name);
+	free(said);
+	free(mounted);
+	return rc;
+}
+
 static int
 set(struct ctl *c, const char *name)
 {
-	struct sample *v = NULL;
 	const char *to = NULL;
 	struct find f;
 	char *url = NULL;
-	unsigned n = 0;
-	bool moves;
 	int rc;
 
 	rc = need_store(c, name, &f);
 	if (rc == 0 && f.id == STORE_HOME_ID)
-		rc = why_set(&c->why, -EBUSY, "'%s' is the home: it is where "
-		    "the URL that is mounted says; unmount, and mount the "
-		    "other URL", name);
+		rc = check_home(c, name);
 	if (rc == 0)
 		rc = set_what(c, &f, &to, &url);
-	moves = rc == 0 && strcmp(url, f.url) != 0;
-	if (moves && !arg_bool(c, "force")) {
-		v = calloc(SAMPLES, sizeof(*v));
-		rc = v == NULL ? -ENOMEM : take_samples(c, f.id, v, &n);
-		if (rc == 0)
-			rc = check_samples(c, name, url, v, n);
-	}
+	/* Also where it is already: what is there may have become other. */
+	if (rc == 0 && !arg_bool(c, "force") && (strcmp(url, f.url) != 0 ||
+	    arg_str(c, "url") != NULL))
+		rc = check_moved(c, &f, url);
 	if (rc == 0)
 		rc = put_store(c, &f, to, url, false);
-	free(v);
 	free(url);
 	free(f.url);
 	return rc;

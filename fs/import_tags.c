@@ -595,7 +595,8 @@ import_tags_check(struct store *s, const char *prefix, struct why *why)
 	if (rc == STORE_UNSUPPORTED)
 		return why_set(why, -EOPNOTSUPP, "%s: objects there have no"
 		    " tags that could be imported (gnsfs(5) says which stores"
-		    " have); import it without --tags", s->url);
+		    " have); it can be imported and refreshed without --tags",
+		    s->url);
 	return why_set(why, store_rc_errno(rc), "%s", said.text[0] != '\0' ?
 	    said.text : store_rc_name(rc));
 }

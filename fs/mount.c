@@ -201,6 +201,8 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 	if (err == 0)
 		err = ship_start(f, clock_mono() + time, why);
 	if (err == 0)
+		err = stores_reload(f);	/* which of them is near, too */
+	if (err == 0)
 		err = upload_start(f);
 	if (err == 0)
 		err = pins_start(f);

@@ -376,7 +376,13 @@ read_again(struct fs *f, struct import_row *row, char **prefix,
 	return 0;
 }
 
-struct noting { struct fs *f; uint64_t root; int64_t every; uint64_t seq; };
+struct noting {
+	struct fs	*f;
+	uint64_t	 root;
+	int64_t		 every;		/* -1: as it is */
+	bool		 tags;		/* from now on */
+	uint64_t	 seq;
+};
 
 /* Nothing else of the row, which others write, too. */
 static int
@@ -391,7 +397,10 @@ note_fn(struct sqc *c, void *arg)
 
 	err = import_row_get(c, n->root, &row, &prefix);
 	if (err == 0) {
-		row.every = n->every;
+		if (n->every >= 0)
+			row.every = n->every;
+		if (n->tags && row.tags == NULL)
+			row.tags = "";
 		err = import_row_op(&row, &body, &op);
 	}
 	if (err == 0)
@@ -406,7 +415,7 @@ static int
 set_every(struct fs *f, struct import_row *row, int64_t every,
     struct why *why)
 {
-	struct noting n = { f, row->root, every, 0 };
+	struct noting n = { f, row->root, every, false, 0 };
 	int err;
 
 	if (every < 0 || every == row->every)
@@ -422,6 +431,36 @@ set_every(struct fs *f, struct import_row *row, int64_t every,
 		why_prefix(why, err, "how often it is to be refreshed is"
 		    " noted here, but not yet in the log");
 	return err;
+}
+
+/* Its objects' tags are its files' from now on; -EOPNOTSUPP where objects
+ * have none, and nothing is changed. */
+static int
+set_tags(struct fs *f, const struct refresh_request *r,
+    struct import_row *row, char **prefix, struct why *why)
+{
+	struct noting n = { f, row->root, -1, true, 0 };
+	struct store *s = NULL;
+	int err;
+
+	if (!r->tags || row->tags != NULL)
+		return 0;
+	err = stores_get(f, row->store, &s, why);
+	if (err == 0)
+		err = import_tags_check(s, row->prefix, why);
+	if (err != 0) {
+		name_store(f, row->store, err, why);
+		return err;
+	}
+	err = sq_write(meta_sq(f->meta), note_fn, &n);
+	if (err != 0)
+		return why_set(why, err, "that its objects' tags are wanted"
+		    " could not be noted: %s", strerror(-err));
+	err = ship_land(f, n.seq, why);
+	if (err != 0)
+		return why_prefix(why, err, "that its objects' tags are"
+		    " wanted is noted here, but not yet in the log");
+	return read_again(f, row, prefix, why);
 }
 
 int
@@ -443,6 +482,8 @@ fs_refresh(struct fs *f, const struct refresh_request *r,
 	err = refresh_enter(f->refresher, row.root);
 	if (err == 0) {
 		err = read_again(f, &row, &prefix, why);
+		if (err == 0)
+			err = set_tags(f, r, &row, &prefix, why);
 		if (err == 0)
 			err = set_every(f, &row, r->every, why);
 		if (err == 0 && r->every != 0)

@@ -35,6 +35,8 @@ struct refresh_request {
 	int64_t		 every;		/* ns; 0: not any more, and that is
 					   all; -1: as it is */
 	bool		 empty;		/* also where nothing is listed */
+	bool		 tags;		/* its objects' tags are its files'
+					   from now on */
 	/* told as it goes; may be NULL; nonzero cancels */
 	int		(*progress)(void *arg, uint64_t keys, uint64_t bytes);
 	void		*arg;
@@ -47,9 +49,10 @@ struct refresh_result {
 };
 /* 0: it shows what the bucket had when it was listed, and that is in the log.
  * -EINVAL: the path is no import; -EROFS; -EHOSTUNREACH, -ENOENT (bucket),
- * -EACCES, -ENODATA (nothing is listed, and that would take all files away):
- * nothing was changed; -ETIMEDOUT: it is done here, but not in the
- * log yet; with why, which names the store. */
+ * -EACCES, -ENODATA (nothing is listed, and that would take all files away),
+ * -EOPNOTSUPP (tags, where objects have none): nothing was changed;
+ * -ETIMEDOUT: it is done here, but not in the log yet; with why, which names
+ * the store. */
 int	fs_refresh(struct fs *f, const struct refresh_request *r,
 	    struct refresh_result *ret, struct why *why);
 

@@ -239,7 +239,7 @@ replay(struct ship *sh, const struct segment *seg, enum verdict v,
 
 	err = segment_attaches(seg, load_attach, &a);
 	if (err == 0 && v == APPLY)
-		err = ship_find_replaced(seg, &ch.replaced);
+		err = ship_find_replaced(seg, &ch);
 	/* before, lest a crash leave old bytes under a new tree; and after,
 	 * for what was filled in between */
 	if (err == 0)

@@ -4,6 +4,7 @@
  * (F4).
  */
 #include "fs/ship_impl.h"
+#include "fs/stores.h"
 #include "fs/vnode.h"
 
 #include <string.h>
@@ -94,6 +95,8 @@ renew(struct fs *f, const struct buf *inos)
 void
 ship_tell(struct fs *f, struct ship_changes *ch)
 {
+	if (ch->stores)
+		(void)stores_reload(f);
 	renew(f, &ch->replaced);
 	tell_rest(f, ch);
 }
@@ -106,7 +109,7 @@ ship_changes_done(struct ship_changes *ch)
 }
 
 int
-ship_find_replaced(const struct segment *seg, struct buf *out)
+ship_find_replaced(const struct segment *seg, struct ship_changes *ch)
 {
 	struct buf store = BUF_INIT;
 
@@ -119,12 +122,13 @@ ship_find_replaced(const struct segment *seg, struct buf *out)
 		while (!cur_at_end(&c)) {
 			buf_reset(&store);
 			op_decode(&c, &op, &store);
+			ch->stores = ch->stores || op.kind == OP_STORE;
 			if (cur_err(&c) == 0 && (op.kind == OP_TRUNCATE ||
 			    (op.kind == OP_EXTENTS &&
 			    (op.flags & EXT_VOID) == 0)))
-				buf_put_u64(out, op.ino);
+				buf_put_u64(&ch->replaced, op.ino);
 		}
 	}
 	buf_done(&store);
-	return buf_err(out);
+	return buf_err(&ch->replaced);
 }

@@ -132,11 +132,13 @@ int	ship_fetch_result(struct ship_fetch *t, struct why *why);
 struct ship_changes {
 	struct buf	 told;		/* 'i' ino | 'e' parent name */
 	struct buf	 replaced; /* u64: inodes whose bytes are others' */
+	bool		 stores;	/* a store came, went or moved */
 };
 void	ship_told_inode(void *arg, uint64_t ino);	/* struct changed_fns */
 void	ship_told_entry(void *arg, uint64_t parent, const char *name);
-/* The inodes whose content the segment's ops replace, u64 each. */
-int	ship_find_replaced(const struct segment *seg, struct buf *out);
+/* The inodes whose content the segment's ops replace, and whether stores
+ * change. */
+int	ship_find_replaced(const struct segment *seg, struct ship_changes *ch);
 /* After the commit. */
 void	ship_tell(struct fs *f, struct ship_changes *ch);
 void	ship_changes_done(struct ship_changes *ch);

@@ -9,13 +9,17 @@
 #include "fs/stage.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backends/relay.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sys.h"
+#include "base/url.h"
 #include "fs/pin_text.h"
 #include "fs/ship.h"
 #include "fs/stage_impl.h"
@@ -23,11 +27,11 @@
 #include "meta/journal.h"
 #include "meta/query.h"
 
-#define THREADS		16
 #define BATCH		4096			/* files looked at together */
 #define RECORD		256			/* objects of one op */
 #define RECORD_EVERY	(2 * NSEC_PER_SEC)
 #define TICK		(NSEC_PER_SEC / 5)
+#define WRONG_MOST	100u	/* of a store that moved: that will do */
 
 struct stages {
 	struct lock	 lock;
@@ -43,6 +47,7 @@ struct run {
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
 	unsigned	 active;
+	uint32_t	 slots;		/* bits: those that are taken */
 	uint64_t	 memory;	/* of those active */
 	struct buf	 done;		/* struct op_object, not recorded */
 	unsigned	 failed;
@@ -52,6 +57,9 @@ struct run {
 	struct buf	 packs;		/* ids done, ascending */
 	int64_t		 recorded;	/* clock_mono */
 	uint64_t	 seq;
+	int		 kept;		/* of a store that moved: the records,
+					   until all are known; -1 */
+	uint64_t	 nkept;		/* bytes in it */
 };
 
 /* --- those under way --- */
@@ -81,11 +89,20 @@ stages_free(struct fs *f)
 static void
 status_of(struct stage *s, struct stage_status *ret)
 {
+	uint64_t size, came, relayed = 0;
+
 	*ret = s->fixed;
+	for (unsigned i = 0; i < STAGE_THREADS; i++) {
+		came = atomic_load(&s->slots[i].came);
+		size = atomic_load(&s->slots[i].size);
+		relayed += came;
+		ret->moving += came < size ? came : size;
+	}
 	ret->seen = atomic_load(&s->seen);
 	ret->objects = atomic_load(&s->objects);
 	ret->bytes = atomic_load(&s->bytes);
-	ret->relayed = atomic_load(&s->relayed);
+	ret->relayed = atomic_load(&s->relayed) + (s->moved == NULL ?
+	    relayed : 0);
 	ret->copied = atomic_load(&s->copied);
 	ret->found = atomic_load(&s->found);
 	ret->read_back = atomic_load(&s->read_back);
@@ -153,29 +170,15 @@ record_tx(struct sqc *c, void *arg)
 	return journal(r->f->meta, c, &r->op, NEEDS_NOTHING, NULL, 0, &r->seq);
 }
 
-/* What is done is recorded; all: however little it is. */
 static int
-record(struct run *r, bool all)
+record_these(struct run *r, const struct op_object *v, size_t n)
 {
 	struct record rec = { .f = r->s->f, .op = { .kind = OP_LOCATE } };
-	struct op_object *v;
-	struct buf done = BUF_INIT;
-	size_t n, i;
+	size_t i;
 	int rc = 0;
 
-	lock_take(&r->lock);
-	n = r->done.len / sizeof *v;
-	if (n > 0 && (all || n >= RECORD ||
-	    clock_mono() - r->recorded >= RECORD_EVERY)) {
-		done = r->done;
-		r->done = (struct buf)BUF_INIT;
-		r->recorded = clock_mono();
-	}
-	lock_drop(&r->lock);
-	v = (void *)done.p;
-	n = done.len / sizeof *v;
 	for (i = 0; rc == 0 && i < n; i += rec.op.nobjects) {
-		rec.op.objects = v + i;
+		rec.op.objects = (struct op_object *)v + i;
 		rec.op.nobjects = n - i < RECORD ? (unsigned)(n - i) : RECORD;
 		rc = fs_may_write(r->s->f);
 		if (rc == 0)
@@ -185,13 +188,69 @@ record(struct run *r, bool all)
 		r->seq = rec.seq;
 		ship_kick(r->s->f);
 	}
+	return rc;
+}
+
+/* Kept for record_kept. */
+static int
+keep(struct run *r, const struct buf *done)
+{
+	int rc = sys_pwrite_all(r->kept, done->p, done->len,
+	    (off_t)r->nkept);
+
+	if (rc == 0)
+		r->nkept += done->len;
+	return rc;
+}
+
+/* In the order in which they were found: by file. */
+static int
+record_kept(struct run *r)
+{
+	size_t most = RECORD * sizeof(struct op_object), n;
+	struct op_object *v = malloc(most);
+	uint64_t at;
+	int rc = v == NULL ? -ENOMEM : 0;
+
+	for (at = 0; rc == 0 && at < r->nkept; at += n) {
+		n = r->nkept - at < most ? r->nkept - at : most;
+		rc = sys_pread_all(r->kept, v, n, (off_t)at);
+		if (rc == 0)
+			rc = record_these(r, v, n / sizeof *v);
+	}
+	free(v);
+	return rc;
+}
+
+/* What is done is recorded; all: however little it is. */
+static int
+record(struct run *r, bool all)
+{
+	struct buf done = BUF_INIT;
+	size_t n;
+	int rc = 0;
+
+	lock_take(&r->lock);
+	n = r->done.len / sizeof(struct op_object);
+	if (n > 0 && (all || n >= RECORD ||
+	    clock_mono() - r->recorded >= RECORD_EVERY)) {
+		done = r->done;
+		r->done = (struct buf)BUF_INIT;
+		r->recorded = clock_mono();
+	}
+	lock_drop(&r->lock);
+	if (r->kept >= 0)
+		rc = keep(r, &done);
+	else
+		rc = record_these(r, (const void *)done.p, done.len /
+		    sizeof(struct op_object));
 	buf_done(&done);
 	return rc;
 }
 
 /* --- objects in flight --- */
 
-struct task { struct run *r; struct stage_object o; };
+struct task { struct run *r; struct stage_object o; unsigned slot; };
 
 static void
 task_free(struct task *t)
@@ -201,11 +260,38 @@ task_free(struct task *t)
 	free(t);
 }
 
+/* What t moves is counted there. */
+static void
+slot_take(struct run *r, struct task *t)
+{
+	lock_assert_held(&r->lock);
+	for (t->slot = 0; (r->slots & 1u << t->slot) != 0; t->slot++)
+		;
+	r->slots |= 1u << t->slot;
+	atomic_store(&r->s->slots[t->slot].size, t->o.size);
+	t->o.came = &r->s->slots[t->slot].came;
+}
+
+static void
+slot_drop(struct run *r, const struct task *t)
+{
+	uint64_t came = atomic_exchange(t->o.came, 0);
+
+	lock_assert_held(&r->lock);
+	r->slots &= ~(1u << t->slot);
+	if (r->s->moved == NULL)
+		atomic_fetch_add(&r->s->relayed, came);
+}
+
 static void
 note_failure(struct run *r, int rc, const struct why *why)
 {
 	lock_assert_held(&r->lock);
+	if (rc == -ECANCELED && r->failed > 0)
+		return;
 	r->failed++;
+	if (r->kept >= 0 && (rc != -ESTALE || r->failed >= WRONG_MOST))
+		atomic_store(&r->s->stop, true);
 	if (r->err == 0 || (r->err == -ECANCELED && rc != -ECANCELED)) {
 		r->err = rc;
 		r->why = *why;
@@ -222,14 +308,17 @@ task_run(void *arg)
 	int rc = -ECANCELED;
 
 	if (!atomic_load(&r->s->stop))
-		rc = stage_copy(r->s, &t->o, &at, &why);
+		rc = r->s->moved != NULL ?
+		    stage_compare(r->s, &t->o, &at, &why) :
+		    stage_copy(r->s, &t->o, &at, &why);
 	lock_take(&r->lock);
-	if (rc == 0) {
+	if (rc == 0 && at.store != 0) {
 		buf_put(&r->done, &at, sizeof at);
 		rc = buf_err(&r->done);
 	}
 	if (rc != 0)
 		note_failure(r, rc, &why);
+	slot_drop(r, t);
 	r->active--;
 	r->memory -= store_relay_memory(t->o.size);
 	cond_signal(&r->cond);
@@ -260,7 +349,8 @@ wait_for(struct run *r, uint64_t size, bool last)
 	int rc = 0;
 
 	lock_take(&r->lock);
-	while (rc == 0 && r->active > 0 && (last || r->active >= THREADS ||
+	while (rc == 0 && r->active > 0 && (last ||
+	    r->active >= STAGE_THREADS ||
 	    r->memory + need > r->s->f->opt.memory / 4)) {
 		if (cond_wait_until(&r->cond, &r->lock, clock_mono() +
 		    TICK) == 0)
@@ -285,11 +375,13 @@ feed(struct run *r, struct task *t)
 		lock_take(&r->lock);
 		r->active++;
 		r->memory += need;
+		slot_take(r, t);
 		lock_drop(&r->lock);
 		rc = workers_submit(r->pool, WORK_NORMAL, task_run, t);
 		if (rc == 0)
 			return 0;
 		lock_take(&r->lock);
+		slot_drop(r, t);
 		r->active--;
 		r->memory -= need;
 		lock_drop(&r->lock);
@@ -330,23 +422,27 @@ by_id(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* Was it done before, as one of a pack's other files came along? */
+/* Was it done before, as one of a pack's other files came along?  Of a store
+ * that moved each file's part is compared. */
 static bool
 was_done(const struct run *r, const struct meta_unlocated *u)
 {
-	return u->kind == OBJ_PACK && r->packs.len > 0 &&
+	return r->s->moved == NULL && u->kind == OBJ_PACK && r->packs.len > 0 &&
 	    bsearch(&u->object, r->packs.p, r->packs.len / sizeof u->object,
 	    sizeof u->object, by_id) != NULL;
 }
 
-struct known { struct buf pieces; uint64_t size, end; };
+struct known { struct buf pieces; uint64_t size, end; bool part; };
 
-/* A piece that another covers proves nothing more. */
+/* A piece that another covers proves nothing more; what no sum is of, or what
+ * ends beyond one that it begins in, is not known. */
 static int
 add_piece(struct known *k, uint64_t off, uint64_t len, int64_t crc)
 {
 	struct stage_piece p = { off, len, (uint32_t)crc };
 
+	if (len > k->size || off > k->size - len || off + len > k->end)
+		k->part = k->part || crc < 0 || off < k->end;
 	if (crc < 0 || off < k->end || off > k->size || len > k->size - off)
 		return 0;
 	buf_put(&k->pieces, &p, sizeof p);
@@ -399,6 +495,7 @@ task_new(struct run *r, const struct meta_unlocated *v, size_t n)
 		free(t);
 		return NULL;
 	}
+	t->o.known = !k.part && v->kind == OBJ_PACK;
 	t->o.npieces = (unsigned)(k.pieces.len / sizeof *t->o.pieces);
 	t->o.pieces = buf_take(&k.pieces, NULL);
 	return t;
@@ -447,7 +544,8 @@ one_batch(struct run *r, const struct pin_list *list, uint64_t from,
 
 	rc = sq_read(meta_sq(r->s->f->meta), &q);
 	for (i = from; rc == 0 && i < to; i++) {
-		rc = meta_unlocated(q, list->v[i].ino, r->s->to, add_row, &b);
+		rc = (r->s->moved != NULL ? meta_located : meta_unlocated)(q,
+		    list->v[i].ino, r->s->to, add_row, &b);
 		bytes += list->v[i].size;
 	}
 	sq_read_end(q);
@@ -515,7 +613,8 @@ run_all(struct run *r, const struct pin_list *list, struct why *why)
 	uint64_t i, to;
 	int rc = 0, err;
 
-	for (i = 0; rc == 0 && i < list->n; i = to) {
+	for (i = 0; rc == 0 && i < list->n && !atomic_load(&r->s->stop);
+	    i = to) {
 		to = i + BATCH < list->n ? i + BATCH : list->n;
 		rc = one_batch(r, list, i, to);
 	}
@@ -531,6 +630,8 @@ run_all(struct run *r, const struct pin_list *list, struct why *why)
 	lock_drop(&r->lock);
 	err = record(r, true);
 	rc = rc != 0 ? rc : err;
+	if (rc == 0 && r->err == 0 && r->kept >= 0)
+		rc = record_kept(r);
 	if (rc == 0 && r->err != 0) {
 		rc = r->err;
 		if (r->failed > 1)
@@ -542,26 +643,25 @@ run_all(struct run *r, const struct pin_list *list, struct why *why)
 	return rc;
 }
 
-int
-stage_run(struct fs *f, const struct pin_request *req, const char *store,
+/* s of the files that req selects; why is set. */
+static int
+run_selected(struct stage *s, const struct pin_request *req,
     stage_progress *progress, void *arg, struct stage_status *ret,
     uint64_t *retseq, struct why *why)
 {
-	struct stage *s = calloc(1, sizeof *s);
 	struct run r = { .s = s, .progress = progress, .arg = arg,
-	    .recorded = clock_mono() };
+	    .recorded = clock_mono(), .kept = -1 };
 	struct pin_list list = { NULL };
 	int rc;
 
-	if (s == NULL)
-		return -ENOMEM;
-	s->f = f;
 	s->fixed.began = clock_real();
-	rc = find_store(s, store, why);
+	rc = select_files(s->f, req, &list, why);
+	if (rc == 0 && s->moved != NULL && (r.kept = open(s->f->state_dir,
+	    O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) < 0)
+		rc = why_set(why, -errno, "%s: %s", s->f->state_dir,
+		    strerror(errno));
 	if (rc == 0)
-		rc = select_files(f, req, &list, why);
-	if (rc == 0)
-		rc = workers_new("gnsfs-stage", THREADS, &r.pool);
+		rc = workers_new("gnsfs-stage", STAGE_THREADS, &r.pool);
 	if (rc == 0) {
 		s->fixed.files = list.n;
 		s->fixed.want = list.bytes;
@@ -578,7 +678,64 @@ stage_run(struct fs *f, const struct pin_request *req, const char *store,
 		buf_done(&r.done);
 		buf_done(&r.packs);
 	}
+	if (r.kept >= 0)
+		close(r.kept);
 	pin_list_done(&list);
+	return rc;
+}
+
+int
+stage_run(struct fs *f, const struct pin_request *req, const char *store,
+    stage_progress *progress, void *arg, struct stage_status *ret,
+    uint64_t *retseq, struct why *why)
+{
+	struct stage *s = calloc(1, sizeof *s);
+	int rc;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->f = f;
+	rc = find_store(s, store, why);
+	if (rc == 0)
+		rc = run_selected(s, req, progress, arg, ret, retseq, why);
+	free(s);
+	return rc;
+}
+
+static bool
+is_dir(const char *text)
+{
+	struct url u;
+	bool is;
+
+	if (url_parse(text, &u, NULL) != 0)
+		return false;
+	is = u.scheme == URL_FILE;
+	url_done(&u);
+	return is;
+}
+
+int
+stage_moved(struct fs *f, uint32_t id, const char *name, const char *from,
+    struct store *to, stage_progress *progress, void *arg,
+    struct stage_status *ret, uint64_t *retseq, struct why *why)
+{
+	struct stage *s = calloc(1, sizeof *s);
+	char text[80];
+	const char *const texts[] = { text };
+	const struct pin_request req = { .selectors = texts,
+	    .nselectors = 1 };
+	int rc;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->f = f;
+	s->to = id;
+	s->moved = to;
+	s->dirs = is_dir(from) && is_dir(to->url);
+	snprintf(s->fixed.store, sizeof s->fixed.store, "%s", name);
+	snprintf(text, sizeof text, "store:%s", name);
+	rc = run_selected(s, &req, progress, arg, ret, retseq, why);
 	free(s);
 	return rc;
 }

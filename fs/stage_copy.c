@@ -29,7 +29,7 @@ struct job {
 	struct stage		*s;
 	const struct stage_object *o;
 	struct store		*to;
-	char			 key[KEY_MAX];
+	const char		*key;		/* there */
 	/* where it is copied from, at the moment */
 	struct store		*from;
 	const struct location	*at;
@@ -38,6 +38,7 @@ struct job {
 	bool			 have_crc;
 	uint32_t		 crc;
 	bool			 summed;	/* the store compared them */
+	bool			 ended;		/* no other source helps */
 	struct why		 why;		/* of the attempt at hand */
 };
 
@@ -56,7 +57,15 @@ errno_of(struct job *j, uint32_t store, enum store_rc rc)
 {
 	int err = rc == STORE_CHANGED ? -ESTALE : store_rc_errno(rc);
 
-	stores_result(j->s->f, store, rc, &j->why);
+	/* another address says nothing of where it is now */
+	if (j->s->moved == NULL || store != j->s->to)
+		stores_result(j->s->f, store, rc, &j->why);
+	if (err != 0 && store == j->s->to && j->s->moved == NULL) {
+		j->ended = true;
+		/* who takes nothing from this one takes nothing from any */
+		if (rc == STORE_UNREACHABLE)
+			atomic_store(&j->s->stop, true);
+	}
 	if (err != 0 && j->why.text[0] == '\0')
 		why_set(&j->why, err, "'%s': %s", j->key, store_rc_name(rc));
 	return err;
@@ -70,6 +79,7 @@ struct reading {
 	uint64_t	 at, proven;	/* bytes that pieces' sums cover */
 	uint32_t	 piece, all;
 	bool		 wrong;
+	_Atomic uint64_t *came;		/* or NULL */
 };
 
 static void
@@ -106,6 +116,8 @@ read_sink(void *arg, const void *p, size_t n)
 	struct reading *r = arg;
 
 	r->all = crc32c(r->all, p, n);
+	if (r->came != NULL)
+		atomic_fetch_add(r->came, n);
 	read_piece(r, p, n);
 	return 0;
 }
@@ -117,7 +129,8 @@ read_whole(struct job *j, struct store *st, const char *key,
 	struct store_call c = call_for(j);
 	enum store_rc rc;
 
-	*ret = (struct reading){ .o = j->o };
+	*ret = (struct reading){ .o = j->o,
+	    .came = j->s->moved != NULL ? j->o->came : NULL };
 	rc = store_get(st, &c, key, version, 0, 0, read_sink, ret, NULL);
 	atomic_fetch_add(&j->s->read_back, ret->at);
 	if (rc == STORE_OK && ret->at != j->o->size)
@@ -238,6 +251,7 @@ ask_source(struct job *j)
 		    "is down");
 	if (stores_get(j->s->f, j->at->store, &j->from, &j->why) != 0)
 		return -EIO;
+	c.once = j->s->moved != NULL;	/* it may well be there no more */
 	rc = store_head(j->from, &c, j->at->key, &j->source);
 	if (rc == STORE_OK && j->source.size != j->o->size)
 		rc = STORE_CHANGED;
@@ -272,7 +286,7 @@ relay(struct job *j)
 	struct store_call c = call_for(j);
 	struct relay r = { .from = j->from, .to = j->to, .key = j->at->key,
 	    .tokey = j->key, .version = j->source.version,
-	    .size = j->o->size, .bytes = &j->s->relayed };
+	    .size = j->o->size, .bytes = j->o->came };
 	enum store_rc rc;
 
 	rc = store_relay(&r, &c);
@@ -291,13 +305,17 @@ relay(struct job *j)
 	return 0;
 }
 
-/* By the store, or else by us. */
+enum { BY_STORE = 1, BY_US = 2 };
+
+/* By the store, or else by us, as far as `how` allows it. */
 static int
-move(struct job *j)
+move(struct job *j, unsigned how)
 {
 	struct store_call c = call_for(j);
 	enum store_rc rc;
 
+	if ((how & BY_STORE) == 0)
+		return relay(j);
 	rc = store_pull(j->to, &c, j->from, j->at->key, &j->source.version,
 	    j->key, NULL);
 	switch (rc) {
@@ -321,6 +339,8 @@ move(struct job *j)
 		    store_rc_name(rc), LOG_Q(j->why.text));
 		break;
 	}
+	if ((how & BY_US) == 0)
+		return -EOPNOTSUPP;
 	j->why.text[0] = '\0';
 	return relay(j);
 }
@@ -329,12 +349,13 @@ static int
 not_right(struct job *j, const struct store_info *made)
 {
 	unmake(j, made);
+	j->ended = true;
 	return why_set(&j->why, -EIO, "what was copied to '%s' of store '%s' "
 	    "is not what was stored", j->key, j->s->fixed.store);
 }
 
 static int
-copy_from(struct job *j, struct op_object *ret)
+copy_from(struct job *j, unsigned how, struct op_object *ret)
 {
 	struct store_info made;
 	int rc;
@@ -345,7 +366,7 @@ copy_from(struct job *j, struct op_object *ret)
 		rc = rc == 0 ? -EEXIST : rc == -ENOENT ? 0 : rc;
 	}
 	if (rc == 0)
-		rc = move(j);
+		rc = move(j, how);
 	if (rc == -EEXIST) {
 		j->why.text[0] = '\0';
 		rc = adopt(j, ret);
@@ -365,31 +386,60 @@ copy_from(struct job *j, struct op_object *ret)
 	return rc;
 }
 
+/* Has what it failed with anything to do with where it was copied from, or
+ * how?  A store that does not take, or keep, what it is given gets no second
+ * chance. */
+static bool
+may_go_on(const struct job *j, int rc)
+{
+	return rc != 0 && rc != -ECANCELED && rc != -EEXIST && rc != -ENOSPC &&
+	    !j->ended;
+}
+
+/* From the first place, the best to read from first, that can be copied from
+ * so. */
+static int
+copy_by(struct job *j, unsigned how, const struct locations *l,
+    struct op_object *ret)
+{
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; i < l->n; i++) {
+		j->at = &l->v[i];
+		j->why.text[0] = '\0';
+		rc = copy_from(j, how, ret);
+		if (!may_go_on(j, rc))
+			break;
+	}
+	return rc;
+}
+
 int
 stage_copy(struct stage *s, const struct stage_object *o,
     struct op_object *ret, struct why *why)
 {
 	struct job j = { .s = s, .o = o };
 	struct locations *l = NULL;
-	unsigned i;
+	char key[KEY_MAX];
 	int rc;
 
 	*ret = (struct op_object){ .id = o->id, .size = o->size,
 	    .kind = o->kind, .store = s->to };
-	object_key(o->id, j.key);
+	object_key(o->id, key);
+	j.key = key;
 	rc = stores_get(s->f, s->to, &j.to, &j.why);
 	if (rc == 0)
 		rc = content_locations(s->f, o->id, &l);
 	if (rc == 0 && l->n == 0)
 		rc = why_set(&j.why, -EUCLEAN, "'%s' is in no store", j.key);
-	for (i = 0; rc == 0 && i < l->n; i++) {
-		j.at = &l->v[i];
-		j.why.text[0] = '\0';
-		rc = copy_from(&j, ret);
-		if (rc == 0 || rc == -ECANCELED || rc == -EEXIST ||
-		    rc == -ENOSPC || i + 1 == l->n)
-			break;
-		rc = 0;
+	if (rc == 0 && l->n == 1) {
+		rc = copy_by(&j, BY_STORE | BY_US, l, ret);
+	} else if (rc == 0) {
+		/* what another place has need not pass through here */
+		rc = copy_by(&j, BY_STORE, l, ret);
+		if (may_go_on(&j, rc))
+			rc = copy_by(&j, BY_US, l, ret);
 	}
 	free(l);
 	if (rc != 0) {
@@ -399,4 +449,117 @@ stage_copy(struct stage *s, const struct stage_object *o,
 	atomic_fetch_add(&s->objects, 1);
 	atomic_fetch_add(&s->bytes, o->size);
 	return 0;
+}
+
+/* --- a store that moved --- */
+
+/* Of a file that was copied with its times nothing but the inode's number is
+ * another (backends/file.c). */
+static bool
+same_but_inode(const char *a, const char *b)
+{
+	const char *x = strchr(a, '-'), *y = strchr(b, '-');
+
+	return strncmp(a, "e:", 2) == 0 && strncmp(b, "e:", 2) == 0 &&
+	    x != NULL && y != NULL && strcmp(x, y) == 0;
+}
+
+/* What another place that is recorded has of it, as is_right; -errno where
+ * none answers, or it is none. */
+static int
+compare_with(struct job *j, const struct locations *l,
+    const struct store_info *made)
+{
+	int rc = -ENODATA;
+
+	for (unsigned i = 0; i < l->n && rc < 0 && rc != -ECANCELED; i++) {
+		j->at = &l->v[i];
+		j->why.text[0] = '\0';
+		rc = ask_source(j);
+		if (rc == 0)
+			rc = is_right(j, made);
+	}
+	return rc;
+}
+
+/* Are the bytes of made those of j->o, which are recorded as *was?  As
+ * is_right. */
+static int
+compare(struct job *j, const struct locations *l, const struct location *was,
+    const struct store_info *made)
+{
+	struct reading r;
+	enum store_rc src;
+	int rc;
+
+	if (made->size == 0)
+		return 1;
+	/* of what others write, no sum is recorded: as rsync goes by it */
+	if (j->s->dirs && j->o->kind == OBJ_IMPORTED &&
+	    same_but_inode(was->version, made->version.text))
+		return 1;
+	know(j);
+	if (j->have_crc)
+		return is_right(j, made);
+	if (j->o->known) {
+		src = read_whole(j, j->to, j->key, &made->version, &r);
+		return src != STORE_OK ? errno_of(j, j->s->to, src) : !r.wrong;
+	}
+	rc = compare_with(j, l, made);
+	if (rc < 0 && rc != -ECANCELED)
+		return why_prefix(&j->why, -ESTALE, "'%s' is of the right "
+		    "size there and of another version, and no place that has "
+		    "what it was answers, to compare it with", j->key);
+	return rc;
+}
+
+int
+stage_compare(struct stage *s, const struct stage_object *o,
+    struct op_object *ret, struct why *why)
+{
+	struct job j = { .s = s, .o = o, .to = s->moved };
+	const struct location *was = NULL;
+	struct locations *l = NULL;
+	struct store_info made;
+	int rc;
+
+	*ret = (struct op_object){ .id = o->id, .size = o->size,
+	    .kind = o->kind };
+	rc = content_locations(s->f, o->id, &l);
+	for (unsigned i = 0; rc == 0 && i < l->n; i++)
+		if (l->v[i].store == s->to)
+			was = &l->v[i];
+	if (rc != 0 || was == NULL)
+		goto out;	/* what went meanwhile needs nothing */
+	j.key = was->key;
+	rc = look(&j, &made);
+	if (rc == -ENOENT)
+		rc = why_set(&j.why, -ESTALE, "'%s' is missing there", j.key);
+	else if (rc == 0 && made.size != o->size)
+		rc = why_set(&j.why, -ESTALE, "'%s' has %llu bytes there, and "
+		    "not %llu", j.key, (unsigned long long)made.size,
+		    (unsigned long long)o->size);
+	if (rc != 0)
+		goto out;
+	atomic_fetch_add(&s->bytes, o->size);
+	if (was->version[0] == '\0' || strcmp(was->version,
+	    made.version.text) == 0) {
+		atomic_fetch_add(&s->found, o->size);
+		goto out;
+	}
+	rc = compare(&j, l, was, &made);
+	if (rc == 0)
+		rc = why_set(&j.why, -ESTALE, "the bytes of '%s' there are "
+		    "others", j.key);
+	if (rc < 0)
+		goto out;
+	rc = 0;
+	atomic_fetch_add(&s->objects, 1);
+	ret->store = s->to;
+	snprintf(ret->version, sizeof ret->version, "%s", made.version.text);
+out:
+	if (rc != 0)
+		why_set(why, rc, "%s", why_text(&j.why, rc));
+	free(l);
+	return rc;
 }

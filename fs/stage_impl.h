@@ -1,6 +1,6 @@
 /*
- * stage_impl: what stage.c (which objects, how many at once, the records) and
- * stage_copy.c (one object) share.
+ * stage_impl: what stage.c (which objects, how many at once, the records),
+ * stage_copy.c and stage_moved.c (one object) share.
  */
 #ifndef FS_STAGE_IMPL_H
 #define FS_STAGE_IMPL_H
@@ -8,6 +8,8 @@
 #include "fs/content.h"
 #include "fs/stage.h"
 #include "meta/op.h"
+
+#define STAGE_THREADS	16
 
 /* One part of an object whose checksum is known. */
 struct stage_piece { uint64_t off, len; uint32_t crc; };
@@ -18,21 +20,34 @@ struct stage_object {
 	uint32_t	 kind;
 	unsigned	 npieces;
 	struct stage_piece *pieces;	/* by off; not overlapping */
+	_Atomic uint64_t *came;		/* bytes moved, or compared: of it, at
+					   most its size counts; borrowed */
+	bool		 known;		/* they are all that the files at hand
+					   name of it */
 };
 
 struct stage {
 	struct stage	*next;
 	struct fs	*f;
 	uint32_t	 to;		/* the store's id */
+	struct store	*moved;		/* it, at its new address; NULL: what
+					   it has not got is copied to it */
+	bool		 dirs;		/* from a directory to a directory */
 	_Atomic bool	 stop;
 	_Atomic uint64_t seen, objects, bytes, relayed, copied, found,
 			 read_back;
+	struct { _Atomic uint64_t size, came; } slots[STAGE_THREADS];
 	struct stage_status fixed;	/* what does not change */
 };
 
 /* Copies it, or finds it there, and compares.  0 and the place's version in
  * ret; -errno with why. */
 int	stage_copy(struct stage *s, const struct stage_object *o,
+	    struct op_object *ret, struct why *why);
+/* Is what s->moved has of it what the namespace has recorded?  0 and its
+ * version there; ret->store 0: the one that is recorded.  -ESTALE: it is not,
+ * or nothing tells that it is; -errno; with why. */
+int	stage_compare(struct stage *s, const struct stage_object *o,
 	    struct op_object *ret, struct why *why);
 
 #endif

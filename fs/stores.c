@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/url.h"
 #include "meta/query.h"
@@ -181,41 +182,42 @@ stores_free(struct stores *s)
 	free(s);
 }
 
-/* One row of the namespace.  The home's stack is the one that was mounted,
- * whatever URL is recorded. */
-static int
-reload_row(void *arg, const struct store_row *r)
-{
-	struct stores *s = arg;
-	struct entry *e;
-	char *url = NULL;
-	struct old *o = NULL;
-	int err = 0;
+/* --- as the namespace has them --- */
 
-	lock_take(&s->lock);
-	e = stores_entry(s, r->id);
-	if (e == NULL) {
-		err = entry_new(r->id, r->name, r->url, &e);
-		if (err == 0) {
-			e->near = stores_nearness(r->url, s->list->url);
-			entry_insert(s, e);
-		}
-		goto out;
-	}
-	e->listed = true;
-	snprintf(e->name, sizeof(e->name), "%s", r->name);
-	if (r->id == STORE_HOME_ID || strcmp(e->url, r->url) == 0)
-		goto out;
-	url = strdup(r->url);
-	o = calloc(1, sizeof(*o));
-	if (url == NULL || o == NULL) {
-		free(url);
-		err = -ENOMEM;
-		goto out;
+/* The rows of one reading.  What is looked for by others meanwhile is found as
+ * the readings before have it; all of this one counts at once, at its end. */
+struct rows { struct buf v, text; };	/* struct known; names, URLs */
+struct known { uint32_t id; size_t name, url; };
+
+static int
+note_row(void *arg, const struct store_row *r)
+{
+	struct rows *rows = arg;
+	struct known k = { .id = r->id, .name = rows->text.len };
+
+	buf_put(&rows->text, r->name, strlen(r->name) + 1);
+	k.url = rows->text.len;
+	buf_put(&rows->text, r->url, strlen(r->url) + 1);
+	buf_put(&rows->v, &k, sizeof k);
+	return buf_err(&rows->text) != 0 ? buf_err(&rows->text) :
+	    buf_err(&rows->v);
+}
+
+/* It is at another address from now on. */
+static int
+entry_move(struct stores *s, struct entry *e, const char *url)
+{
+	struct old *o = calloc(1, sizeof(*o));
+	char *copy = strdup(url);
+
+	if (copy == NULL || o == NULL) {
+		free(copy);
+		free(o);
+		return -ENOMEM;
 	}
 	free(e->url);
-	e->url = url;
-	e->near = stores_nearness(url, s->list->url);
+	e->url = copy;
+	e->near = stores_nearness(copy, s->list->url);
 	if (e->store != NULL) {
 		o->store = e->store;
 		o->next = e->old;
@@ -226,28 +228,80 @@ reload_row(void *arg, const struct store_row *r)
 	/* what was said of the other address */
 	e->down = false;
 	e->why[0] = '\0';
-out:
-	lock_drop(&s->lock);
 	free(o);
-	return err;
+	return 0;
+}
+
+/* One row, under the lock.  The home's stack is the one that was mounted,
+ * whatever URL is recorded. */
+static int
+take_row(struct stores *s, uint32_t id, const char *name, const char *url,
+    uint64_t reading)
+{
+	struct entry *e = stores_entry(s, id);
+	int err;
+
+	if (e == NULL) {
+		err = entry_new(id, name, url, &e);
+		if (err != 0)
+			return err;
+		e->near = stores_nearness(url, s->list->url);
+		entry_insert(s, e);
+	}
+	e->reading = reading;
+	snprintf(e->name, sizeof(e->name), "%s", name);
+	if (id == STORE_HOME_ID || strcmp(e->url, url) == 0)
+		return 0;
+	return entry_move(s, e, url);
+}
+
+/* Those of a reading that began before another that has been taken are older,
+ * and count no more. */
+static int
+take_rows(struct stores *s, const struct rows *rows, uint64_t reading)
+{
+	const struct known *v = (const void *)rows->v.p;
+	const char *text = (const char *)rows->text.p;
+	size_t n = rows->v.len / sizeof *v;
+	int err = 0;
+
+	lock_assert_held(&s->lock);
+	if (reading < s->taken)
+		return 0;
+	for (size_t i = 0; err == 0 && i < n; i++)
+		err = take_row(s, v[i].id, text + v[i].name, text + v[i].url,
+		    reading);
+	if (err != 0)
+		return err;
+	s->taken = reading;
+	for (struct entry *e = s->list; e != NULL; e = e->link)
+		e->listed = e->id == STORE_HOME_ID || e->reading == reading;
+	return 0;
 }
 
 int
 stores_reload(struct fs *f)
 {
 	struct stores *s = f->stores;
-	struct sqc *c;
+	struct rows rows = { BUF_INIT, BUF_INIT };
+	struct sqc *c = NULL;
+	uint64_t reading;
 	int err;
 
 	lock_take(&s->lock);
-	for (struct entry *e = s->list; e != NULL; e = e->link)
-		e->listed = e->id == STORE_HOME_ID;
+	reading = ++s->readings;
 	lock_drop(&s->lock);
 	err = sq_read(meta_sq(f->meta), &c);
-	if (err != 0)
-		return err;
-	err = meta_stores(c, reload_row, s);
+	if (err == 0)
+		err = meta_stores(c, note_row, &rows);
 	sq_read_end(c);
+	if (err == 0) {
+		lock_take(&s->lock);
+		err = take_rows(s, &rows, reading);
+		lock_drop(&s->lock);
+	}
+	buf_done(&rows.v);
+	buf_done(&rows.text);
 	return err;
 }
 

@@ -25,6 +25,7 @@ struct entry {
 	struct store	*store;		/* NULL: not opened yet */
 	struct old	*old;		/* of earlier URLs */
 	bool		 listed;	/* in the namespace now */
+	uint64_t	 reading;	/* of the rows: the last that had it */
 	bool		 down;
 	bool		 asked;		/* to be probed, though it is up */
 	int64_t		 since;		/* clock_real */
@@ -39,6 +40,8 @@ struct stores {
 	struct cond	 changed;
 	struct entry	*list;		/* by id, ascending */
 	uint64_t	 returns;	/* of any of them */
+	uint64_t	 readings;	/* of the rows, begun */
+	uint64_t	 taken;		/* the one that counts now */
 	_Atomic bool	 stopping;	/* and cancels a probe */
 	pthread_t	 thread;
 	bool		 stopped;	/* the thread has ended */

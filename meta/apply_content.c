@@ -163,7 +163,8 @@ content_extents(struct sqc *c, const struct change *ch, const struct op *op)
 	return (0);
 }
 
-/* Copies of objects that are there (B3). */
+/* Copies of objects that are there (B3).  Where there is one in that store it
+ * stays where it is: what others named keeps its key. */
 static int
 content_locate(struct sqc *c, const struct change *ch, const struct op *op)
 {
@@ -174,14 +175,23 @@ content_locate(struct sqc *c, const struct change *ch, const struct op *op)
 		const struct op_object *o = &op->objects[i];
 		struct row object = { T_OBJECT, { col_int(o->id) } };
 		struct row at = { T_LOCATION, { col_int(o->id),
-		    col_int(o->store), col_bytes(NULL, 0),
-		    col_str(o->version) } };
+		    col_int(o->store) } };
 
 		buf_reset(&scratch);
 		err = row_get(c, &object, &scratch);
-		if (err == 0 && object.v[1].i == (int64_t)o->size)
-			err = row_put(c, ch, &at);
-		else if (err == -ENOENT)
+		if (err == 0 && object.v[1].i != (int64_t)o->size)
+			continue;
+		if (err == 0) {
+			buf_reset(&scratch);
+			err = row_get(c, &at, &scratch);
+			if (err == -ENOENT) {
+				at.v[2] = col_bytes(NULL, 0);
+				err = 0;
+			}
+			at.v[3] = col_str(o->version);
+			if (err == 0)
+				err = row_put(c, ch, &at);
+		} else if (err == -ENOENT)
 			err = 0;
 	}
 	buf_done(&scratch);

@@ -60,7 +60,9 @@ enum op_kind {
 	OP_SESSION_FENCE,	/* session: the same */
 	OP_SNAPSHOT_MARK,	/* changes nothing */
 	OP_LOCATE,	/* objects: each has a copy of that version in that
-			   store, too, under the key that its id gives.
+			   store, too, under the key that its id gives; or the
+			   one that it has there is of that version now, under
+			   the key that it has.
 			   Content part only; nothing where there is no such
 			   object of that size (any more).  Level 2 */
 	OP_REFRESH,	/* ino mask(enum refresh_what): below an import, which

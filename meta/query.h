@@ -95,6 +95,10 @@ struct meta_unlocated {
 };
 int	meta_unlocated(struct sqc *c, uint64_t ino, uint32_t store,
 	    int (*each)(void *arg, const struct meta_unlocated *u), void *arg);
+/* The others, in no order: whose object has one; and of what is imported and
+ * empty, which has no extent, its object. */
+int	meta_located(struct sqc *c, uint64_t ino, uint32_t store,
+	    int (*each)(void *arg, const struct meta_unlocated *u), void *arg);
 /* Has this store objects that others name (an import)?  1, 0, -errno. */
 int	meta_store_is_imported(struct sqc *c, uint32_t store);
 

@@ -221,14 +221,10 @@ meta_sums(struct sqc *c, uint64_t object, uint64_t ooff, uint64_t len,
 	return (rc < 0 ? rc : err);
 }
 
-int
-meta_unlocated(struct sqc *c, uint64_t ino, uint32_t store,
+static int
+each_unlocated(struct sqs *s, uint64_t ino, uint32_t store,
     int (*each)(void *arg, const struct meta_unlocated *u), void *arg)
 {
-	struct sqs *s = sq_prep(c, "SELECT e.object, o.size, e.ooff, e.len, "
-	    "o.kind, e.crc FROM extent e JOIN object o ON o.id = e.object "
-	    "WHERE e.ino = ?1 AND NOT EXISTS (SELECT 1 FROM location l "
-	    "WHERE l.object = e.object AND l.store = ?2) ORDER BY e.off");
 	int rc;
 
 	sqs_int(s, 1, ino);
@@ -245,6 +241,31 @@ meta_unlocated(struct sqc *c, uint64_t ino, uint32_t store,
 		}
 	}
 	return (rc);
+}
+
+int
+meta_unlocated(struct sqc *c, uint64_t ino, uint32_t store,
+    int (*each)(void *arg, const struct meta_unlocated *u), void *arg)
+{
+	return (each_unlocated(sq_prep(c, "SELECT e.object, o.size, e.ooff, "
+	    "e.len, o.kind, e.crc FROM extent e JOIN object o "
+	    "ON o.id = e.object WHERE e.ino = ?1 AND NOT EXISTS ("
+	    "SELECT 1 FROM location l WHERE l.object = e.object "
+	    "AND l.store = ?2) ORDER BY e.off"), ino, store, each, arg));
+}
+
+int
+meta_located(struct sqc *c, uint64_t ino, uint32_t store,
+    int (*each)(void *arg, const struct meta_unlocated *u), void *arg)
+{
+	return (each_unlocated(sq_prep(c, "SELECT e.object, o.size, e.ooff, "
+	    "e.len, o.kind, e.crc FROM extent e JOIN object o "
+	    "ON o.id = e.object WHERE e.ino = ?1 AND EXISTS ("
+	    "SELECT 1 FROM location l WHERE l.object = e.object "
+	    "AND l.store = ?2) UNION ALL SELECT o.id, 0, 0, 0, o.kind, -1 "
+	    "FROM object o JOIN location l ON l.object = o.id "
+	    "AND l.store = ?2 WHERE o.id = ?1 AND o.size = 0"), ino, store,
+	    each, arg));
 }
 
 int

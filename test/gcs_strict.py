@@ -260,7 +260,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.body()
             with lock:
                 counts["issued"] += 1
-                token = "token-%d" % counts["issued"]
+                token = "gcs-t0ken-s3cr3t-%d" % counts["issued"]
                 now = time.time()
                 tokens[token] = [now, now + (options.auth or 3600) + 1]
             self.answer_json({"access_token": token, "token_type": "Bearer",

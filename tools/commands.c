@@ -71,6 +71,8 @@ static const struct tool_opt refresh_opts[] = {
 	    "more, and not now." },
 	{ "empty", 0, NULL, "Also where nothing is listed, so that all files "
 	    "of the import go." },
+	{ "tags", 0, NULL, "Its objects' tags are its files' from now on, as "
+	    "of an import with --tags." },
 	{ NULL }
 };
 
@@ -188,8 +190,15 @@ const struct tool_cmd tool_cmds[] = {
 	    "set NAME [URL] [KEY=VALUE...] changes where it is, or single "
 	    "settings of its URL (KEY= takes one away), and --rename its "
 	    "name; no file is touched. Some of the objects that files need "
-	    "are looked for at the new place first. The home is where it is "
-	    "mounted from: it cannot be set.\n\n"
+	    "are looked for at the new place first. Where a copy has other "
+	    "versions (a directory copied by cp -a, other parts, another "
+	    "account), all are compared: size and sum, or every byte, or, of "
+	    "an import between two directories, size and mtime; then their "
+	    "versions are recorded, else what differs is named and nothing "
+	    "is changed. What is imported and has no sum that both stores "
+	    "tell needs the old place, to be compared with. The home is "
+	    "where it is mounted from: set home URL, of the URL that is "
+	    "mounted, does the same after it was moved.\n\n"
 	    " gnsfs store set lake region=eu-west-1 profile=train\n\n"
 	    "check NAME asks a store for real: it is listed, and a byte is "
 	    "read; in the home, or with --write, objects of its own are put, "
@@ -239,7 +248,7 @@ const struct tool_cmd tool_cmds[] = {
 	    "Ended early, it goes on where it was when it is asked again.\n\n"
 	    SELECTORS,
 	    cmd_stage, stage_opts, "store", keys_stage },
-	{ "refresh", "PATH [--every TIME] [--empty]", 1, 1,
+	{ "refresh", "PATH [--every TIME] [--empty] [--tags]", 1, 1,
 	    "bring an import up to date with its bucket",
 	    "Lists the bucket again. New objects appear, vanished ones go, "
 	    "and of a changed one the new content is read by who opens it "

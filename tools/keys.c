@@ -42,6 +42,8 @@
 	{ at "seen", "Bytes of them that had a copy there already." }, \
 	{ at "objects", "Objects copied, or found there and recorded." }, \
 	{ at "bytes", "Their bytes; of a pack all, whoever's they are." }, \
+	{ at "moving", "Bytes done of those that are under way; of what a " \
+	    "store copies itself none, until it is done." }, \
 	{ at "relayed", "Bytes that came through this host." }, \
 	{ at "copied", "Bytes that the store copied itself." }, \
 	{ at "found", "Bytes that were there, but not recorded." }, \

@@ -51,6 +51,8 @@ cmd_refresh(struct tool *t)
 		json_object_set_new(args, "every", json_integer(ns));
 	if (tool_opt(t, "empty") != NULL)
 		json_object_set_new(args, "empty", json_true());
+	if (tool_opt(t, "tags") != NULL)
+		json_object_set_new(args, "tags", json_true());
 	out_progress_begin(&p, t->json);
 	rc = client_call(m, "refresh", json_incref(args), &fns, &r, &why);
 	out_progress_end(&p);

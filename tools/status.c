@@ -138,7 +138,8 @@ show_one(const struct mount_ref *m, const json_t *o)
 	json_array_foreach(json_object_get(o, "stages"), i, p)
 		printf("  stage       to %s: %s of %s, %s copied there, %s "
 		    "through here\n", get_str(p, "store"), out_size((uint64_t)
-		    (get_int(p, "bytes") + get_int(p, "seen")), a),
+		    (get_int(p, "bytes") + get_int(p, "moving") +
+		    get_int(p, "seen")), a),
 		    out_size((uint64_t)get_int(p, "want"), b),
 		    out_size((uint64_t)get_int(p, "copied"), c),
 		    out_size((uint64_t)get_int(p, "relayed"), d));

@@ -7,7 +7,13 @@
 #include "tools/client.h"
 #include "tools/output.h"
 
-struct list { json_t *all; bool json; const char *op; };
+struct list { json_t *all; bool json; const char *op; struct progress p; };
+
+static void
+progress(void *arg, const json_t *v)
+{
+	out_progress(&((struct list *)arg)->p, v);
+}
 
 static void
 item(void *arg, const json_t *o)
@@ -91,8 +97,8 @@ set_place(struct tool *t, json_t *args, struct why *why)
 int
 cmd_store(struct tool *t)
 {
-	struct list list = { json_array(), t->json, t->argv[0] };
-	struct client_fns fns = { NULL, item, &list };
+	struct list list = { json_array(), t->json, t->argv[0], { 0 } };
+	struct client_fns fns = { progress, item, &list };
 	struct mount_list l = { NULL, 0 };
 	const struct mount_ref *m = NULL;
 	const struct op *op;
@@ -128,9 +134,11 @@ cmd_store(struct tool *t)
 	rc = mounts_read(&l);
 	if (rc == 0)
 		rc = mounts_default(&l, tool_opt(t, "namespace"), &m, &why);
+	out_progress_begin(&list.p, t->json);
 	if (rc == 0)
 		rc = client_call(m, "store", json_incref(args), &fns, NULL,
 		    &why);
+	out_progress_end(&list.p);
 	if (t->json && (rc == 0 || json_array_size(list.all) > 0))
 		out_json(list.all);
 	fflush(stdout);		/* the steps before the sum */

@@ -28,6 +28,7 @@ on and answered truly.  OBJECTS is the folder that the store keeps them in.
               that goes on, and an old one of somebody else
   blind       conditions of writes are not passed on: the store knows none
   refuses     501 to a write by condition, as of a store that knows none
+  miscopies   what the store copies by itself has one byte that is another
 """
 import hashlib
 import hmac
@@ -102,6 +103,16 @@ class Liar(http.server.BaseHTTPRequestHandler):
         del self.headers["Authorization"]
         self.headers["Authorization"] = re.sub(
             "Signature=.*", "Signature=" + key.hex(), auth)
+
+    def miscopy(self):
+        """Another file, that the store knows no sum of."""
+        path = OBJECTS + self.path.partition("?")[0]
+        with open(path, "rb") as f:
+            data = bytearray(f.read())
+        data[len(data) // 2] ^= 0x55
+        with open(path + ".new", "wb") as f:
+            f.write(data)
+        os.replace(path + ".new", path)
 
     def ask(self, target, body):
         c = http.client.HTTPConnection("127.0.0.1", int(TARGET))
@@ -184,6 +195,8 @@ class Liar(http.server.BaseHTTPRequestHandler):
             return
         self.close_connection = False
         status, headers, answer = self.ask(self.path, body)
+        if lie == "miscopies" and "x-amz-copy-source" in self.headers:
+            self.miscopy()
         if not lie or status not in (200, 206) or self.command != "GET":
             self.tell(status, headers, answer)
         elif lie == "short":

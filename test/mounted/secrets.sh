@@ -36,7 +36,8 @@ export AZURE_STORAGE_SAS_TOKEN="$sas"
 # needles: each secret, as it is, percent-encoded, in base64 and in hex.
 python3 - >"$T/needles" "$AWS_SECRET_ACCESS_KEY" "$azurite_key" \
     "${sas##*sig=}" gcs-client-s3cr3t gcs-refresh-s3cr3t \
-    "Bearer token-" wrong-s3cr3t <<'END'
+    gcs-t0ken-s3cr3t- az-client-s3cr3t \
+    az-federated-s3cr3t wrong-s3cr3t <<'END'
 import base64, sys, urllib.parse
 for secret in sys.argv[1:]:
 	raw = secret.encode()
@@ -46,13 +47,23 @@ for secret in sys.argv[1:]:
 	print(base64.b64encode(raw).decode().rstrip("="))
 	print(raw.hex())
 END
+# What a request is signed with, but for the words that say how that looks.
+signed='(X-Amz-Signature|X-Goog-Signature|[?&; ]sig)(=|%3[Dd])[A-Za-z0-9%]'
 # seen FILE...: the files in which one is.
 seen()
 {
-	grep -laF -f "$T/needles" -r "$@" 2>/dev/null
+	{
+		grep -laF -f "$T/needles" -r "$@"
+		grep -laE -e "$signed" -r "$@"
+	} 2>/dev/null | sort -u
 }
 echo "the secret is $AWS_SECRET_ACCESS_KEY" >"$T/planted"
 check_eq "a planted one is found" "$T/planted" "$(seen "$T/planted")"
+for word in 'GET /b/k?X-Amz-Signature=0f' 'k?X-Goog-Date=1&X-Goog-Signature=a' \
+    'https://a/c/k?sv=1&sig=Zm9v' gcs-t0ken-s3cr3t-17; do
+	echo "$word" >"$T/planted"
+	check_eq "so is $word" "$T/planted" "$(seen "$T/planted")"
+done
 
 # --- a fake fusermount3, that tells of its environment ---
 mkdir "$T/bin" "$T/env"
@@ -99,6 +110,17 @@ for round in plain debug; do
 	head -c 3000000 /dev/urandom >"$m/$round/large"
 	echo small >"$m/$round/small"
 	run sync "$m" || fail "$round: sync"
+	# Presigned URLs, shared access signatures, sources in headers: where
+	# stores copy by themselves, and where that does not go well.
+	if [ $round = plain ]; then
+		run store add az2 "$(azurite_url lake/p)" -n "$m"
+		run store add gs2 "$(gcs_url lake/p)" -n "$m"
+		run store add s32 "$(s3_url home/p)" -n "$m"
+	fi
+	for store in az2 gs2 s32; do
+		run stage "$m/$round" --to $store ||
+			fail "$round: stage to $store"
+	done
 	run import "$(gcs_url lake)" "$m/$round/gs" --report
 	run import "$(azurite_url lake)" "$m/$round/az" --report
 	run pin "$m/$round" --wait
@@ -138,6 +160,39 @@ done
 run format "$(azurite_url lake/other)")
 (export AZURE_STORAGE_CONNECTION_STRING="AccountKey=wrong-s3cr3t"
 run format "$(azurite_url lake/other)")
+# An issuer that says in its refusal what it was asked with.
+cat >"$T/echo.py" <<'END'
+import http.server, sys
+class Echo(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        said = self.rfile.read(int(self.headers["Content-Length"]))
+        open(sys.argv[1] + ".asked", "ab").write(said + b"\n")
+        said = b'{"error":"invalid_client","error_description":"%s"}' % said
+        self.send_response(401)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+    def log_message(self, *args):
+        pass
+s = http.server.HTTPServer(("127.0.0.1", 0), Echo)
+open(sys.argv[1], "w").write(str(s.server_address[1]))
+s.serve_forever()
+END
+spawn python3 "$T/echo.py" "$T/echo"
+wait_for 10 test -s "$T/echo" || bail "no issuer"
+printf az-federated-s3cr3t >"$T/federated"
+for how in SECRET FEDERATED; do
+	(unset AZURE_STORAGE_SAS_TOKEN
+	export AZURE_TENANT_ID=t AZURE_CLIENT_ID=c
+	export AZURE_AUTHORITY_HOST="http://127.0.0.1:$(cat "$T/echo")"
+	case $how in
+	SECRET)	export AZURE_CLIENT_SECRET=az-client-s3cr3t ;;
+	*)	export AZURE_FEDERATED_TOKEN_FILE="$T/federated" ;;
+	esac
+	run format "$(azurite_url lake/other)")
+done
+check_eq "the issuer was given both" 2 \
+    "$(grep -cE 'az-(client|federated)-s3cr3t' "$T/echo.asked")"
 printf '{"type":"authorized_user","client_id":"i","client_secret":"%s",
     "refresh_token":"wrong-s3cr3t","token_uri":"http://127.0.0.1:1/"}' \
     wrong-s3cr3t >"$T/wrong.json"

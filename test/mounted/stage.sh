@@ -59,6 +59,10 @@ for x in $LARGE; do
 	head -c 5000001 /dev/urandom >"$m/large/$x"
 done
 head -c ${BIG}000001 /dev/urandom >"$m/large/big"
+# and more objects than are copied at once
+for i in $(seq 40); do
+	head -c 100000 /dev/urandom >"$m/large/mid-$i"
+done
 sums "$m" >"$T/sums"
 check "all is stored" "$GNSFS" sync "$m" --timeout 60s
 mkdir -p "$T/here"
@@ -145,39 +149,104 @@ objects=$(json "$T/gcs.json" 'j["objects"]')
 check_eq "every object once, packs as well" \
     "$(find "$T/s3/objects/home" -type f -path '*/data/*' | wc -l)" "$objects"
 check_eq "of which each has many files" True "$(json "$T/gcs.json" \
-    "4 < j['objects'] < $N / 2 + 4")"
+    "44 < j['objects'] < $N / 2 + 44")"
 
-# --- killed in the middle ---
-
+# Each of them copies from what it has itself, though S3 is nearer.
+for cloud in azure gcs; do
+	add ${cloud}2 "$([ $cloud = gcs ] && gcs_url lake/q ||
+	    azurite_url lake/q)"
+	quiet "$GNSFS" --json stage "$m/large/a" --to ${cloud}2
+	check_eq "$cloud copies by itself" "5000001 0" "$(json "$T/out" \
+	    '"%d %d" % (j["copied"], j["relayed"])')"
+done
+staged here && ok "to a directory" || fail "to a directory"
+check_eq "all of it through this host" "$objects True 0" \
+    "$(json "$T/here.json" '"%d %s %d" % (j["objects"],
+    j["relayed"] > 70000000, j["copied"])')"
 quiet "$GNSFS" explain "$m/small/0001"
-check_says "copies are told" "and in (azure, )?(gcs, )?other"
+check_says "copies are told" "and in (azure, )?(gcs, )?here"
 touch "$T/stop"
 wait $reader
 check_eq "the reader saw no error" 0 $?
 say "$(tail -1 "$T/reader.out")"
 grep -v '^rounds' "$T/reader.out" | head -5
 
-"$GNSFS" --json stage "$m/large" "$m/small" --to here \
-    >"$T/killed.json" 2>&1 &
-stage=$!
-wait_for 30 sh -c "find '$T/here' -type f | grep -q data/"
-kill_mount "$m"
-wait $stage
-check_eq "it fails when the daemon is killed" False \
-    "$([ $? = 0 ] && echo True || echo False)"
-before=$(find "$T/here" -type f -path '*/data/*' ! -name '.gnsfs-tmp*' |
-    wc -l)
-start_mount "$home" "$m" lag=100ms,io_timeout=10s
-staged here && ok "asked again, it goes on" || fail "asked again, it goes on"
-check_eq "and every object is there once" "$objects" \
-    "$(find "$T/here" -type f -path '*/data/*' ! -name '.gnsfs-tmp*' | wc -l)"
-say "before $before of $objects objects; $(json "$T/here.json" \
-    '"%d found, %d copied, %d relayed" % (j["found"], j["copied"],
-    j["relayed"])')"
-staged here && ok "and once more" || fail "and once more"
-check_eq "there is nothing left to do" 0 "$(json "$T/here.json" \
-    'j["objects"]')"
+# --- killed in the middle: what was done is not done again ---
+
+here=$T/here2
+there=$T/s3/objects/other/q
+
+# whole DIR: the objects in it, without those that are half made.
+whole()
+{
+	find "$1" -type f -path '*/data/*' ! -name '.gnsfs-tmp*' 2>/dev/null |
+	    wc -l
+}
+
+some()
+{
+	[ "$(whole "$1")" -ge 3 ]
+}
+
+# The stage under way has moved a part of an object that is not done.
+in_parts()
+{
+	"$GNSFS" status "$m" --json >"$T/status.json" 2>/dev/null
+	[ "$(json "$T/status.json" \
+	    "len([s for s in j['stages'] if s['moving'] > 0])" \
+	    2>/dev/null)" = 1 ]
+}
+
+# killed STORE DIR FAULT SAYS: staging to it, slow by FAULT, is killed; SAYS: a
+# count of what it moves when it goes on.
+killed()
+{
+	stop_mount "$m"
+	GNSFS_FAULT=$3
+	export GNSFS_FAULT
+	start_mount "$home" "$m" lag=100ms,io_timeout=10s
+	unset GNSFS_FAULT
+	"$GNSFS" --json stage "$m/large" "$m/small" --to "$1" \
+	    >"$T/killed.json" 2>&1 &
+	stage=$!
+	if [ "$4" = relayed ]; then
+		check "status counts bytes as they go" wait_for 30 in_parts
+	fi
+	wait_for 30 some "$2"
+	kill_mount "$m"
+	wait $stage
+	check_eq "$1: it fails when the daemon is killed" 1 $?
+	before=$(whole "$2")
+	check "$1: in the middle: $before of $objects objects" \
+	    [ "$before" -lt "$objects" ]
+	start_mount "$home" "$m" lag=100ms,io_timeout=10s
+	staged "$1" && ok "$1: asked again, it goes on" ||
+	    fail "$1: asked again, it goes on"
+	check_eq "$1: and every object is there once" "$objects" \
+	    "$(whole "$2")"
+	check_eq "$1: what was done is not done again" "True True True" \
+	    "$(json "$T/$1.json" "'%s %s %s' % (j['seen'] + j['found'] > 0,
+	    0 < j['$4'] < $total,
+	    j['$4'] + j['found'] + j['seen'] >= j['want'])")"
+	say "$(json "$T/$1.json" '[k + " %d" % j[k] for k in ("seen", "found",
+	    "copied", "relayed")]') of $total"
+	staged "$1" && ok "$1: and once more" || fail "$1: and once more"
+	check_eq "$1: there is nothing left to do" "0 0" \
+	    "$(json "$T/$1.json" '"%d %d" % (j["objects"], j["relayed"] +
+	    j["copied"])')"
+}
+
+# not from a directory of this host, to which a directory copies by itself
+mv "$T/here" "$T/gone"
+mkdir "$here"
+add here2 "file://$here"
+add other2 "$(s3_url other/q)"
+total=$(json "$T/here.json" 'j["relayed"]')
+killed here2 "$here" "op=get,key=data/,delay=1000" relayed
+rm -r "$here"
+killed other2 "$there" "op=pull,delay=1000" copied
 check "fsck" "$GNSFS" fsck "$m"
+mv "$T/gone" "$T/here"
 
 # --- stores that are gone ---
 
@@ -200,9 +269,27 @@ same()
 	fi
 }
 
-same "all four, this host's first"
+# read_from TRACE: which stores gave data.
+read_from()
+{
+	grep ' op=get ' "$1" | grep ' key=data/' |
+	    sed 's/.* store=\([^ ?]*\).*/\1/' | sort -u | tr '\n' ' '
+}
+
+stop_mount "$m"
+GNSFS_TRACE=$T/trace
+export GNSFS_TRACE
+start_mount "$home" "$m" lag=100ms,io_timeout=10s
+unset GNSFS_TRACE
+same "all of them, this host's first"
+check_eq "only this host's was asked for bytes" "file://$T/here " \
+    "$(read_from "$T/trace")"
 mv "$T/here" "$T/gone"
+: >"$T/trace"
 same "this host's is gone"
+check_eq "then only what is at the home's endpoint" "s3: " \
+    "$(read_from "$T/trace" | tr ' ' '\n' | grep -v '^file:' |
+    sed 's/:.*/:/' | sort -u | tr '\n' ' ')"
 s3_stop
 same "S3 is gone"
 azurite_stop

@@ -121,6 +121,121 @@ check_eq "a fresh host knows the store" \
     "s3://moved?endpoint=$S3_ENDPOINT&$query" "$(listed ocean url)"
 check "and reads there" cmp "$m/lake/one" "$T/one"
 
+# --- moved to where each version is another: an inode's number, an ETag ---
+sdk=$(sdk_python) || bail "no SDKs"
+mkdir -p "$T/dir/sub" "$T/ours" "$m/ours"
+head -c 20000000 /dev/urandom >"$T/big"
+head -c 1500000 "$T/big" >"$T/mid"
+cp "$T/one" "$T/mid" "$T/dir"
+cp "$T/two" "$T/dir/sub"
+s3_bucket parts
+s3_bucket near
+S3_ENDPOINT=$S3_ENDPOINT "$sdk" "$TOP/test/mounted/clouds.py" upload s3 parts \
+    big "$T/big" >"$T/out" 2>&1 || bail "the SDK cannot upload"
+object near/big "$T/big"
+check "import of a directory" "$GNSFS" import "file://$T/dir" "$m/dir"
+check "and of an object of parts" "$GNSFS" import \
+    "s3://parts?endpoint=$S3_ENDPOINT&$query" "$m/parts"
+check "a store of our own" store add ours "file://$T/ours"
+check "that new bytes go to" "$GNSFS" policy set "$m/ours" store=ours
+cp "$T/one" "$T/mid" "$T/big" "$m/ours"
+for i in 1 2 3 4 5 6 7 8; do
+	echo "small $i" >"$m/ours/$i"
+done
+check "they are there" "$GNSFS" sync "$m" --timeout 60s
+rm "$m/ours/3"			# and a pack that is not all needed
+moving()
+{
+	(cd "$m" && find dir parts ours -type f -exec "$@" {} + | LC_ALL=C sort)
+}
+moving sha256sum >"$T/moving"
+moving stat -c '%n %i %Y %Z' >"$T/moving.stat"
+# moved WHAT: all of it is read where it is now, and no file is another.
+moved()
+{
+	check "evict" "$GNSFS" evict "$m/dir" "$m/parts" "$m/ours"
+	moving sha256sum >"$T/moving.now"
+	check "$1: every byte is read there" cmp "$T/moving" "$T/moving.now"
+	moving stat -c '%n %i %Y %Z' >"$T/moving.now"
+	check "$1: no file was touched" cmp "$T/moving.stat" "$T/moving.now"
+}
+# A copy that is not what it was is refused, and nothing is changed.
+cp -a "$T/ours" "$T/bad"
+python3 - "$T/bad" <<'END'
+import os, sys
+big = max((os.path.join(d, n) for d, _, names in os.walk(sys.argv[1])
+           for n in names), key=os.path.getsize)
+was = os.stat(big)
+with open(big, "r+b") as f:
+    f.seek(7000000)
+    b = f.read(1)
+    f.seek(7000000)
+    f.write(bytes([b[0] ^ 1]))
+os.utime(big, ns=(was.st_atime_ns, was.st_mtime_ns))
+END
+check_rc 1 "one byte of a copy is wrong" store set ours "file://$T/bad"
+check_says "says which object" "the bytes of 'data/.*' there are others.*--forc"
+cp -a "$T/dir" "$T/cut"
+truncate -s 100 "$T/cut/sub/two"
+check_rc 1 "one is shorter" store set dir "file://$T/cut"
+check_says "says which" "'sub/two' is of another size"
+mkdir "$T/other"
+cp -r "$T/dir/." "$T/other"
+head -c 1500000 /dev/urandom >"$T/other/mid"
+check_rc 1 "one is of that size, and other" store set dir "file://$T/other"
+check_says "says which too" "the bytes of 'mid' there are others"
+moved "refused"
+cp "$T/mid" "$T/other/mid"
+check "copied anew, with other times, it is compared" store set dir \
+    "file://$T/other"
+rm -r "$T/dir"
+moved "with other times"
+start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$T/ro" ro
+name=$ns
+ns=$m
+check "another host reads there" cmp "$T/ro/ours/mid" "$T/mid"
+cp -a "$T/other" "$T/dir2"
+rm -r "$T/other"
+check "a directory copied by cp -a, the old one gone" store set dir \
+    "file://$T/dir2"
+cp -a "$T/ours" "$T/ours2"
+rm -r "$T/ours"
+check "one of our own, the old one gone" store set ours "file://$T/ours2"
+check "an object that was put in other parts" store set parts \
+    "s3://near?endpoint=$S3_ENDPOINT&$query"
+rm "$S3_DIR/objects/parts/big"
+moved "moved"
+check "the other host follows" wait_for 20 cmp "$T/ro/ours/big" "$T/big"
+check "  to imports too" cmp "$T/ro/dir/mid" "$T/mid"
+stop_mount "$T/ro"
+ns=$name
+check "parts: a refresh" sh -c \
+    "'$GNSFS' refresh '$m/parts' --json >'$T/refresh.json'"
+check_eq "finds what it was" "1 0" "$(json "$T/refresh.json" \
+    '"%d %d" % (j["same"] + j["retimed"], j["changed"] + j["added"] +
+    j["gone"])')"
+check "the place where it is, again" store set ours "file://$T/ours2"
+
+# --- killed while it is compared, or recorded ---
+mkdir "$T/many"
+(cd "$T/many" && seq 3000 | split -l 1 -a 4 -)
+check "many" "$GNSFS" import "file://$T/many" "$m/many"
+cp -a "$T/many" "$T/many2"
+rm -r "$T/many"
+store set many "file://$T/many2" >"$T/killed" 2>&1 &
+killed=$!
+sleep 0.3
+kill_mount "$m"
+wait $killed
+start_mount "s3://corpus?endpoint=$S3_ENDPOINT&$query" "$m" lag=10ms
+check "asked again, it goes on" store set many "file://$T/many2"
+cat "$T/many2"/* >"$T/many.all"
+cat "$m/many"/* >"$T/many.now"
+check "all are read" cmp "$T/many.all" "$T/many.now"
+check "  refresh" sh -c "'$GNSFS' refresh '$m/many' --json >'$T/refresh.json'"
+check_eq "  finds no other" 3000 "$(json "$T/refresh.json" 'j["same"]')"
+check "fsck finds one digest" "$GNSFS" fsck "$m"
+
 # --- an import that is gone keeps no store ---
 s3_bucket brief
 object brief/one "$T/one"
@@ -167,6 +282,23 @@ rm -rf "$T/spare"
 check_rc 1 "check of one that is gone" store check spare
 check_says "says so, and what it costs" "there is no directory"
 stop_mount "$m"
+
+# --- a home that was moved ---
+mkdir "$T/h1"
+format_home "file://$T/h1" --name "moved-$$"
+start_mount "file://$T/h1" "$T/hm" lag=10ms
+cp "$T/mid" "$T/two" "$T/hm"
+stop_mount "$T/hm"
+cp -a "$T/h1" "$T/h2"
+rm -r "$T/h1" "$T/cache.hm"
+start_mount "file://$T/h2" "$T/hm" lag=10ms
+check_rc 1 "another URL than is mounted" "$GNSFS" store set home \
+    "file://$T/h1" -n "moved-$$"
+check_says "is refused" "is the home"
+check "the one that is" "$GNSFS" store set home "file://$T/h2" -n "moved-$$"
+check "its files are read" sh -c \
+    "cmp '$T/hm/mid' '$T/mid' && cmp '$T/hm/two' '$T/two'"
+stop_mount "$T/hm"
 
 # --- stores that know no conditions (B1), between us and versitygw ---
 : >"$T/lies"
@@ -222,6 +354,25 @@ check "  in parts" cp "$T/large" "$m/large"
 check "  it is stored" "$GNSFS" sync "$m"
 check "  and by stage" sh -c "'$GNSFS' store add far 's3://lake/far?$far' \
     -n '$ns' && '$GNSFS' stage '$m/data' '$m/large' --to far"
+# --- a store that copies wrong ---
+store add bent "s3://lake/bent?$far" || bail "store add bent"
+echo "miscopies PUT /lake/bent/" >"$T/lies"
+check_rc 1 "a copy that the store made, of other bytes" "$GNSFS" stage \
+    "$m/data" "$m/large" --to bent
+check_says "  is told" "is not what was stored.*more object"
+check_eq "  nothing is recorded of it" "" "$("$GNSFS" find store:bent \
+    -n "$ns")"
+check_eq "  nor left" 0 "$(find "$S3_DIR/objects/lake/bent" -path '*/data/*' \
+    -type f 2>/dev/null | wc -l)"
+quiet "$GNSFS" evict "$m/data" "$m/large"
+check "  and what it was is read" sh -c \
+    "cmp '$m/large' '$T/large' && cmp '$m/data' '$T/one'"
+echo "blind any /" >"$T/lies"
+check "  until it copies right" sh -c "'$GNSFS' stage '$m/data' '$m/large' \
+    --to bent --json >'$T/bent.json'"
+check_eq "  by itself" "True 0" "$(json "$T/bent.json" \
+    '"%s %d" % (j["copied"] > 20000000, j["relayed"])')"
+echo "refuses any /" >"$T/lies"
 check "a store for data alone is told that it is no home" \
     store check far --write
 check_says "  in words" "it can be no home"

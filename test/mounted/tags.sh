@@ -82,6 +82,19 @@ one s3 versitygw "$(s3_url lake)"
 check "an import that does not ask has none" "$GNSFS" import \
     "$(s3_url lake/dir)" "$m/plain"
 check_eq "  it has none" "" "$(in=$m/plain tags dog.jpg)"
+"$GNSFS" tag add "$m/plain/dog.jpg" mine=2
+check "  nor has a refresh" "$GNSFS" refresh "$m/plain"
+check_eq "  but one's own" "mine=2 " "$(in=$m/plain tags dog.jpg)"
+check "  until it asks" sh -c \
+    "'$GNSFS' refresh '$m/plain' --tags --json >'$T/r.json'"
+check_eq "  which counts them" "[2, 0]" \
+    "$(json "$T/r.json" '[j["tags_set"], j["tags_removed"]]')"
+check_eq "  then it has" "class=dog mine=2 split=a b+c " \
+    "$(in=$m/plain tags dog.jpg)"
+sdk tag s3 dir/dog.jpg class=hound
+check "  and from then on" "$GNSFS" refresh "$m/plain"
+check_eq "  it follows them" "class=hound mine=2 " \
+    "$(in=$m/plain tags dog.jpg)"
 
 # --- a store that has none of them is refused before anything is done ---
 check_rc 1 "R2 has no tags" "$GNSFS" import "$(s3_url plain)&dialect=r2" \
@@ -96,6 +109,10 @@ check_rc 1 "nor has Google Cloud Storage" "$GNSFS" import "$(gcs_url lake)" \
     "$m/gcs" --tags
 check_says "  it says so" "have no tags"
 gcs_stop
+check "a directory, without" "$GNSFS" import "file://$T/folder" "$m/folder"
+check_rc 1 "  gets none by refresh" "$GNSFS" refresh "$m/folder" --tags
+check_says "  it says so" "the store 'folder'.*have no tags"
+check "  and goes on without" "$GNSFS" refresh "$m/folder"
 
 one az azure "$(azurite_url lake)"
 azurite_stop

@@ -263,6 +263,53 @@ START_TEST(stores_at_once)
 }
 END_TEST
 
+static void *
+reload_beside(void *arg)
+{
+	for (int i = 0; i < 4000; i++)
+		ck_assert_int_eq(stores_reload(F), 0);
+	return NULL;
+}
+
+static int
+count_store(void *arg, const struct store_health *h)
+{
+	++*(int *)arg;
+	return 0;
+}
+
+/* What the namespace has is found, whoever reads its rows again meanwhile. */
+START_TEST(stores_while_read)
+{
+	char line[500], inside[400], *prefix;
+	struct why why = { "" };
+	pthread_t t[2];
+	struct url u;
+	uint32_t id;
+	int n;
+
+	json_decref(ask(store_line(line, "add", "a")));
+	snprintf(inside, sizeof(inside), "file://%s/in", fu_dir);
+	ck_assert_int_eq(url_parse(inside, &u, &why), 0);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, reload_beside,
+		    NULL), 0);
+	for (int i = 0; i < 4000; i++) {
+		ck_assert_int_eq(stores_by_name(F, "a", &id), 0);
+		ck_assert_int_eq(stores_find(F, &u, &id, &prefix), 0);
+		free(prefix);
+		n = 0;
+		ck_assert_int_eq(stores_each(F, count_store, &n), 0);
+		ck_assert_int_eq(n, 2);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	url_done(&u);
+	json_decref(ask(store_line(line, "rm", "a")));
+	ck_assert_int_eq(stores_by_name(F, "a", &id), -ENOENT);
+}
+END_TEST
+
 static void
 tag(const char *op, const char *key, const char *value, int err)
 {
@@ -401,6 +448,7 @@ main(void)
 	tcase_add_test(t, long_pins);
 	tcase_add_test(t, bytes);
 	tcase_add_test(t, stores_at_once);
+	tcase_add_test(t, stores_while_read);
 	tcase_add_test(t, tags_with_values);
 	tcase_add_test(t, commands_at_once);
 	tcase_add_test(t, nobody_accepts);
