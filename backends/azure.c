@@ -48,16 +48,23 @@ get_accept(void *arg, struct http_resp *resp)
 }
 
 /* The service says CHANGED also of what is not there: ask.  Nothing was
- * changed, so what is found is as good as what was answered. */
+ * changed, so what is found is as good as what was answered; what passes
+ * (cloud_passes) if that cannot be known now, so that it is asked anew. */
 static enum store_rc
 changed_or_absent(struct azure *s, struct store_call *c, const char *key)
 {
-	struct store_call quiet = c != NULL ? *c : (struct store_call){ 0 };
+	struct store_call look = c != NULL ? *c : (struct store_call){ 0 };
+	struct why said = { "" };
 	struct store_info info;
+	enum store_rc rc;
 
-	quiet.why = NULL;
-	return azure_head(&s->store, &quiet, key, &info) == STORE_ABSENT ?
-	    STORE_ABSENT : STORE_CHANGED;
+	look.why = &said;
+	rc = azure_head(&s->store, &look, key, &info);
+	if (rc != STORE_ABSENT && !cloud_passes(rc))
+		return STORE_CHANGED;
+	if (call_why(c) != NULL)
+		*call_why(c) = said;
+	return rc;
 }
 
 static enum store_rc
@@ -93,11 +100,8 @@ azure_get(struct store *st, struct store_call *c, const char *key,
 		if (rc == STORE_OK)
 			rc = fetch_empty(&f);
 	} else {
-		if (rc == STORE_CHANGED &&
-		    changed_or_absent(s, c, key) == STORE_ABSENT) {
-			said.text[0] = '\0';
-			rc = STORE_ABSENT;
-		}
+		if (rc == STORE_CHANGED)
+			rc = changed_or_absent(s, &call, key);
 		rc = fetch_end(&f, rc, &r.resp);
 		if (rc != STORE_OK && said.text[0] != '\0')
 			why_set(f.why, 0, "%s", said.text);
@@ -204,9 +208,8 @@ azure_put(struct store *st, struct store_call *c, const char *key,
 	rc = src->size > s->sizes.single ?
 	    azure_put_blocks(s, &call, key, cond, match, src, NULL, ret) :
 	    put_single(s, &call, key, cond, match, src, ret);
-	if (rc == STORE_CHANGED && cond == STORE_IF_MATCH &&
-	    changed_or_absent(s, c, key) == STORE_ABSENT)
-		return STORE_ABSENT;
+	if (rc == STORE_CHANGED && cond == STORE_IF_MATCH)
+		rc = changed_or_absent(s, &call, key);
 	if (rc != STORE_OK && said.text[0] != '\0')
 		why_set(call_why(c), 0, "%s", said.text);
 	return rc;

@@ -139,6 +139,7 @@ copy_blob(struct azure *s, struct store_call *c,
 	    .write = true, .stall = LONG_STALL };
 	const char *got;
 	char id[80] = "";
+	bool pending = false;
 	enum store_rc rc;
 
 	http_headers_add(&r.headers, "x-ms-copy-source", "%s", from->url);
@@ -152,10 +153,11 @@ copy_blob(struct azure *s, struct store_call *c,
 		got = http_resp_header(&r.resp, "x-ms-copy-id");
 		snprintf(id, sizeof id, "%s", got != NULL ? got : "");
 		rc = copy_state(s, c, &r.resp, id);
+		pending = rc == STORE_THROTTLED;
 		etag_info(&r.resp, from->size, ret);
 	}
 	azure_req_done(&r);
-	if (rc == STORE_THROTTLED) {
+	if (pending) {
 		rc = copy_wait(s, c, to, id, from->size, ret);
 		if (rc != STORE_OK)
 			copy_abort(s, to, id);

@@ -122,6 +122,8 @@ by_source(const struct azure_req *r)
 	case 401:
 	case 403:
 		return STORE_DENIED;
+	case 429:
+		return STORE_THROTTLED;
 	default:
 		return STORE_UNSUPPORTED;
 	}

@@ -68,3 +68,10 @@ cloud_text(char *to, size_t size, const char *text)
 			to[i] = ' ';
 	}
 }
+
+bool
+cloud_passes(enum store_rc rc)
+{
+	return rc == STORE_UNREACHABLE || rc == STORE_THROTTLED ||
+	    rc == STORE_BROKEN || rc == STORE_AMBIGUOUS;
+}

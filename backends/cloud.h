@@ -6,6 +6,7 @@
 #define BACKENDS_CLOUD_H
 
 #include "backends/http.h"
+#include "backends/store.h"
 #include "base/url.h"
 #include "base/workers.h"
 
@@ -22,5 +23,7 @@ int	cloud_lines(const struct http_opts *o, const char *name,
 /* text (NULL: none) as one line in to, cut to size: control characters are
  * blanks. */
 void	cloud_text(char *to, size_t size, const char *text);
+/* A failure of one request that may go away by itself. */
+bool	cloud_passes(enum store_rc rc);
 
 #endif

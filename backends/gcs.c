@@ -338,7 +338,7 @@ gcs_changed(struct gcs *s, struct store_call *c, const char *key,
 	found = gcs_head(&s->store, &look, key, &info);
 	if (found == STORE_ABSENT)
 		return found;
-	if (!gcs_passes(found))
+	if (!cloud_passes(found))
 		return rc;
 	/* Nothing was changed, so it may be asked anew. */
 	if (call_why(c) != NULL)

@@ -127,8 +127,6 @@ enum store_rc gcs_key_check(struct gcs *s, const char *key, struct why *why);
 /* A pause before try n of something (n from 1): 100 ms, doubled each time, 2 s
  * at most, with jitter.  As call_sleep; why is left alone. */
 enum store_rc gcs_pause(struct store_call *c, unsigned n);
-/* A failure of one request that may go away by itself. */
-bool	gcs_passes(enum store_rc rc);
 
 /* --- errors (gcs_error.c) --- */
 
@@ -199,7 +197,7 @@ enum store_rc gcs_condition(struct gcs_req *r, enum store_cond cond,
 	    const struct store_version *match,
 	    char generation[GCS_GENERATION], struct why *why);
 /* What an answered no (CHANGED) to a put by version means: ABSENT if there is
- * no object; what passes (gcs_passes) if that cannot be known now.  Leaves
+ * no object; what passes (cloud_passes) if that cannot be known now.  Leaves
  * any other rc alone. */
 enum store_rc gcs_changed(struct gcs *s, struct store_call *c,
 	    const char *key, enum store_cond cond, enum store_rc rc);

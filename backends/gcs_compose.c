@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/parts.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -71,7 +72,7 @@ ask_bucket(struct gcs *s, struct store_call *c)
 	rc = gcs_do(s, &quiet, &r);
 	if (rc == STORE_OK && parts_are_free(&r.resp.body))
 		how = GCS_COMPOSE_ON;
-	else if (gcs_passes(rc) || rc == STORE_CANCELLED)
+	else if (cloud_passes(rc) || rc == STORE_CANCELLED)
 		how = GCS_COMPOSE_AUTO;		/* ask again */
 	gcs_req_done(&r);
 	if (how != GCS_COMPOSE_AUTO)
@@ -162,7 +163,7 @@ parts_clean(struct parts *p)
 	    "bucket=%s prefix=%s%s%s why=%s",
 	    p->s->bucket, p->s->prefix, GCS_PARTS, p->id,
 	    LOG_Q(why_text(&why, store_rc_errno(rc))));
-	if (!gcs_passes(rc))
+	if (!cloud_passes(rc))
 		atomic_store(&p->s->compose, GCS_COMPOSE_OFF);
 }
 
@@ -276,7 +277,7 @@ compose(struct parts *p, struct store_call *c, enum store_cond cond,
 			rc = STORE_OK;
 			break;
 		}
-		if (!gcs_passes(rc) || call.once || n == TRIES ||
+		if (!cloud_passes(rc) || call.once || n == TRIES ||
 		    gcs_pause(&call, n) != STORE_OK) {
 			rc = maybe ? STORE_AMBIGUOUS : rc;
 			break;

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cloud.h"
+
 enum { TRIES = 5, LONG_STALL = 300 };
 
 struct rewrite {
@@ -102,7 +104,7 @@ steps(struct rewrite *w, struct store_call *c)
 		}
 		maybe = maybe || rc == STORE_AMBIGUOUS;
 		/* The first step is the retry layer's to make again. */
-		if (!gcs_passes(rc) || w->token == NULL || call.once ||
+		if (!cloud_passes(rc) || w->token == NULL || call.once ||
 		    ++tries == TRIES || gcs_pause(&call, tries) != STORE_OK)
 			break;
 	}

@@ -120,13 +120,6 @@ gcs_pause(struct store_call *c, unsigned n)
 	    (int64_t)(random_u64() % (uint64_t)(pause / 2)));
 }
 
-bool
-gcs_passes(enum store_rc rc)
-{
-	return rc == STORE_UNREACHABLE || rc == STORE_THROTTLED ||
-	    rc == STORE_BROKEN || rc == STORE_AMBIGUOUS;
-}
-
 /* --- one attempt --- */
 
 static int

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cloud.h"
 #include "backends/sigv4.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -358,7 +359,7 @@ session_run(struct session *u, struct store_call *c)
 		rc = session_send(u, &call, ask, &done);
 		if (rc == STORE_OK && done)
 			return rc;
-		if (rc != STORE_OK && (!gcs_passes(rc) || u->gone))
+		if (rc != STORE_OK && (!cloud_passes(rc) || u->gone))
 			break;
 		/* Where it stands is known after a 308 alone. */
 		ask = rc != STORE_OK;

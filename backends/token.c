@@ -120,8 +120,12 @@ token_cache_close(struct token_cache *t)
 static void
 token_came(struct token_cache *t, struct token *got, int64_t asked)
 {
-	int64_t early = got->life / 4;
+	int64_t early = got->life / 4, rest = AFTER_SUCCESS;
 
+	/* One that is soon over (issuers give what they have kept) is
+	 * followed by another as soon. */
+	if (got->life > 0 && early < rest)
+		rest = early > PAUSE_FIRST ? early : PAUSE_FIRST;
 	token_text_free(t->text);
 	t->text = got->text;
 	got->text = NULL;
@@ -130,7 +134,7 @@ token_came(struct token_cache *t, struct token *got, int64_t asked)
 		t->until = asked + got->life;
 		t->early = t->until - (early < EARLY_MAX ? early : EARLY_MAX);
 	}
-	t->again = clock_boot() + AFTER_SUCCESS;
+	t->again = clock_boot() + rest;
 	t->pause = PAUSE_FIRST;
 	t->err = 0;
 }
@@ -260,7 +264,8 @@ token_refused(struct token_cache *t, const char *text,
 	lock_take(&t->lock);
 	if (t->text != NULL && strcmp(t->text, text) == 0) {
 		if (!t->fetching && (t->asked == INT64_MIN ||
-		    clock_boot() - t->asked >= REFUSED_AGAIN))
+		    clock_boot() - t->asked >= REFUSED_AGAIN ||
+		    (t->err == 0 && clock_boot() >= t->again)))
 			err = fetch_begin(t);
 		if (err == 0)
 			err = fetch_wait(t, c);

@@ -10,7 +10,8 @@
  * the old token is given on, also beyond its time: clocks differ, and it is
  * the store that says when it is no good any more (token_refused).  A failed
  * fetch is not made again for a second at first, a minute at last (five
- * seconds where there is no token at all).
+ * seconds where there is no token at all); one that brought a token for ten
+ * seconds, or a quarter of the token's life where that is less.
  *
  * Lives are told as durations and measured by CLOCK_BOOTTIME, so that a wrong
  * clock on this host ends no token.
@@ -70,9 +71,9 @@ void	token_text_free(char *text);	/* wipes; NULL accepted */
 
 /*
  * A store refused this one (401).  Fetches anew unless another has come
- * already, at most every 5 s.  0: there is another one now, try it.  -EACCES:
- * there is not (the issuer gives the same again, or none); -EHOSTUNREACH: the
- * issuer is away, and why says so; -ECANCELED, -ENOMEM.
+ * already, at most every 5 s (or as token_get).  0: there is another one now,
+ * try it.  -EACCES: there is not (the issuer gives the same again, or none);
+ * -EHOSTUNREACH: the issuer is away, and why says so; -ECANCELED, -ENOMEM.
  */
 int	token_refused(struct token_cache *t, const char *text,
 	    const struct token_call *c, struct why *why);

@@ -18,6 +18,8 @@
 	X(uploads_thrown, "uploads", COUNT, "uploads thrown away (B8)") \
 	X(bytes_dirty, "bytes", GAUGE, "bytes that exist only on this host") \
 	X(fill_bytes, "bytes", COUNT, "bytes filled into the cache") \
+	X(fills_whole, "files", COUNT, \
+	    "files fetched whole, for readers that jump or a policy") \
 	X(reads_elsewhere, "requests", COUNT, "fetches that another store " \
 	    "than the first answered") \
 	X(bytes_wrong, "fetches", COUNT, "fetches whose bytes were not what " \
@@ -27,6 +29,8 @@
 	    "themselves") \
 	X(fill_waits, "reads", COUNT, "reads that waited for a fill") \
 	X(opens_passed, "opens", COUNT, "opens handed a backing file") \
+	X(nodes_renewed, "files", COUNT, \
+	    "files handed to the kernel while others had them open before") \
 	X(opens_fed, "opens", COUNT, "opens of small files that came with " \
 	    "their bytes") \
 	X(cache_hits, "reads", COUNT, "reads answered from this host") \

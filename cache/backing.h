@@ -136,6 +136,8 @@ void	bfile_account(struct bfile *b);
 /* Nobody is writing to it, by a descriptor or a mapping (F_RDLCK: C2), now:
  * 0, -EAGAIN. */
 int	bfile_is_final(struct bfile *b);
+/* The disk below has leases, as both ask for (C2): 0; -EINVAL. */
+int	bfile_has_leases(struct bfile *b);
 /* All of it is here and known to be sound, so that the kernel may read it
  * without us; asks no disk (C4). */
 bool	bfile_is_sound(struct bfile *b);

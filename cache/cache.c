@@ -30,7 +30,7 @@
 
 #define SAVE_AFTER	(2 * NSEC_PER_SEC)
 #define POOL_DEFAULT	64
-#define STOCK		4		/* pools */
+#define STOCK		2		/* pools */
 
 void
 cache_kick(struct cache *c)

@@ -671,6 +671,19 @@ bfile_is_final(struct bfile *b)
 	return given ? bfile_lease(b, F_RDLCK) : 0;
 }
 
+int
+bfile_has_leases(struct bfile *b)
+{
+	int fd = bfile_reg_fd(b), err;
+
+	if (fd < 0)
+		return fd;
+	err = bfile_lease(b, F_RDLCK);
+	if (err == 0)
+		err = bfile_lease(b, F_WRLCK);
+	return err == -EAGAIN ? 0 : err;	/* somebody has it */
+}
+
 /* [from, ∞) is dirty now, after a change of size that was made already. */
 static int
 resized(struct bfile *b, uint64_t from)

@@ -5,17 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/hash.h"
 #include "cache/small.h"
 #include "fs/content.h"
+#include "fs/flight.h"
 #include "meta/query.h"
 
 #define BLOCK		64	/* inodes, fewer than a run's files */
 #define ENOUGH		8	/* misses of a block */
 #define ENOUGH_PACKED	2
 #define SEEN		1024	/* blocks that are remembered */
-#define RUNS		6	/* requests at once; fs->io has as many */
+#define STREET		16	/* blocks */
+#define STREETS		256	/* that are remembered */
+#define STREET_TIME	(2 * NSEC_PER_SEC)
+#define STREET_ENOUGH	32	/* misses of a street in that time */
+#define STREET_PACKED	8
+#define RUNS		16	/* requests at once; fs->io has as many */
 #define QUEUED_MAX	1024	/* requests that wait */
 #define RUN_BYTES	(1u << 20)	/* of one request, about */
 #define GAP		(32u << 10)	/* fetched rather than asked around */
@@ -27,7 +34,18 @@ struct seen {
 	bool		 fetched, failed;
 };
 
-struct piece { struct small_id id; int64_t crc; };
+struct street {
+	uint64_t	 street;
+	int64_t		 since;
+	unsigned	 misses;	/* since then */
+};
+
+struct piece {
+	struct small_id	 id;
+	int64_t		 crc;
+	struct flight	*x;		/* while it is fetched */
+	bool		 landed;	/* its bytes are here, and right */
+};
 
 /* One request: pieces of one object, by offset. */
 struct run {
@@ -38,12 +56,15 @@ struct run {
 	char		*key, *version;
 	unsigned	 n;
 	struct piece	 v[BLOCK];
-	struct buf	 bytes;
+	unsigned	 from, to;	/* those of the GET under way */
+	unsigned	 seen;		/* of them, those whose bytes came */
+	struct buf	 bytes;		/* of it, and nothing of others */
 };
 
 struct ahead {
 	struct lock	 lock;
 	struct seen	 seen[SEEN];
+	struct street	 streets[STREETS];
 	struct run	*head, **tail;
 	unsigned	 queued, active;
 };
@@ -92,25 +113,48 @@ ahead_free(struct ahead *a)
 /* --- a run --- */
 
 static uint64_t
-run_from(const struct run *r)
+piece_end(const struct piece *x)
 {
-	return r->v[0].id.ooff;
+	return x->id.ooff + x->id.len;
 }
 
 static uint64_t
-run_to(const struct run *r)
+get_from(const struct run *r)
 {
-	return r->v[r->n - 1].id.ooff + r->v[r->n - 1].id.len;
+	return r->v[r->from].id.ooff;
 }
 
+static uint64_t
+get_to(const struct run *r)
+{
+	return piece_end(&r->v[r->to - 1]);
+}
+
+static const uint8_t *
+bytes_of(const struct run *r, const struct piece *x)
+{
+	return r->bytes.p + (x->id.ooff - get_from(r));
+}
+
+/* Who waits for a file has it as soon as its bytes are here.  A wrong one is
+ * left for its reader, who asks elsewhere, or says so. */
 static int
 run_sink(void *arg, const void *p, size_t n)
 {
 	struct run *r = arg;
+	struct piece *x;
 
-	if (r->bytes.len + n > run_to(r) - run_from(r))
+	if (r->bytes.len + n > get_to(r) - get_from(r))
 		return 1;
-	buf_put(&r->bytes, p, n);
+	buf_put(&r->bytes, p, n);	/* moves nothing: run_get */
+	for (; r->seen < r->to && piece_end(&r->v[r->seen]) - get_from(r) <=
+	    r->bytes.len; r->seen++) {
+		x = &r->v[r->seen];
+		x->landed = x->crc < 0 || crc32c(0, bytes_of(r, x),
+		    x->id.len) == (uint32_t)x->crc;
+		if (x->landed)
+			flight_land(r->f, x->x, bytes_of(r, x));
+	}
 	return buf_err(&r->bytes);
 }
 
@@ -138,7 +182,7 @@ run_whole(const struct run *r, struct whole *ret)
 	unsigned i;
 
 	*ret = (struct whole){ .r = r };
-	for (i = 0; i < r->n; i++) {
+	for (i = r->from; i < r->to; i++) {
 		lo = r->v[i].id.ino < lo ? r->v[i].id.ino : lo;
 		hi = r->v[i].id.ino > hi ? r->v[i].id.ino : hi;
 	}
@@ -147,27 +191,21 @@ run_whole(const struct run *r, struct whole *ret)
 	sq_read_end(c);
 }
 
-/* A wrong one is left for its reader, who asks elsewhere, or says so. */
 static void
 run_keep(struct run *r)
 {
 	struct small_put puts[BLOCK];
 	struct whole whole;
-	const uint8_t *p;
 	unsigned i, n = 0;
 
 	run_whole(r, &whole);
-	for (i = 0; i < r->n; i++) {
+	for (i = r->from; i < r->to; i++) {
 		const struct piece *x = &r->v[i];
 
-		if (!whole.is[i])
-			continue;
-		p = r->bytes.p + (x->id.ooff - run_from(r));
-		if (x->crc >= 0 &&
-		    crc32c(0, p, x->id.len) != (uint32_t)x->crc)
+		if (!whole.is[i] || !x->landed)
 			continue;
 		counter_add(fill_bytes, (int64_t)x->id.len);
-		puts[n++] = (struct small_put){ x->id, p };
+		puts[n++] = (struct small_put){ x->id, bytes_of(r, x) };
 	}
 	if (n > 0)
 		(void)small_add(r->f->cache, puts, n);
@@ -182,15 +220,52 @@ has_room(struct fs *f)
 	return st.used + st.reserved < st.limit / 5 * 4;
 }
 
+/* What is here by now, or being fetched by another, is left out. */
+static void
+run_claim(struct run *r)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < r->n; i++) {
+		struct piece x = r->v[i];
+
+		x.x = flight_begin(r->f, &x.id);
+		if (x.x != NULL && small_has_any(r->f->cache, x.id.ino))
+			flight_end(r->f, x.x, -EAGAIN);
+		else if (x.x != NULL)
+			r->v[n++] = x;
+	}
+	r->n = n;
+}
+
+/* One GET, of [from, to). */
+static bool
+run_get(struct run *r, const struct extent *e)
+{
+	uint64_t len = get_to(r) - get_from(r);
+	bool came;
+
+	buf_reset(&r->bytes);
+	r->seen = r->from;
+	came = buf_grow(&r->bytes, len) != NULL &&
+	    content_fetch(r->f, e, get_from(r), len, "ahead", run_sink,
+	    r) == 0 && r->bytes.len == len && has_room(r->f);
+	if (came)
+		run_keep(r);
+	for (; r->from < r->to; r->from++)
+		flight_end(r->f, r->v[r->from].x,
+		    r->v[r->from].landed ? 0 : -EAGAIN);
+	return came;
+}
+
 /* False: it did not come, or there is no room. */
 static bool
 run_fetch(struct run *r)
 {
-	uint64_t len = run_to(r) - run_from(r);
 	struct locations *l = NULL;
 	struct extent e = { .object = r->object, .store = r->store,
 	    .copies = r->copies, .key = r->key, .version = r->version };
-	bool came;
+	bool came = true;
 
 	if (!has_room(r->f))
 		return false;
@@ -200,10 +275,14 @@ run_fetch(struct run *r)
 		e.key = l->v[0].key;
 		e.version = l->v[0].version;
 	}
-	came = content_fetch(r->f, &e, run_from(r), len, "ahead", run_sink,
-	    r) == 0 && r->bytes.len == len && has_room(r->f);
-	if (came)
-		run_keep(r);
+	run_claim(r);
+	for (r->from = 0; r->from < r->n; r->from = r->to) {
+		r->to = r->from + 1;
+		while (r->to < r->n && r->v[r->to].id.ooff <= get_to(r) + GAP)
+			r->to++;
+		if (!run_get(r, &e))
+			came = false;
+	}
 	free(l);
 	return came;
 }
@@ -306,13 +385,14 @@ block_add(void *arg, uint64_t ino, const struct meta_extent *e)
 	if (e->crc < 0 && e->kind != OBJ_IMPORTED)
 		return 0;
 	if (r == NULL || r->object != e->object || r->n == BLOCK ||
-	    e->ooff < run_to(r) || e->ooff > run_to(r) + GAP ||
-	    e->ooff + e->len > run_from(r) + RUN_BYTES)
+	    e->ooff < piece_end(&r->v[r->n - 1]) ||
+	    e->ooff > piece_end(&r->v[r->n - 1]) + GAP ||
+	    e->ooff + e->len > r->v[0].id.ooff + RUN_BYTES)
 		r = run_new(b, e);
 	if (r == NULL)
 		return 1;
-	r->v[r->n++] = (struct piece){ { ino, e->object, e->ooff, e->len },
-	    e->crc };
+	r->v[r->n++] = (struct piece){ .id = { ino, e->object, e->ooff,
+	    e->len }, .crc = e->crc };
 	return 0;
 }
 
@@ -364,20 +444,25 @@ block_job(void *arg)
 	pump(f);
 }
 
-/* The lock is held. */
-static bool
-is_enough(struct ahead *a, uint64_t block, bool packed)
+/* --- what is enough; the lock is held --- */
+
+static struct seen *
+seen_of(struct ahead *a, uint64_t block)
 {
 	struct seen *s = &a->seen[block % SEEN];
-	const struct seen *before = &a->seen[(block - 1) % SEEN];
 
 	if (s->block != block)
 		*s = (struct seen){ .block = block };
-	s->misses++;
-	/* what is read one after the other goes on */
-	if (s->misses < (packed || (before->fetched &&
-	    before->block == block - 1) ? ENOUGH_PACKED : ENOUGH) ||
-	    a->queued >= QUEUED_MAX)
+	return s;
+}
+
+/* Is it to be fetched, and not yet?  Then it is. */
+static bool
+take_block(struct ahead *a, uint64_t block)
+{
+	struct seen *s = seen_of(a, block);
+
+	if (s->misses < 0 || a->queued >= QUEUED_MAX)
 		return false;
 	s->misses = -BLOCK;		/* evicted again, it counts anew */
 	s->fetched = true;
@@ -385,23 +470,66 @@ is_enough(struct ahead *a, uint64_t block, bool packed)
 	return true;
 }
 
-void
-ahead_missed(struct fs *f, uint64_t ino, bool packed)
+static bool
+is_enough(struct ahead *a, uint64_t block, bool packed)
 {
-	struct ahead *a = f->ahead;
-	struct block *b;
-	bool enough;
+	const struct seen *before = &a->seen[(block - 1) % SEEN];
+	struct seen *s = seen_of(a, block);
 
-	lock_take(&a->lock);
-	enough = is_enough(a, ino / BLOCK, packed);
-	lock_drop(&a->lock);
-	if (!enough)
-		return;
-	b = calloc(1, sizeof *b);
+	/* what is read one after the other goes on */
+	if (++s->misses >= (packed || (before->fetched &&
+	    before->block == block - 1) ? ENOUGH_PACKED : ENOUGH))
+		return take_block(a, block);
+	return false;
+}
+
+/* So many misses in so short a time: all of it is being read. */
+static bool
+is_whole_street(struct ahead *a, uint64_t street, bool packed)
+{
+	struct street *s = &a->streets[street % STREETS];
+	int64_t now = clock_mono();
+
+	if (s->street != street || now - s->since > STREET_TIME)
+		*s = (struct street){ .street = street, .since = now };
+	if (++s->misses < (packed ? STREET_PACKED : STREET_ENOUGH))
+		return false;
+	s->misses = 0;
+	return true;
+}
+
+static void
+start_block(struct fs *f, uint64_t block)
+{
+	struct block *b = calloc(1, sizeof *b);
+
 	if (b != NULL)
-		*b = (struct block){ .f = f, .first = ino / BLOCK * BLOCK };
+		*b = (struct block){ .f = f, .first = block * BLOCK };
 	if (b != NULL && workers_submit(f->io, WORK_NORMAL, block_job, b) == 0)
 		return;
 	free(b);
-	block_ended(a, ino / BLOCK, false);
+	block_ended(f->ahead, block, false);
+}
+
+void
+ahead_missed(struct fs *f, uint64_t ino, bool packed)
+{
+	uint64_t block = ino / BLOCK, street = block / STREET, want[STREET];
+	struct ahead *a = f->ahead;
+	unsigned i, n = 0;
+
+	lock_take(&a->lock);
+	if (is_enough(a, block, packed))
+		want[n++] = block;
+	if (is_whole_street(a, street, packed))
+		/* from where it is read, and round */
+		for (i = n; i < STREET; i++) {
+			uint64_t b = street * STREET + (block + i) % STREET;
+
+			if (take_block(a, b))
+				want[n++] = b;
+		}
+	lock_drop(&a->lock);
+	for (i = 0; i < n; i++)
+		start_block(f, want[i]);
 }

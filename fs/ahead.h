@@ -5,13 +5,19 @@
  * size.  Files whose inodes are numbered alike were made together: siblings in
  * an import, neighbours in a pack.  So when several of a block of inodes were
  * missed, the rest of the block is fetched: what lies close in one object by
- * one request, a few requests at once, the rows of each in one commit.
+ * one request, a few requests at once, the rows of each in one commit.  Where
+ * several of a street, sixteen blocks and about a pack, are missed within two
+ * seconds, all of it is: who reads so fast there reads a folder, or an epoch.
  *
  * It is a guess, so it is cheap to be wrong: how many misses it takes bounds
- * what is fetched in vain (of a pack, where it costs bytes but no request, two
- * of 64; else eight), nothing is evicted for it, no row replaced by it, and a
- * reader that misses meanwhile fetches its file itself.  What did not come, for
- * an outage or want of room, is tried again after as many misses.
+ * what is fetched in vain (of a block of a pack, where it costs bytes but no
+ * request, two of 64; else eight; of a street eight of 1,024, else 32),
+ * nothing is evicted for it, and no row replaced by it.  A file is fetched
+ * once (flight.h): a reader that misses one that a request of ours is fetching
+ * waits for its bytes, what a reader is fetching when our request is made is
+ * left out of it, and one that waits in our queue is the first reader's.  What
+ * did not come, for an outage or want of room, is tried again after as many
+ * misses.
  */
 #ifndef FS_AHEAD_H
 #define FS_AHEAD_H

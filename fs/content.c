@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cache/small.h"
 #include "fs/ahead.h"
+#include "fs/flight.h"
 #include "fs/io.h"
 #include "fs/stores.h"
 #include "fs/sums.h"
@@ -516,8 +517,9 @@ small_fetch_done(struct small_fetch *s)
 	*s = (struct small_fetch){ .x = NULL };
 }
 
+/* From the store; x is told as soon as it is here. */
 static int
-fetch_small(struct fs *f, struct small_fetch *s)
+fetch_small(struct fs *f, struct small_fetch *s, struct flight *x)
 {
 	const struct extent *e = &s->x->v[0];
 	struct small_put put = { .id = s->id };
@@ -539,11 +541,49 @@ fetch_small(struct fs *f, struct small_fetch *s)
 	if (err != 0)
 		return err;
 	s->bytes.len = e->len;
+	flight_land(f, x, s->bytes.p);
 	counter_add(fill_bytes, (int64_t)e->len);
 	if (cache_room(f->cache, e->len, false) == 0)
 		(void)small_put(f->cache, &put, 1);
-	s->have = true;
 	return 0;
+}
+
+/* By who is the one to fetch it: it may have come a moment ago. */
+static int
+small_first(struct fs *f, uint64_t ino, struct small_fetch *s,
+    struct flight *x, bool read)
+{
+	int err = small_get(f->cache, &s->id, &s->bytes);
+
+	if (err == 0)
+		flight_land(f, x, s->bytes.p);
+	else if (read)
+		ahead_missed(f, ino, s->x->v[0].kind == OBJ_PACK);
+	if (err != 0)
+		err = fetch_small(f, s, x);
+	/* others have until then what the first has no more */
+	flight_end(f, x, err == -EHOSTUNREACH ? -EAGAIN : err);
+	return err;
+}
+
+/* Fetches what *s says, or waits for who does. */
+static int
+small_arrive(struct fs *f, uint64_t ino, struct small_fetch *s, bool read)
+{
+	int64_t deadline = io_until(f);
+	struct flight *x = NULL;
+	int err;
+
+	do {
+		buf_reset(&s->bytes);
+		err = flight_join(f, &s->id, &x);
+		if (err == 1)
+			err = small_first(f, ino, s, x, read);
+		else if (err == 0)
+			err = flight_wait(f, x, deadline, &s->bytes);
+	} while (err == -EAGAIN);
+	s->have = err == 0;
+	return err;
 }
 
 /* From small.db or what was fetched; -ENODATA: *s says what is to be. */
@@ -685,7 +725,7 @@ content_small(struct fs *f, struct vnode *v)
 
 	err = small_local(f, v, &s);
 	if (err == -ENODATA)
-		err = fetch_small(f, &s);
+		err = small_arrive(f, v->ino, &s, false);
 	if (err == 0 && s.have)
 		err = small_local(f, v, &s);
 	small_fetch_done(&s);
@@ -718,9 +758,7 @@ content_small_enter(struct fs *f, struct vnode *v, bool read)
 		if (err != -ENODATA)
 			break;
 		vnode_leave(v);
-		if (read)
-			ahead_missed(f, v->ino, s.x->v[0].kind == OBJ_PACK);
-		err = fetch_small(f, &s);
+		err = small_arrive(f, v->ino, &s, read);
 		if (err == 0)
 			continue;
 		vnode_enter(v);

@@ -47,7 +47,8 @@ int	content_extents_in(struct fs *f, struct sqc *c, uint64_t ino,
  * pieces than one): a backing file is the way.  -EIO, -EHOSTUNREACH. */
 int	content_small(struct fs *f, struct vnode *v);
 /* Enters the gate, and the same; but while a store is asked the gate is left,
- * so that who wants the file for something else need not wait for it.  The
+ * so that who wants the file for something else need not wait for it; who
+ * wants the same waits for who asked first (flight.h), within io_until.  The
  * gate is held on return, whatever that is.  read: for a reader, who may want
  * its neighbours, too (ahead.h).  -EFBIG also where there is a backing file
  * already. */

@@ -146,6 +146,8 @@ json_t	*ctl_imports_json(struct fs *f);
  * into o. */
 int	ctl_policy(struct ctl *c);
 int	ctl_set_place(struct sqc *q, uint64_t ino, json_t *o);
+/* The directory whose policy has it fetched whole: fill_dir, empty: none. */
+int	ctl_set_fill(struct sqc *q, uint64_t ino, json_t *o);
 /* control_store.c: -ENOENT with why. */
 int	ctl_need_store(struct ctl *c, const char *name, uint32_t *retid);
 /* control_tree.c */

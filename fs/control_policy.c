@@ -1,6 +1,6 @@
 /*
  * control_policy: what directories say about the files below them: placement
- * (meta/place.h), so far.
+ * (meta/place.h), and what is fetched of them (meta/whole.h).
  */
 #include <sys/stat.h>
 
@@ -14,6 +14,7 @@
 #include "fs/upload.h"
 #include "meta/place.h"
 #include "meta/segment.h"
+#include "meta/whole.h"
 
 #define PROBE_TIME	(10 * NSEC_PER_SEC)
 
@@ -50,40 +51,73 @@ ctl_set_place(struct sqc *q, uint64_t ino, json_t *o)
 	return rc < 0 ? rc : 0;
 }
 
+int
+ctl_set_fill(struct sqc *q, uint64_t ino, json_t *o)
+{
+	struct whole_row r;
+	char *path = NULL;
+	int rc;
+
+	rc = whole_of(q, ino, &r);
+	if (rc == 0 && r.whole)
+		rc = meta_path(q, r.dir, &path);
+	if (rc == 0)
+		rc = ctl_set_bytes(o, "fill_dir", path != NULL ? path : "");
+	free(path);
+	return rc;
+}
+
 /* --- ls --- */
 
 struct list {
 	struct ctl	*c;
 	struct sqc	*q;
 	uint64_t	 top, above;	/* above: decides about top; 0 none */
+	uint64_t	 fills;		/* the same of what is fetched */
 	int		 err;
 };
+
+/* Of a directory, as o says, which is taken.  above: it decides about top. */
+static int
+list_one(struct list *l, uint64_t dir, bool above, json_t *o)
+{
+	char *path = NULL;
+	int rc = 0;
+
+	if (above || meta_is_below(l->q, dir, l->top) == 1) {
+		rc = o == NULL ? -ENOMEM : meta_path(l->q, dir, &path);
+		if (rc == 0)
+			rc = ctl_set_bytes(o, "dir", path);
+		if (rc == 0)
+			rc = ctl_item(l->c, json_incref(o));
+		if (rc == -ENOENT)
+			rc = 0;		/* removed, and still open */
+	}
+	free(path);
+	json_decref(o);
+	l->err = rc;
+	return rc != 0;
+}
 
 static int
 list_row(void *arg, const struct place_row *r)
 {
 	struct list *l = arg;
-	struct ctl *c = l->c;
-	char name[65], *path = NULL;
-	json_t *o;
-	int rc;
+	char name[65];
 
-	if (r->dir != l->above && meta_is_below(l->q, r->dir, l->top) != 1)
-		return 0;
-	rc = meta_path(l->q, r->dir, &path);
-	if (rc == -ENOENT)
-		return 0;	/* removed, and still open */
-	stores_name(c->f, r->store, name);
-	o = json_pack("{s:o, s:b}", "store", ctl_text(name), "up",
-	    !stores_is_down(c->f, r->store));
-	if (rc == 0)
-		rc = o == NULL ? -ENOMEM : ctl_set_bytes(o, "dir", path);
-	free(path);
-	if (rc == 0)
-		rc = ctl_item(c, json_incref(o));
-	json_decref(o);
-	l->err = rc;
-	return rc != 0;
+	stores_name(l->c->f, r->store, name);
+	return list_one(l, r->dir, r->dir == l->above, json_pack("{s:o, s:b}",
+	    "store", ctl_text(name), "up",
+	    !stores_is_down(l->c->f, r->store)));
+}
+
+static int
+list_fill(void *arg, const struct whole_row *r)
+{
+	struct list *l = arg;
+
+	return list_one(l, r->dir, r->dir == l->fills, json_pack("{s:s}",
+	    "fill", r->whole ? "whole" : "wanted"));
 }
 
 static int
@@ -91,6 +125,7 @@ list(struct ctl *c)
 {
 	struct list l = { .c = c, .top = META_ROOT };
 	struct place_row above = { 0 };
+	struct whole_row fills = { 0 };
 	struct attr a;
 	int rc;
 
@@ -101,11 +136,16 @@ list(struct ctl *c)
 		rc = arg_path(c, l.q, "path", &a);
 		if (rc == 0)
 			rc = place_of(l.q, a.ino, &above);
+		if (rc == 0)
+			rc = whole_of(l.q, a.ino, &fills);
 		l.top = a.ino;
 		l.above = above.dir;
+		l.fills = fills.dir;
 	}
 	if (rc == 0)
 		rc = place_rows(l.q, list_row, &l);
+	if (rc == 0 && l.err == 0)
+		rc = whole_rows(l.q, list_fill, &l);
 	sq_read_end(l.q);
 	return rc != 0 ? rc : l.err;
 }
@@ -172,6 +212,60 @@ check_store(struct ctl *c, const char *name, uint32_t id)
 }
 
 static int
+land(struct ctl *c, struct op *op)
+{
+	int rc = ctl_land(c, op, NULL, NULL);
+
+	if (rc == -ETIMEDOUT) {
+		/* It holds here; the log has it when the home is back. */
+		c->why.text[0] = '\0';
+		rc = 0;
+	}
+	return rc;
+}
+
+static int
+fill(struct ctl *c, bool remove)
+{
+	struct whole_row r = { 0 }, has = { 0 };
+	const char *path = arg_str(c, "path"), *what = NULL;
+	struct buf body = BUF_INIT;
+	struct sqc *q = NULL;
+	struct attr a;
+	struct op op;
+	int rc;
+
+	rc = sq_read(meta_sq(c->f->meta), &q);
+	if (rc == 0)
+		rc = arg_path(c, q, "path", &a);
+	if (rc == 0 && !S_ISDIR(a.mode))
+		rc = why_set(&c->why, -ENOTDIR, "%s is a file; what is "
+		    "fetched is said of a directory, for all below it", path);
+	if (rc == 0)
+		rc = whole_of(q, a.ino, &has);
+	sq_read_end(q);
+	if (rc == 0 && remove && has.dir != a.ino)
+		rc = why_set(&c->why, -ENOENT, "%s says nothing of its own "
+		    "about what is fetched; `gnsfs explain` says whose policy "
+		    "holds there", path);
+	if (rc == 0 && !remove)
+		rc = arg_need(c, "fill", &what);
+	if (rc == 0 && !remove && strcmp(what, "whole") != 0 &&
+	    strcmp(what, "wanted") != 0)
+		rc = why_set(&c->why, -EINVAL, "fill is `whole` or `wanted`, "
+		    "not '%s'", what);
+	if (rc == 0) {
+		r.dir = a.ino;
+		r.whole = !remove && strcmp(what, "whole") == 0;
+		rc = whole_row_op(&r, remove, &body, &op);
+	}
+	if (rc == 0)
+		rc = land(c, &op);
+	buf_done(&body);
+	return rc;
+}
+
+static int
 place(struct ctl *c, bool remove)
 {
 	struct place_row r = { 0 };
@@ -206,13 +300,8 @@ place(struct ctl *c, bool remove)
 		rc = place_row_op(&r, &body, &op);
 	}
 	if (rc == 0)
-		rc = ctl_land(c, &op, NULL, NULL);
+		rc = land(c, &op);
 	buf_done(&body);
-	if (rc == -ETIMEDOUT) {
-		/* It holds here; the log has it when the home is back. */
-		c->why.text[0] = '\0';
-		rc = 0;
-	}
 	if (rc == 0)
 		upload_retry(c->f);	/* what waited may go elsewhere */
 	return rc;
@@ -230,7 +319,8 @@ ctl_policy(struct ctl *c)
 	if (strcmp(what, "ls") == 0)
 		return list(c);
 	if (strcmp(what, "set") == 0 || strcmp(what, "rm") == 0)
-		return place(c, *what == 'r');
+		return arg_str(c, "fill") != NULL ? fill(c, *what == 'r') :
+		    place(c, *what == 'r');
 	return why_set(&c->why, -EINVAL, "a policy is set, removed (rm) or "
 	    "listed (ls), not '%s'", what);
 }

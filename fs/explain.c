@@ -200,6 +200,8 @@ explain(struct explain *e)
 	rc = (e->a.flags & INODE_IMPORTED) != 0 ? 0 :
 	    ctl_set_place(e->q, e->a.ino, r);
 	if (rc == 0)
+		rc = ctl_set_fill(e->q, e->a.ino, r);
+	if (rc == 0)
 		rc = meta_stores(e->q, add_store, e);
 	if (rc >= 0)
 		rc = meta_pins(e->q, add_pin, e);

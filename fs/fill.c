@@ -248,11 +248,11 @@ fill_fetch_end(struct fill *fl, struct fetch *x, int err, bool kept,
 /* --- read-ahead --- */
 
 /* How far ahead is fetched, and in what steps. */
-struct reach { uint64_t window, step; };
+struct reach { uint64_t window, step; bool jumps, whole; };
 
 /* Of a handle, after a read of [off, off+n); window 0: not sequential. */
 static struct reach
-reach(struct fs *f, struct handle *h, uint64_t off, size_t n)
+reach(struct fs *f, struct handle *h, uint64_t off, size_t n, bool missed)
 {
 	struct fill *fl = f->fill;
 	struct vnode *v = h->v;
@@ -270,7 +270,10 @@ reach(struct fs *f, struct handle *h, uint64_t off, size_t n)
 	if (most > (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK)
 		most = (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK;
 	lock_take(&v->lock);
+	r.jumps = missed && window_jump(&v->jumps, &h->streams, off, n,
+	    v->attr.size);
 	r.window = window_read(&h->streams, off, n, most);
+	r.whole = v->rest.on;
 	lock_drop(&v->lock);
 	r.step = window_step(&link, r.window);
 	return r;
@@ -287,6 +290,24 @@ fill_size(struct vnode *v)
 	return size;
 }
 
+/* A reader waits for [off, end), and perhaps for more than a chunk. */
+static void
+start_wanted(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
+    uint64_t off, uint64_t end, const struct reach *r)
+{
+	uint64_t c = off / CACHE_CHUNK, last = (end - 1) / CACHE_CHUNK;
+	uint64_t most = (size - 1) / CACHE_CHUNK, to;
+
+	if (r->whole)		/* what comes after it, too (fill_rest.c) */
+		for (; c <= last; c = to + 1) {
+			to = c | (RUN_CHUNKS - 1);
+			fill_start(f, h->v, b, size, c, to < most ? to : most,
+			    0, WORK_URGENT);
+		}
+	else if (r->window > 0)
+		fill_start(f, h->v, b, size, c, last, 0, WORK_URGENT);
+}
+
 /* After that read, in whole steps. */
 static void
 read_ahead(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
@@ -294,6 +315,8 @@ read_ahead(struct fs *f, struct handle *h, struct bfile *b, uint64_t size,
 {
 	uint64_t at = off + n, end = at + r->window;
 
+	if (r->jumps)
+		fill_rest_start(f, h->v, b, false);
 	if (r->window == 0 || at >= size)
 		return;
 	end = end > size ? size : end - end % r->step;
@@ -311,7 +334,7 @@ fill_note_read(struct fs *f, struct handle *h, uint64_t off, size_t n)
 	struct reach r;
 
 	if (b != NULL && n > 0 && size > 0 && !bfile_is_complete(b)) {
-		r = reach(f, h, off, n);
+		r = reach(f, h, off, n, false);
 		read_ahead(f, h, b, size, off, n, &r);
 	}
 	bfile_put(b);
@@ -499,10 +522,8 @@ fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
 	    bfile_has(b, off, within(off, end)) == 1)
 		goto out;
 	n = (size_t)(end - off);
-	r = reach(f, h, off, n);
-	if (r.window > 0)
-		fill_start(f, h->v, b, size, off / CACHE_CHUNK,
-		    (end - 1) / CACHE_CHUNK, 0, WORK_URGENT);
+	r = reach(f, h, off, n, true);
+	start_wanted(f, h, b, size, off, end, &r);
 	read_ahead(f, h, b, size, off, n, &r);
 	ok = ref_wait(f, b, off, end, ret);
 	if (!ok)
@@ -576,13 +597,12 @@ fill_read(struct fs *f, struct handle *h, struct bfile *b, void *buf, size_t n,
 {
 	uint64_t size = fill_size(h->v);
 	int64_t deadline = io_until(f);
-	struct reach far = reach(f, h, off, n);
+	struct reach far = reach(f, h, off, n, true);
 	size_t done = 0;
 	ssize_t r = 0;
 
-	if (off + n <= size && far.window > 0)
-		fill_start(f, h->v, b, size, off / CACHE_CHUNK,
-		    (off + n - 1) / CACHE_CHUNK, 0, WORK_URGENT);
+	if (off + n <= size && n > 0)
+		start_wanted(f, h, b, size, off, off + n, &far);
 	read_ahead(f, h, b, size, off, n, &far);
 	while (done < n) {
 		uint64_t at = off + done;

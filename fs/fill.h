@@ -61,6 +61,10 @@ void	fill_unref(struct fs *f, struct fill_ref *r);
 /* Now and then: such buffers that nobody came for. */
 void	fill_trim(struct fs *f);
 
+/* In the gate of a file that h has just opened to be read: all of it is
+ * fetched, where a policy says so (meta/whole.h). */
+void	fill_opened(struct fs *f, struct handle *h);
+
 /* A buffer of CACHE_CHUNK bytes, NULL: no memory. */
 void	*fill_buf_take(struct fs *f);
 void	fill_buf_give(struct fs *f, void *p);	/* NULL accepted */

@@ -4,6 +4,7 @@
  * fill.c       the table of fetches, buffers, read-ahead, who waits
  * fill_run.c   the threads that fetch
  * fill_whole.c whole files
+ * fill_rest.c  the rest of a file, where all of it will be wanted
  */
 #ifndef FS_FILL_IMPL_H
 #define FS_FILL_IMPL_H
@@ -84,5 +85,26 @@ ssize_t	fill_read_piece(struct fs *f, struct handle *h, struct bfile *b,
 void	fill_start(struct fs *f, struct vnode *v, struct bfile *b,
 	    uint64_t size, uint64_t first, uint64_t last, uint32_t begin,
 	    enum work_prio prio);
+/* The same, each run a part of v->rest: fill_rest_ended is told. */
+void	fill_start_rest(struct fs *f, struct vnode *v, struct bfile *b,
+	    uint64_t size, uint64_t first, uint64_t last);
+
+/* --- fill_rest.c --- */
+/*
+ * All of a file will be wanted: readers jump about in it (window_jump), or a
+ * policy says so.  So it is fetched, behind what is waited for, by as many runs
+ * as half a lane has places for, from the beginning on; and what a reader
+ * waits for meanwhile brings the chunks after it along, to the end of its
+ * eight: a request for eight chunks, whoever asks.  It is done once of an open
+ * file, and where its size is at most half of what the cache may have besides
+ * dirty, pinned and reserved bytes; it ends early where a chunk fails or is not
+ * kept, and when the file is closed (not that of a policy).
+ */
+/* Nothing is done where it is on or was. */
+void	fill_rest_start(struct fs *f, struct vnode *v, struct bfile *b,
+	    bool unasked);
+/* A run of it is over; well: all it was for is kept. */
+void	fill_rest_ended(struct fs *f, struct vnode *v, struct bfile *b,
+	    bool well);
 
 #endif

@@ -34,6 +34,8 @@ struct run {
 	const struct extents *extents;	/* borrowed, and so */
 	const struct sums *sums;	/* of them; NULL: none */
 	unsigned	 wrong;		/* bits: chunks that sums disprove */
+	bool		 rest;		/* of v->rest */
+	bool		 unkept;	/* some chunk is */
 	struct window_get get;		/* the one under way */
 	uint64_t	 untold;	/* bytes of it that its lane does not */
 	int64_t		 told;		/* know of, and when it was told */
@@ -57,6 +59,7 @@ have_chunk(struct run *r, unsigned i, int64_t crc)
 {
 	struct fill *fl = r->f->fill;
 	struct fetch *x = r->x[i];
+	bool kept;
 
 	counter_add(fill_bytes, x->len);
 	r->x[i] = NULL;
@@ -67,7 +70,9 @@ have_chunk(struct run *r, unsigned i, int64_t crc)
 		cond_broadcast(&fl->cond);
 	x->need = UINT32_MAX;
 	lock_drop(&fl->lock);
-	fill_fetch_end(fl, x, 0, keep(r, x, crc), r->prio);
+	kept = keep(r, x, crc);
+	r->unkept |= !kept;
+	fill_fetch_end(fl, x, 0, kept, r->prio);
 }
 
 static void
@@ -215,6 +220,7 @@ run_mend(struct run *r)
 			continue;
 		}
 		r->x[i] = NULL;
+		r->unkept = true;
 		fill_fetch_end(r->f->fill, x, err, false, r->prio);
 	}
 }
@@ -232,9 +238,13 @@ static void
 run_end(struct run *r, int err)
 {
 	for (unsigned i = 0; i < r->n; i++)
-		if (r->x[i] != NULL)
+		if (r->x[i] != NULL) {
+			r->unkept = true;
 			fill_fetch_end(r->f->fill, r->x[i], err, false,
 			    r->prio);
+		}
+	if (r->rest)
+		fill_rest_ended(r->f, r->v, r->b, !r->unkept);
 	run_free(r);
 }
 
@@ -396,6 +406,36 @@ out:
 	return r;
 }
 
+/* Hands it over.  False: it could not be, and is over. */
+static bool
+run_submit(struct run *r, enum work_prio prio)
+{
+	r->prio = prio;
+	if (workers_submit(r->f->io, prio, run_job, r) == 0)
+		return true;
+	run_end(r, -ENOMEM);
+	return false;
+}
+
+void
+fill_start_rest(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
+    uint64_t first, uint64_t last)
+{
+	struct run *r;
+
+	while (first <= last) {		/* few at once: fill_rest.c */
+		r = run_collect(f, v, b, size, first, last, UINT_MAX, &first);
+		if (r == NULL)
+			return;
+		r->rest = true;
+		lock_take(&v->lock);
+		v->rest.runs++;
+		lock_drop(&v->lock);
+		if (!run_submit(r, WORK_BACKGROUND))
+			return;
+	}
+}
+
 void
 fill_start(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
     uint64_t first, uint64_t last, uint32_t begin, enum work_prio prio)
@@ -412,10 +452,7 @@ fill_start(struct fs *f, struct vnode *v, struct bfile *b, uint64_t size,
 			continue;
 		if (r->n == 1)
 			r->begin = begin;
-		r->prio = prio;
-		if (workers_submit(f->io, prio, run_job, r) == 0)
-			continue;
-		run_end(r, -ENOMEM);
-		return;
+		if (!run_submit(r, prio))
+			return;
 	}
 }

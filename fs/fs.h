@@ -16,6 +16,7 @@
  *   window   how far ahead of readers
  *   sums     whether they are those that were stored
  *   ahead    small files, before they are asked for
+ *   flight   those on their way, which nobody fetches twice
  *   import   adopting a bucket
  *   refresh  following it
  *   pins     pins, warm, evict
@@ -67,6 +68,7 @@ struct fs {
 	struct dirattrs		*dirs;
 	struct fill		*fill;
 	struct ahead		*ahead;
+	struct flights		*flights;
 	struct pins		*_Atomic pins;
 	struct stages		*stages;
 	struct refresher	*refresher;

@@ -82,14 +82,15 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	front_reply_entry(req, err, &a);
 }
 
-/* Of what is open still, as it was (N2). */
+/* Of what is open still, as it was (N2), or as it is now. */
 static int
 getattr_old(struct fs *f, uint64_t node, struct attr *ret)
 {
 	struct vnode *v = vnode_old(f, node);
 
 	if (v == NULL)
-		return -ESTALE;
+		return vnode_has_elders(f, node_ino(f, node)) ?
+		    tree_getattr(f, node_ino(f, node), ret) : -ESTALE;
 	lock_take(&v->lock);
 	*ret = v->attr;
 	lock_drop(&v->lock);
@@ -102,19 +103,21 @@ void
 op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct fs *f = req_fs(req);
+	bool old = node_is_old(f, node);
 	struct attr a;
 	struct stat st;
 	int err;
 
 	counter_add(fuse_requests, 1);
-	err = node_is_old(f, node) ? getattr_old(f, node, &a) :
+	err = old ? getattr_old(f, node, &a) :
 	    tree_getattr(f, node_ino(f, node), &a);
 	if (err != 0) {
 		fuse_reply_err(req, -err);
 		return;
 	}
 	front_stat(&a, &st);
-	fuse_reply_attr(req, &st, KERNEL_TIMEOUT);
+	/* what changes it is told of the node as it is now */
+	fuse_reply_attr(req, &st, old ? 0 : KERNEL_TIMEOUT);
 }
 
 /* What chmod, chown and utimens ask for; 0 = nothing of that. */
@@ -180,8 +183,10 @@ op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set,
 		fuse_reply_err(req, -err);
 		return;
 	}
+	if (node_is_old(f, node))
+		fs_inval_attr(f, ino);
 	front_stat(&a, &out);
-	fuse_reply_attr(req, &out, KERNEL_TIMEOUT);
+	fuse_reply_attr(req, &out, node_is_old(f, node) ? 0 : KERNEL_TIMEOUT);
 }
 
 void

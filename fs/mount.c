@@ -20,6 +20,7 @@
 #include "fs/dirattr.h"
 #include "fs/dirlock.h"
 #include "fs/fill.h"
+#include "fs/flight.h"
 #include "fs/fs.h"
 #include "fs/home.h"
 #include "fs/io.h"
@@ -39,7 +40,7 @@
 
 #define START_TIME	(9 * NSEC_PER_SEC)	/* the manual says 10 s */
 #define HOME_TIME	(4 * NSEC_PER_SEC)	/* of them, to reach the home */
-#define IO_THREADS	46	/* see LANE_RUNS in fill.c, RUNS in ahead.c */
+#define IO_THREADS	56	/* see LANE_RUNS in fill.c, RUNS in ahead.c */
 #define ROOM_LOOK	(20 * NSEC_PER_MSEC)	/* how old free room may be */
 
 /* --- write state --- */
@@ -185,6 +186,8 @@ start_parts(struct fs *f, struct store **home, const struct why *away,
 		err = fill_new(f->opt.memory, &f->fill);
 	if (err == 0)
 		err = ahead_new(&f->ahead);
+	if (err == 0)
+		err = flights_new(&f->flights);
 	if (err == 0) {
 		err = stores_new(f, *home, &f->stores);
 		*home = NULL;
@@ -402,6 +405,7 @@ fs_stop(struct fs *f, int64_t deadline)
 	stores_free(f->stores);
 	fill_free(f->fill);
 	ahead_free(f->ahead);
+	flights_free(f->flights);
 	vnodes_free(f->vnodes);
 	nodes_free(f->nodes);
 	dirattrs_free(f->dirs);

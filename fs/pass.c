@@ -10,18 +10,20 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "fs/node.h"
 #include "fs/settle.h"
 
 #define STEP	(20 * NSEC_PER_MSEC)	/* of the coarsest clock of a disk */
 #define SPARE	((uint64_t)256 << 20)	/* of the disk, for others */
 #define FINAL_TRIES	6
 #define ENOUGH_SMALL	3
+#define BY		"daemon: "
 
 static bool
 can_pass(struct fs *f)
 {
 	return f->pass != NULL && f->opt.passthrough &&
-	    !atomic_load(&f->pass->refused);
+	    atomic_load(&f->pass->refused) == NULL;
 }
 
 /* F6: three quarters of what dirty bytes may have are not taken yet. */
@@ -68,40 +70,104 @@ is_likely_small(struct fs *f, unsigned kind)
 	return kind != 0 && atomic_load(&f->pass->small[kind]) >= ENOUGH_SMALL;
 }
 
-static bool
-wants(struct fs *f, const struct handle *h, bool fresh)
+/* Why h is not to be passed; NULL: it is. */
+static const char *
+why_not(struct fs *f, const struct handle *h, bool fresh)
 {
 	const struct vnode *v = h->v;
 
-	if (!can_pass(f) || v->b == NULL || v->unlinked)
-		return false;
-	if (v->unseen)
-		return true;
-	if (h->writes)
-		return fresh && !is_likely_small(f, h->kind) && has_room(f);
+	if (!can_pass(f))
+		return BY "passthrough is off (status says why)";
+	if (v->unlinked)
+		return BY "it was opened when it had lost its last name";
+	if (v->b != NULL && v->unseen)
+		return NULL;
+	if (h->writes && !fresh)
+		return BY "it was opened to be changed";
+	if (h->writes && is_likely_small(f, h->kind))
+		return BY "new files of its suffix were small in its folder";
+	if (h->writes && !has_room(f))
+		return BY "the cache was filling up when it was opened";
 	/* what is small becomes a row soon, and is served from the page
 	 * cache */
-	return bfile_size(v->b) > META_SMALL_MAX && bfile_is_sound(v->b);
+	if (!h->writes && (v->b != NULL ? bfile_size(v->b) : v->attr.size) <=
+	    META_SMALL_MAX)
+		return BY "small files are read through the page cache";
+	if (v->b == NULL || (!h->writes && !bfile_is_complete(v->b)))
+		return BY "it was opened before all of it was here";
+	if (!h->writes && !bfile_is_sound(v->b))
+		return BY "it was opened before it was verified";
+	return NULL;
 }
 
+/* As status says it. */
+static const char *
+refusal(int err)
+{
+	switch (err) {
+	case -EPERM:
+		return "off: the kernel takes backing files of who has "
+		    "CAP_SYS_ADMIN alone";
+	case -ELOOP:
+		return "off: the kernel takes no backing file from where the "
+		    "cache is, which lies on another filesystem";
+	case -EINVAL:
+		return "off: the disk of the cache has no leases";
+	default:
+		return "off: the kernel takes no backing file of the cache's "
+		    "disk";
+	}
+}
+
+static bool
+is_short(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM ||
+	    err == -ENOSPC;
+}
+
+static void
+refuse(struct pass_dev *p, int err)
+{
+	const char *none = NULL;
+
+	if (atomic_compare_exchange_strong(&p->refused, &none,
+	    refusal(err)))
+		log_warn("reads and writes go through the daemon",
+		    "passthrough=%s err=%d", LOG_Q(refusal(err)), err);
+}
+
+void
+pass_probe(struct fs *f, struct pass_dev *p)
+{
+	struct bfile *b = NULL;
+	int err, fd, id = -1;
+
+	if (!f->opt.passthrough || bfile_new(f->cache, &b) != 0)
+		return;			/* the first open will tell */
+	err = fd = bfile_reg_fd(b);
+	if (fd >= 0)
+		err = id = p->open(p->arg, fd);
+	if (id > 0) {
+		p->close(p->arg, id);
+		err = bfile_has_leases(b);
+	}
+	if (err < 0 && !is_short(err))
+		refuse(p, err);
+	bfile_put(b);
+}
+
+/* 0: there is none to be had. */
 static int
 get_id(struct fs *f, struct vnode *v)
 {
 	int fd = bfile_reg_fd(v->b);
 	int id = fd < 0 ? fd : f->pass->open(f->pass->arg, fd);
 
-	if (id > 0 && !atomic_exchange(&f->pass->tried, true) &&
-	    bfile_is_final(v->b) == -EINVAL) {
-		f->pass->close(f->pass->arg, id);
-		id = -EINVAL;		/* no leases: C2 cannot be kept */
-	}
 	if (id > 0)
 		return id;
-	if (id == -EMFILE || id == -ENFILE || id == -ENOMEM)
-		return 0;
-	if (!atomic_exchange(&f->pass->refused, true))
-		log_warn("the kernel takes no backing file; reads and writes "
-		    "go through the daemon", "err=%d", id);
+	if (!is_short(id))
+		refuse(f->pass, id);
 	return 0;
 }
 
@@ -133,30 +199,74 @@ begin_unseen(struct fs *f, struct vnode *v, bool fresh)
 	return 0;
 }
 
+/* Those of its node as it is now. */
+static unsigned
+opens_of(const struct vnode *v)
+{
+	return v->opens - v->elders;
+}
+
+static void
+give_id(struct fs *f, int id)
+{
+	lock_take(&f->pass->lock);
+	if (!f->pass->over)
+		f->pass->close(f->pass->arg, id);
+	lock_drop(&f->pass->lock);
+}
+
 static void
 close_id(struct fs *f, struct vnode *v)
 {
-	if (v->pass_id == 0 || v->opens > 0 || v->unseen)
+	if (v->pass_id == 0 || opens_of(v) > 0 || v->unseen)
 		return;
-	lock_take(&f->pass->lock);
-	if (!f->pass->over)
-		f->pass->close(f->pass->arg, v->pass_id);
-	lock_drop(&f->pass->lock);
+	give_id(f, v->pass_id);
 	lock_take(&v->lock);
 	v->pass_id = 0;
 	lock_drop(&v->lock);
+}
+
+bool
+pass_renew(struct fs *f, struct handle *h)
+{
+	struct vnode *v = h->v;
+	int id;
+
+	if (opens_of(v) == 0 || v->writers > 0 || v->pass_id != 0 ||
+	    v->dirty || v->unseen || h->writes ||
+	    why_not(f, h, false) != NULL)
+		return false;
+	id = get_id(f, v);		/* not for nothing */
+	if (id == 0)
+		return false;
+	give_id(f, id);
+	if (node_renew(f, v->ino) != 0)
+		return false;
+	lock_take(&v->lock);
+	v->elders = v->opens;
+	v->turn++;
+	lock_drop(&v->lock);
+	counter_add(nodes_renewed, 1);
+	/* they ask for attributes from now on (fuse_attr.c) */
+	fs_inval_attr(f, v->ino);
+	return true;
 }
 
 int
 pass_open(struct fs *f, struct handle *h, bool fresh)
 {
 	struct vnode *v = h->v;
-	int err = 0, id;
+	const char *why = NULL;
+	int err = 0, id = 0;
 
-	if (v->pass_id == 0 && v->opens == 0 && wants(f, h, fresh)) {
-		id = get_id(f, v);
+	if (v->pass_id == 0 && opens_of(v) == 0) {
+		why = why_not(f, h, fresh);
+		if (why == NULL && (id = get_id(f, v)) == 0)
+			why = BY "there was no descriptor left for it when "
+			    "it was opened";
 		lock_take(&v->lock);
 		v->pass_id = id;
+		v->unpassed = why;
 		lock_drop(&v->lock);
 	}
 	if (v->pass_id == 0)
@@ -168,12 +278,13 @@ pass_open(struct fs *f, struct handle *h, bool fresh)
 		err = bfile_unseen_synced(v->b);
 	if (err == 0) {
 		h->passed = true;
+		h->direct = h->writes && v->elders > 0;
 		counter_add(opens_passed, 1);
 		return 0;
 	}
-	if (v->opens == 0)
+	if (opens_of(v) == 0)
 		pass_settle(f, v);
-	if (v->opens > 0 || v->unseen)
+	if (opens_of(v) > 0 || v->unseen)
 		return err;		/* it must be passed too (F1) */
 	close_id(f, v);
 	return 0;
@@ -419,13 +530,14 @@ pass_stop(struct fs *f)
 const char *
 pass_state(struct fs *f)
 {
+	const char *why;
+
 	if (!f->opt.passthrough)
 		return "off: by option";
 	if (f->pass == NULL)
 		return "off: the kernel does not offer it";
-	if (atomic_load(&f->pass->refused))
-		return "off: the kernel refuses backing files (it wants "
-		    "CAP_SYS_ADMIN, and a cache on a disk of its own)";
+	if ((why = atomic_load(&f->pass->refused)) != NULL)
+		return why;
 	return "on";
 }
 
@@ -433,25 +545,28 @@ const char *
 pass_path(struct fs *f, uint64_t ino, struct bfile *b)
 {
 	struct vnode *v = vnode_peek(f, ino);
-	bool open = false, passed = false;
+	const char *why = NULL;
+	bool passed = false;
 
 	if (v != NULL) {
 		lock_take(&v->lock);
-		open = v->opens > 0;
 		passed = v->pass_id != 0;
+		why = opens_of(v) > 0 ? v->unpassed : NULL;
 		lock_drop(&v->lock);
 		vnode_put(f, v);
 	}
 	if (passed)
 		return "kernel: passthrough";
 	if (!can_pass(f))
-		return "daemon: passthrough is off (status says why)";
-	if (b == NULL || bfile_size(b) <= META_SMALL_MAX)
-		return b == NULL ? "daemon: no backing file is here" :
-		    "daemon: small files are read through the page cache";
-	if (open)
-		return "daemon: it was opened before all of it was here, or "
-		    "to be changed";
-	return bfile_is_sound(b) ? "kernel, when it is opened to be read" :
-	    "daemon: not all of it is here, or not verified yet";
+		return BY "passthrough is off (status says why)";
+	if (why != NULL)
+		return why;
+	if (b == NULL)
+		return BY "no backing file is here";
+	if (bfile_size(b) <= META_SMALL_MAX)
+		return BY "small files are read through the page cache";
+	if (bfile_is_sound(b))
+		return "kernel, when it is opened to be read";
+	return bfile_is_complete(b) ? BY "it is not verified yet" :
+	    BY "not all of it is here";
 }

@@ -6,6 +6,10 @@
  *     table, and found only by those who have it open, who go on reading what
  *     it was (node.h); `held` says where that lies.  So on a mount that does
  *     not write a file has `held` from the moment it is loaded.
+ *     One that got a new number so as to be passed (pass.h) is as it was: who
+ *     opened it by an old number, its `elders`, have its bytes and attributes
+ *     as everybody has, but by pages and attributes of a node that the kernel
+ *     does not know to be the same file; so it is told of every change.
  *
  * Where a regular file's bytes are, in this order of precedence:
  *   b != NULL     a backing file: being written, or large
@@ -24,6 +28,7 @@
 #include "base/lock.h"
 #include "cache/backing.h"
 #include "fs/fs.h"
+#include "fs/window.h"
 #include "meta/query.h"
 
 struct vnode {
@@ -39,6 +44,10 @@ struct vnode {
 	unsigned	 active;	/* writes under way; exclude busy */
 	unsigned	 opens;		/* handles */
 	unsigned	 writers;	/* of them, those that may write */
+	unsigned	 elders;	/* of them, those by an old number */
+	unsigned	 turn;	/* of its numbers: handles have theirs */
+	int		 asked_by;	/* the thread that was last told to look
+					   its name up; 0 */
 	bool		 loaded;	/* attr was read, b was looked up */
 	bool		 unlinked; /* no name left: gone at the last close */
 	bool		 dirty;		/* written since the last extents op */
@@ -47,6 +56,7 @@ struct vnode {
 	bool		 no_xattrs;	/* for certain: a new file */
 	bool		 queued;	/* under the settler's lock */
 	int		 pass_id; /* its opens are passed, with this id; or 0 */
+	const char	*unpassed;	/* why the first of them is not */
 	bool		 unseen;	/* passed to writers (fs/pass.h) */
 	bool		 lingers;	/* it has a reference for that */
 	int64_t		 seen_ctime;	/* what of it was noted; 0: look */
@@ -61,6 +71,13 @@ struct vnode {
 	bool		 no_row;	/* in the gate: none a moment ago */
 	uint64_t	 room;		/* bytes of cache_room not used up */
 	_Atomic uint32_t lane;		/* of its fills; 0: none yet (fill) */
+	struct window_jumps jumps;	/* of those who read it */
+	struct fill_rest {		/* fill_rest.c: all of it is fetched */
+		bool	 on, over;	/* over: it was; not once more */
+		bool	 unasked;	/* whether it is open or not */
+		unsigned runs;		/* under way */
+		uint64_t next, last;	/* chunks */
+	} rest;
 	struct extents	*held;	/* whatever the tree says now; NULL */
 };
 
@@ -98,8 +115,12 @@ void	vnodes_let_go(struct fs *f);
 /* After a commit that replaced ino's bytes by others'.  1: it is open, and was
  * given a new number (node.h): its names are to be invalidated.  0, -errno. */
 int	vnode_replaced(struct fs *f, uint64_t ino);
-/* Who is open by an old number: a reference, or NULL. */
+/* Who was replaced and is open by an old number: a reference, or NULL. */
 struct vnode *vnode_old(struct fs *f, uint64_t node);
+/* Somebody has it open by an old number, and nobody has replaced it. */
+bool	vnode_has_elders(struct fs *f, uint64_t ino);
+/* A thread of the kernel's was told to look its name up. */
+void	vnode_asked(struct fs *f, uint64_t ino, int thread);
 
 /*
  * Attributes of a file that may be open come from two places, read one after

@@ -5,6 +5,8 @@
 
 #define NEAR		((uint64_t)8 << 20) /* in parallel, out of order */
 #define NEAR_NEW	((uint64_t)2 << 20)	/* of one that may be none */
+#define LARGE		(64u << 10)	/* no page of a database */
+#define WHOLE_STEP	((uint64_t)8 << 20)	/* of a fetch of all */
 #define HICCUP		(200 * NSEC_PER_MSEC)	/* to be read through, */
 #define STEP_MIN	((uint64_t)1 << 20)
 #define STEP_MAX	((uint64_t)8 << 20)
@@ -61,6 +63,35 @@ window_read(struct window_streams *s, uint64_t off, size_t n, uint64_t most)
 	if (w->window > most)
 		w->window = most;
 	return w->window;
+}
+
+/* --- jumps --- */
+
+static bool
+is_jump(const struct window_streams *s, uint64_t off)
+{
+	unsigned i;
+
+	for (i = 0; i < WINDOW_STREAMS; i++)
+		if ((s->v[i].used > 0 || i == 0) &&
+		    distance(&s->v[i], off) <= NEAR_NEW)
+			return false;
+	return true;
+}
+
+bool
+window_jump(struct window_jumps *j, const struct window_streams *s,
+    uint64_t off, size_t n, uint64_t size)
+{
+	uint64_t all = size / WHOLE_STEP;
+
+	j->asked += n;
+	if (size < WINDOW_WHOLE_MIN || !is_jump(s, off))
+		return false;
+	j->n++;
+	j->large += n >= LARGE;
+	return (j->large >= WINDOW_JUMPS_LARGE && j->asked >= size / 64) ||
+	    j->n >= (all > WINDOW_JUMPS ? all : WINDOW_JUMPS);
 }
 
 /* --- the link --- */

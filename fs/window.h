@@ -9,6 +9,22 @@
  * time to the first byte of each, and the window covers twice that time and
  * a hiccup more at the rate at which bytes came.
  *
+ * A reader that jumps has no window: what it wants comes a chunk at a time, a
+ * request each, and each is waited for.  All of the file would come in size /
+ * 8 MiB requests that nobody waits for (fill_impl.h), and a model whose
+ * tensors are mapped and touched in any order will want it; a database whose
+ * pages are will not.  Of the two it is taken for the former (window_jump)
+ *   - when WINDOW_JUMPS_LARGE of its jumps were by READs of 64 KiB or more, as
+ *     faults of a mapping and copies of tensors are, and pages of a database
+ *     are not, and a 64th of the file was asked for: what is fetched in vain,
+ *     if it was a database that is mapped after all, is bounded by what it
+ *     took to look like that;
+ *   - or when there were as many jumps, of any size, as requests are needed for
+ *     all of it (WINDOW_JUMPS at least): it has cost the same again by then, so
+ *     whatever comes, at most twice what was best is spent.
+ * Not of files below WINDOW_WHOLE_MIN, which a window covers, nor where a
+ * stream goes on: a reader that stops has not asked for the rest.
+ *
  * No clock, no lock, no memory of its own: times are clock_mono's, and the
  * caller sees to it that one thread at a time is here.
  */
@@ -39,6 +55,20 @@ struct window_streams {
  * it goes on where no other ended. */
 uint64_t window_read(struct window_streams *s, uint64_t off, size_t n,
 	    uint64_t most);
+
+/* The jumps of all readers of a file.  Zeroed: none yet. */
+#define WINDOW_WHOLE_MIN	((uint64_t)16 << 20)
+#define WINDOW_JUMPS_LARGE	4u
+#define WINDOW_JUMPS		16u
+struct window_jumps {
+	uint64_t asked;			/* bytes, by all that missed */
+	unsigned n, large;
+};
+
+/* Before window_read of the same, where not all of it was here, of a file of so
+ * many bytes: all of them are wanted. */
+bool	window_jump(struct window_jumps *j, const struct window_streams *s,
+	    uint64_t off, size_t n, uint64_t size);
 
 /* A store, as its GETs show it.  Zeroed: not known. */
 struct window_link {

@@ -6,6 +6,7 @@
 
 #include "meta/apply_impl.h"
 #include "meta/place.h"
+#include "meta/whole.h"
 #include "meta/refresh.h"
 
 static int
@@ -85,6 +86,9 @@ apply_named_row(struct sqc *c, const struct change *ch, const struct op *op)
 	case OP_POLICY:
 		if (op->mask == POLICY_PLACE &&
 		    (err = place_check(c, op)) != 0)
+			return (err);
+		if (op->mask == POLICY_WHOLE &&
+		    (err = whole_check(c, op)) != 0)
 			return (err);
 		r = (struct row){ T_POLICY, { id, name, col_int(op->mask),
 		    value } };

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "meta/hold.h"
+#include "meta/whole.h"
 #include "meta/place.h"
 #include "meta/query.h"
 
@@ -293,7 +294,8 @@ inos_of(const struct op *op, struct cand *d)
 	    op->kind == OP_QUOTA;
 
 	if (!ids) {
-		d->inos[0] = op->ino;
+		d->inos[0] = op->kind == OP_POLICY &&
+		    op->mask == POLICY_WHOLE ? op->ino & ~WHOLE_ID : op->ino;
 		d->inos[1] = op->kind == OP_ATTACH ? 0 : op->ino2;
 	}
 	d->inos[2] = d->parents[0] = op->parent;

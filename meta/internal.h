@@ -99,9 +99,26 @@ int	dir_is_empty(struct sqc *c, int64_t ino);	/* 1, 0, -errno */
 /* Is dir top, or below it?  1, 0, -errno. */
 int	dir_is_below(struct sqc *c, int64_t dir, int64_t top);
 
-/* place.c: may a placement's op be applied (L9)?  -ENOENT, -ENOTDIR, -EROFS
- * (B2), -EINVAL. */
+/* policy.c: rows of directories.  What a body says: 1: it decides, 0: it means
+ * nothing, -errno. */
+typedef int policy_fn(struct sqc *c, void *arg, const void *p, size_t n);
+int	policy_any(struct sqc *c, uint32_t kind);	/* 1, 0, -errno */
+int	policy_has(struct sqc *c, uint32_t kind, uint64_t id);	/* -ENOENT */
+/* Of this row: as take says; 0: there is none. */
+int	policy_take(struct sqc *c, uint32_t kind, uint64_t id,
+	    policy_fn *take, void *arg);
+/* Of it or the nearest above it that decides; *retdir 0: none. */
+int	policy_above(struct sqc *c, uint32_t kind, uint64_t bit,
+	    uint64_t dir, policy_fn *take, void *arg, uint64_t *retdir);
+/* The same of any inode, where there may be no row at all.  bit: of the ids of
+ * such rows, beside the directory's. */
+int	policy_nearest(struct sqc *c, uint32_t kind, uint64_t bit,
+	    uint64_t ino, policy_fn *take, void *arg, uint64_t *retdir);
+
+/* place.c, whole.c: may such an op be applied (L9)?  -ENOENT, -ENOTDIR,
+ * -EROFS (B2), -EINVAL. */
 int	place_check(struct sqc *c, const struct op *op);
+int	whole_check(struct sqc *c, const struct op *op);
 
 /* batch.c, for freeze.c.  A row of a query: 1, 0, -errno; the statement is
  * reset.  No row of this inode: 1, 0, -errno.  The row of session b->session

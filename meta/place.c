@@ -61,77 +61,38 @@ place_has_store(struct sqc *c, uint32_t store)
 	return (sqs_has_row(s));
 }
 
-/* 1: the directory has a row, of a store that there is; 0; -errno. */
+/* policy_nearest's: of a store that there is. */
 static int
-row_of(struct sqc *c, uint64_t dir, uint32_t *retstore)
+take(struct sqc *c, void *arg, const void *p, size_t n)
 {
-	struct sqs *s = sq_prep(c, "SELECT body FROM policy "
-	    "WHERE id = ? AND kind = ?");
-	const void *p;
-	size_t n;
-	int rc;
+	uint32_t *store = arg;
 
-	sqs_int(s, 1, dir);
-	sqs_int(s, 2, POLICY_PLACE);
-	if ((rc = sqs_step(s)) != 1)
-		return (rc);
-	p = sqs_col_blob(s, 0, &n);
-	rc = body_parse(p, n, retstore);
-	sqs_reset(s);
-	return (rc == 0 ? place_has_store(c, *retstore) : 0);
+	if (body_parse(p, n, store) != 0)
+		return (0);
+	return (place_has_store(c, *store));
 }
 
-static int
-any_row(struct sqc *c)
+int
+place_of(struct sqc *c, uint64_t ino, struct place_row *ret)
 {
-	struct sqs *s = sq_prep(c,
-	    "SELECT 1 FROM policy WHERE kind = ? LIMIT 1");
+	uint32_t store = 0;
+	int rc = policy_nearest(c, POLICY_PLACE, 0, ino, take, &store,
+	    &ret->dir);
 
-	sqs_int(s, 1, POLICY_PLACE);
-	return (sqs_has_row(s));
+	ret->store = ret->dir != 0 ? store : PLACE_HOME;
+	return (rc);
 }
 
 /* Of a directory: its own, or the nearest above. */
 static int
 place_above(struct sqc *c, uint64_t dir, struct place_row *ret)
 {
-	char name[META_NAME_MAX + 1];
-	int rc;
+	uint32_t store = 0;
+	int rc = policy_above(c, POLICY_PLACE, 0, dir, take, &store,
+	    &ret->dir);
 
-	*ret = (struct place_row){ 0, PLACE_HOME };
-	for (unsigned i = 0; i < DEPTH_MAX; i++) {
-		uint32_t store = 0;
-
-		if ((rc = row_of(c, dir, &store)) < 0)
-			return (rc);
-		if (rc == 1) {
-			*ret = (struct place_row){ dir, store };
-			return (0);
-		}
-		if (dir == META_ROOT)
-			return (0);
-		rc = meta_parent(c, dir, &dir, name);
-		if (rc != 0)		/* removed, and still open */
-			return (rc == -ENOENT ? 0 : rc);
-	}
-	return (-ELOOP);
-}
-
-int
-place_of(struct sqc *c, uint64_t ino, struct place_row *ret)
-{
-	char name[META_NAME_MAX + 1];
-	struct row r;
-	int rc = any_row(c);
-
-	*ret = (struct place_row){ 0, PLACE_HOME };
-	if (rc <= 0)
-		return (rc);
-	if ((rc = inode_get(c, ino, &r)) == 0 && !S_ISDIR(r.v[I_MODE].i))
-		rc = meta_parent(c, ino, &ino, name);
-	if (rc != 0)
-		return (rc == -ENOENT ? 0 : rc);
-	return (place_above(c, ino, ret));
+	ret->store = ret->dir != 0 ? store : PLACE_HOME;
+	return (rc);
 }
 
 int
@@ -143,7 +104,7 @@ place_store(struct sqc *c, struct place_memo *m, uint64_t ino, uint32_t *ret)
 
 	*ret = PLACE_HOME;
 	if (!m->asked) {
-		if ((rc = any_row(c)) < 0)
+		if ((rc = policy_any(c, POLICY_PLACE)) < 0)
 			return (rc);
 		m->asked = true;
 		m->none = !rc;
@@ -174,7 +135,8 @@ place_rows(struct sqc *c, int (*each)(void *arg, const struct place_row *r),
 	sqs_int(s, 1, POLICY_PLACE);
 	while ((rc = sqs_step(s)) == 1) {
 		struct place_row r = { .dir = sqs_col_int(s, 0) };
-		int has = row_of(c, r.dir, &r.store);
+		int has = policy_take(c, POLICY_PLACE, r.dir, take,
+		    &r.store);
 
 		if (has < 0 || (has == 1 && each(arg, &r) != 0)) {
 			sqs_reset(s);
@@ -190,18 +152,11 @@ int
 place_check(struct sqc *c, const struct op *op)
 {
 	struct row r;
-	struct sqs *s;
 	uint32_t store;
 	int err;
 
-	if (op->flags & 1) {
-		s = sq_prep(c, "SELECT 1 FROM policy WHERE id = ? "
-		    "AND kind = ?");
-		sqs_int(s, 1, op->ino);
-		sqs_int(s, 2, POLICY_PLACE);
-		err = sqs_has_row(s);
-		return (err < 0 ? err : err == 1 ? 0 : -ENOENT);
-	}
+	if (op->flags & 1)
+		return (policy_has(c, POLICY_PLACE, op->ino));
 	if ((err = body_parse(op->value, op->nvalue, &store)) != 0 ||
 	    (err = inode_get(c, op->ino, &r)) != 0)
 		return (err);

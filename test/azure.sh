@@ -1,14 +1,15 @@
 #!/bin/sh
 # azure.sh BUILD: the tests of the Azure backend against Azurite on loopback:
-# with the account's key, with a shared access signature, and with a
-# connection string.  BUILD is the build folder, with its tests built.
-#   S3_HTTP_ONLY=1 (as of s3.sh): the first alone, for slow builds
+# with the account's key, before a proxy that fails now and then, with a shared
+# access signature, and with a connection string.  BUILD is the build folder,
+# with its tests built.
+#   S3_HTTP_ONLY=1 (as of s3.sh): the first two alone, for slow builds
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${1:-build}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/gnsfs-azure-XXXXXX") || exit 1
 . test/servers.sh
-trap 'azurite_stop; rm -rf "$dir"' EXIT
+trap 'azurite_stop; hurt_stop >/dev/null 2>&1; rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM
 # Nobody's credentials are meant for these, nor other servers' variables.
 unset AZURE_STORAGE_CONNECTION_STRING AZURE_STORAGE_SAS_TOKEN
@@ -37,6 +38,17 @@ azurite_start "$dir/azurite" 0 && azurite_container lake || exit 1
 GNSFS_TEST_AZ=$(azurite_url lake/test)
 export GNSFS_TEST_AZ
 count "the account's key"
+
+hurt_start "$dir/proxy" "$AZURITE_PORT" || exit 1
+was=$GNSFS_TEST_AZ
+GNSFS_TEST_AZ="az://$AZURE_STORAGE_ACCOUNT/lake/test?endpoint=\
+http://127.0.0.1:$HURT_PORT/$AZURE_STORAGE_ACCOUNT"
+GNSFS_TEST_HURT=1
+export GNSFS_TEST_HURT
+count "a store that fails"
+unset GNSFS_TEST_HURT
+hurt_stop || failed=$((failed + 1))
+GNSFS_TEST_AZ=$was
 
 if [ -z "${S3_HTTP_ONLY:-}" ]; then
 	sas=$(azurite_sas)

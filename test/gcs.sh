@@ -32,7 +32,6 @@ count()
 	END
 	passed=$((passed + p))
 	failed=$((failed + f))
-	gcs_stop
 }
 
 # run NAME SETTINGS: against $GCS_SERVER with $GCS_FLAGS.
@@ -42,6 +41,7 @@ run()
 	gcs_bucket lake || gcs_bucket lake || return 1
 	GNSFS_TEST_GS=$(gcs_url lake/test)$2
 	count "$1"
+	gcs_stop
 }
 
 # Tokens that end every few seconds.
@@ -49,17 +49,13 @@ expiring()
 {
 	GCS_FLAGS="--auth 5"
 	gcs_start "$dir/auth" 0 || return 1
-	printf '{"type":"authorized_user","client_id":"i","client_secret":' \
-	    >"$dir/user.json"
-	printf '"s","refresh_token":"r","token_uri":"%s/token"}' \
-	    "$GCS_ENDPOINT" >>"$dir/user.json"
-	GCS_TOKEN=$(curl -s "$GCS_ENDPOINT/token" |
-	    sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
+	gcs_user "$dir/user.json"
 	gcs_bucket lake || return 1
 	GOOGLE_APPLICATION_CREDENTIALS=$dir/user.json
 	export GOOGLE_APPLICATION_CREDENTIALS
 	GNSFS_TEST_GS=$(gcs_url lake/test)
 	count "tokens that end"
+	gcs_stop
 	unset GOOGLE_APPLICATION_CREDENTIALS GCS_TOKEN
 }
 

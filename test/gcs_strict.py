@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """gcs_strict: Google Cloud Storage's JSON API on loopback, as documented.
 
-    gcs_strict.py PORT [--break BYTES] [--auth SECONDS] [--hurt N]
+    gcs_strict.py PORT [--break BYTES] [--auth SECONDS] [--revoke SECONDS]
+        [--rate N] [--hurt N] [--signer EMAIL=PUBLIC_KEY_FILE]
 
 For tests, beside fake-gcs-server, in the places where that one does not do
 what the service documents: conditions on media GET, rewrite, delete and
@@ -12,16 +13,32 @@ an unknown object's media is a sentence, not JSON.  Objects are in memory.
 --break BYTES   a connection that brings bytes of a resumable upload is cut
                 after that many; what came is kept in multiples of 256 KiB
 --auth SECONDS  requests need a bearer token; /token and the metadata
-                server's path give one that is good for so long
+                server's path give one that is good for so long, and for a
+                second more, lest a busy machine be the judge
+--revoke SECS   when bytes of a resumable upload have come, all tokens older
+                than this are at their end, so that one ends in the middle
+--rate N        no more than N objects' media are given a second
 --hurt N        every Nth request is answered 503, 429 or not at all, or is
-                done and its answer lost, made a 500, or cut in half
+                done and its answer lost, made a 500, cut in half, or late
+--signer ...    a service account and its key: URLs that it has signed ("V4
+                signing process") get an object, by the XML API; the canonical
+                request is made anew, by the documentation, and openssl
+                verifies
+
+/set?auth=SECONDS&... sets these anew (break, auth, revoke, rate).
+/counts tells how many tokens were issued, how many requests were refused for
+want of a good one, and how many of these were of a resumable upload's.
 """
 import argparse
 import base64
+import calendar
+import hashlib
 import http.server
 import io
 import json
 import re
+import subprocess
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -33,7 +50,9 @@ lock = threading.RLock()
 buckets = {}                # name -> {object name -> Object}
 sessions = {}               # upload id -> Session
 rewrites = {}               # token -> (source, generation, done bytes)
-tokens = {}                 # token -> when it ends
+tokens = {}                 # token -> [when it was made, when it ends]
+counts = {"issued": 0, "refused": 0, "refused_in_upload": 0}
+media_at = [0.0]            # when the next media may be given, with --rate
 counter = [int(time.time() * 1e6)]
 requests = [0]
 options = None
@@ -180,7 +199,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_it(self, path):
         try:
-            if not self.tokens(path):
+            if options.signer and "X-Goog-Signature" in self.query:
+                self.signed(path)
+            elif not self.tokens(path):
                 self.route(path)
         except Fail as e:
             self.fail(e)
@@ -189,21 +210,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def hurt(self, path, n):
         """Each of the ways in its turn."""
-        if n % 6 < 3:
+        way = n % 7
+        if way < 3:
             self.body()
-            if n % 6 == 0:
+            if way == 0:
                 self.fail(Fail(503, "backendError", "Backend Error"))
-            elif n % 6 == 1:
+            elif way == 1:
                 self.fail(Fail(429, "rateLimitExceeded", "Slow down"))
             self.close_connection = True
             return
         wfile, self.wfile = self.wfile, io.BytesIO()
         self.do_it(path)
         said, self.wfile = self.wfile.getvalue(), wfile
-        if n % 6 == 3:
+        if way == 3:
             self.fail(Fail(500, "backendError", "Backend Error"))
-        elif n % 6 == 4:
+        elif way == 4:
             self.wfile.write(said[:len(said) // 2])
+        elif way == 5:
+            time.sleep(0.3)
+            self.wfile.write(said[:len(said) // 2])
+            time.sleep(0.1)
+            self.wfile.write(said[len(said) // 2:])
+            return
         self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any
@@ -219,20 +247,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
                         "message": e.message}]}}, e.status)
 
     def tokens(self, path):
+        if path == "/counts":
+            self.answer_json(counts)
+            return True
+        if path == "/set":
+            for name, value in self.query.items():
+                setattr(options, "cut" if name == "break" else name,
+                        (int if name == "break" else float)(value))
+            self.answer_json({})
+            return True
         if path == "/token" or path.startswith("/computeMetadata/"):
             self.body()
             with lock:
-                token = "gcs-t0ken-s3cr3t-%d" % len(tokens)
-                tokens[token] = time.time() + (options.auth or 3600)
+                counts["issued"] += 1
+                token = "gcs-t0ken-s3cr3t-%d" % counts["issued"]
+                now = time.time()
+                tokens[token] = [now, now + (options.auth or 3600) + 1]
             self.answer_json({"access_token": token, "token_type": "Bearer",
                               "expires_in": int(options.auth or 3600)})
             return True
         if options.auth and len(path) > 1:
             have = self.headers.get("Authorization", "")
-            if tokens.get(have[7:], 0) < time.time():
+            if tokens.get(have[7:], [0, 0])[1] < time.time():
                 self.body()
+                with lock:
+                    counts["refused"] += 1
+                    counts["refused_in_upload"] += "upload_id" in self.query
                 raise Fail(401, "authError", "Invalid Credentials")
         return False
+
+    def revoke(self):
+        with lock:
+            for token in tokens.values():
+                if time.time() - token[0] >= options.revoke:
+                    token[1] = 0
 
     def route(self, path):
         p = self.parts
@@ -275,6 +323,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer_json(o.resource(bucket))
 
     def media(self, o):
+        if options.rate:
+            with lock:
+                media_at[0] = max(media_at[0], time.time()) + 1 / options.rate
+                wait = media_at[0] - time.time()
+            time.sleep(wait)
         head = [("x-goog-generation", str(o.generation)),
                 ("x-goog-stored-content-length", str(len(o.data))),
                 ("Last-Modified", self.date_time_string(int(o.time)))]
@@ -369,6 +422,62 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 answer["rewriteToken"] = token
         self.answer_json(answer)
 
+    # --- signed URLs ---
+
+    def signed(self, path):
+        """GET /BUCKET/OBJECT?X-Goog-..."""
+        try:
+            self.check_signature(path)
+            self.query["alt"] = "media"
+            self.object(self.parts[1], "/".join(self.parts[2:]))
+        except Fail as e:
+            self.answer(e.status, b"<?xml version='1.0'?><Error><Code>%s"
+                        b"</Code></Error>" % e.reason.encode(),
+                        [("Content-Type", "application/xml")])
+
+    def check_signature(self, path):
+        q = self.query
+        denied = Fail(403, "SignatureDoesNotMatch", "")
+        who, day, _, rest = q["X-Goog-Credential"].split("/", 3)
+        email, key = options.signer.split("=", 1)
+        when = calendar.timegm(time.strptime(q["X-Goog-Date"],
+                                             "%Y%m%dT%H%M%SZ"))
+        if self.command != "GET" or rest != "storage/goog4_request" or \
+                who != email or day != q["X-Goog-Date"][:8] or \
+                q["X-Goog-Algorithm"] != "GOOG4-RSA-SHA256":
+            raise denied
+        if not 1 <= int(q["X-Goog-Expires"]) <= 604800 or \
+                not when - 900 < time.time() < when + int(q["X-Goog-Expires"]):
+            raise Fail(400, "ExpiredToken", "")
+        names = q["X-Goog-SignedHeaders"].split(";")
+        if "host" not in names or names != sorted(names):
+            raise denied
+
+        def code(text, safe):
+            return urllib.parse.quote(text, safe=safe + "-_.~")
+
+        # Of the bytes of its values, not as they happened to be written.
+        canonical = "\n".join([
+            "GET", code(urllib.parse.unquote(path), "/"),
+            "&".join(sorted(code(k, "") + "=" + code(v, "")
+                            for k, v in q.items()
+                            if k != "X-Goog-Signature")),
+            "".join("%s:%s\n" % (n, self.headers[n].strip())
+                    for n in names), ";".join(names), "UNSIGNED-PAYLOAD"])
+        text = "\n".join(["GOOG4-RSA-SHA256", q["X-Goog-Date"],
+                          q["X-Goog-Credential"].split("/", 1)[1],
+                          hashlib.sha256(canonical.encode()).hexdigest()])
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(bytes.fromhex(q["X-Goog-Signature"]))
+            f.flush()
+            done = subprocess.run(["openssl", "dgst", "-sha256", "-verify",
+                                   key, "-signature", f.name],
+                                  input=text.encode(),
+                                  stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise denied
+
     # --- uploads ---
 
     def upload(self, bucket):
@@ -446,6 +555,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while first < end:
             n = min(end - first, 1 << 20, most)
             data = self.rfile.read(n)
+            if options.revoke and first > 0:
+                self.revoke()
             u.data += data
             first += len(data)
             most -= len(data)
@@ -460,6 +571,9 @@ def main():
     parser.add_argument("port", type=int)
     parser.add_argument("--break", type=int, dest="cut", default=0)
     parser.add_argument("--auth", type=float, default=0)
+    parser.add_argument("--revoke", type=float, default=0)
+    parser.add_argument("--rate", type=float, default=0)
+    parser.add_argument("--signer")
     parser.add_argument("--hurt", type=int, default=0)
     options = parser.parse_args()
     http.server.ThreadingHTTPServer.request_queue_size = 64

@@ -27,14 +27,19 @@
 #   kill_mount DIR                      kill -9 and off: as in a crash
 #   mount_pid DIR                       prints the daemon's process id
 #   is_mounted DIR
+#   mount_as HOST URL DIR [OPTS]        try_mount on a host of that name; status
+#                                       is its, what it said is $T/out
 #   cache_of DIR                        prints the folder start_mount chose
 # A daemon ended by a sanitizer, or one that leaves a report, is a failure.
 #
 # Stores:
 #   start_s3                            versitygw over $T/s3 (test/servers.sh)
-#   store_url KIND NAME                 prints a URL: KIND file or s3; for s3
-#                                       NAME is made as a bucket; see start_s3
-#   count_objects KIND NAME             how many files lie in it
+#   start_az, start_gs                  Azurite over $T/az, $GCS_SERVER's server
+#                                       over $T/gs
+#   store_url KIND NAME                 prints a URL: KIND file, s3, az or gs,
+#                                       of which a bucket NAME is made in what
+#                                       was started
+#   count_objects KIND NAME             how many files lie in it (file and s3)
 #
 # As a normal user:
 #   own_mounts "$@"      before begin: the script goes on in a mount namespace
@@ -239,6 +244,23 @@ start_mount()
 	bail "gnsfs mount $*"
 }
 
+mount_as()
+{
+	_real=$GNSFS
+	cat >"$T/as.$1" <<-END
+		#!/bin/sh
+		exec unshare -u sh -c 'hostname "\$1" && shift &&
+		    exec "\$@"' as $1 "$_real" "\$@"
+	END
+	chmod +x "$T/as.$1"
+	GNSFS=$T/as.$1
+	shift
+	quiet try_mount "$@"
+	_rc=$?
+	GNSFS=$_real
+	return $_rc
+}
+
 stop_mount()
 {
 	_dir=$1
@@ -293,12 +315,32 @@ start_s3()
 	bail "$S3_SERVER cannot be started"
 }
 
+start_az()
+{
+	azurite_start "$T/az" 0 >"$T/out" 2>&1 && return 0
+	show_out
+	bail "Azurite cannot be started"
+}
+
+# Nobody's credentials are meant for it.
+start_gs()
+{
+	unset GOOGLE_APPLICATION_CREDENTIALS STORAGE_EMULATOR_HOST
+	CLOUDSDK_CONFIG=$T/gcloud
+	export CLOUDSDK_CONFIG
+	gcs_start "$T/gs" 0 >"$T/out" 2>&1 && return 0
+	show_out
+	bail "$GCS_SERVER cannot be started"
+}
+
 store_url()
 {
 	case $1 in
 	file)	mkdir -p "$T/stores/$2"
 		echo "file://$T/stores/$2" ;;
 	s3)	s3_bucket "${2%%/*}" >&2 && s3_url "$2" ;;
+	az)	azurite_container "${2%%/*}" >&2 && azurite_url "$2" ;;
+	gs)	gcs_bucket "${2%%/*}" >&2 && gcs_url "$2" ;;
 	esac
 }
 

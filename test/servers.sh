@@ -23,6 +23,10 @@
 #   azurite_kill [DIR], azurite_install
 #   azurite_sas            prints a shared access signature for all of it
 #
+#   hurt_start DIR PORT    a proxy before that port, on $HURT_PORT, that fails
+#                          now and then in every way; hurt_stop [DIR] ends it,
+#                          and fails where it did not do each of them
+#
 #   sdk_python             prints a python that has the clouds' own SDKs (boto3,
 #                          azure-storage-blob, google-cloud-storage of PyPI)
 #
@@ -342,7 +346,7 @@ gcs_start()
 		    -public-host "127.0.0.1:$GCS_PORT" -log-level error \
 		    >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	strict)
-		nohup python3 test/gcs_strict.py "$GCS_PORT" \
+		nohup python3 "${TOP:-.}/test/gcs_strict.py" "$GCS_PORT" \
 		    $GCS_FLAGS >>"$GCS_DIR/log" 2>&1 </dev/null & ;;
 	esac
 	echo $! >"$GCS_DIR/pid"
@@ -357,6 +361,22 @@ gcs_start()
 		fi
 		sleep 0.1
 	done
+}
+
+# gcs_user FILE: credentials for the strict server with --auth, by its tokens;
+# and one for gcs_bucket.
+gcs_user()
+{
+	printf '{"type":"authorized_user","client_id":"i","client_secret":'\
+'"s","refresh_token":"r","token_uri":"%s/token"}' "$GCS_ENDPOINT" >"$1"
+	GCS_TOKEN=$(curl -s "$GCS_ENDPOINT/token" |
+	    sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
+}
+
+# Prints what the strict server has counted: see there.
+gcs_counts()
+{
+	curl -s "$GCS_ENDPOINT/counts"
 }
 
 gcs_bucket()
@@ -521,6 +541,55 @@ azurite_stop()
 azurite_kill()
 {
 	servers_end "${1:-$AZURITE_DIR}" KILL
+}
+
+# --- servers that fail (test/mounted/proxy.py) ---
+
+# Of every hundred requests: answers that are lost, or made a 500, after the
+# store has committed; refusals, resets, late answers and half ones.
+HURT_RULES="drop any /23
+500 any /37
+503 any /29
+429 any /31
+reset any /41
+cut get /11
+cut list /7
+late any /43"
+HURT_DIR=
+
+hurt_start()
+{
+	[ $# = 2 ] || { servers_say "usage: hurt_start DIR PORT"; return 1; }
+	servers_need python3 command -v python3 || return 1
+	HURT_DIR=$1
+	mkdir -p "$HURT_DIR" || return 1
+	echo "$HURT_RULES" >"$HURT_DIR/rules"
+	rm -f "$HURT_DIR/port"
+	nohup python3 "${TOP:-.}/test/mounted/proxy.py" "$HURT_DIR/port" "$2" \
+	    "$HURT_DIR/rules" "$HURT_DIR/faults" \
+	    >>"$HURT_DIR/log" 2>&1 </dev/null &
+	echo $! >"$HURT_DIR/pid"
+	_n=0
+	until [ -s "$HURT_DIR/port" ]; do
+		_n=$((_n + 1))
+		[ $_n -le 150 ] ||
+		    { servers_say "the proxy does not start"; return 1; }
+		sleep 0.1
+	done
+	HURT_PORT=$(cat "$HURT_DIR/port")
+}
+
+hurt_stop()
+{
+	servers_end "${1:-$HURT_DIR}" TERM
+	echo "# injected: $(cut -d' ' -f1,2 "${1:-$HURT_DIR}/faults" | sort |
+	    uniq -c | awk '{ n[$2] += $1 } END { for (i in n)
+	    printf " %s %d", i, n[i] }')"
+	echo "$HURT_RULES" | while read -r _action _; do
+		grep -q "^$_action " "${1:-$HURT_DIR}/faults" && continue
+		servers_say "nothing was made to fail by: $_action"
+		return 1
+	done
 }
 
 # --- the clouds' own clients ---

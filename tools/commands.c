@@ -207,8 +207,8 @@ const struct tool_cmd tool_cmds[] = {
 	    "missing is said with what it costs; where gnsfs needs it, the "
 	    "exit status is 1.",
 	    cmd_store, store_opts, "store", keys_store },
-	{ "policy", "set|rm|ls [DIR] [store=NAME]", 1, 3,
-	    "which store new bytes below a directory go to",
+	{ "policy", "set|rm|ls [DIR] [store=NAME|fill=whole]", 1, 3,
+	    "which store new bytes below a directory go to, what is fetched",
 	    "set DIR store=NAME: what is written below DIR from then on is "
 	    "stored there, large files and packs of small ones, whoever "
 	    "mounts the namespace; also what is written already and not "
@@ -216,10 +216,18 @@ const struct tool_cmd tool_cmds[] = {
 	    "moves nothing: `gnsfs stage` makes copies. A directory further "
 	    "down may have a placement of its own (store=home takes it back); "
 	    "without any, bytes go to the home. The log is always there.\n\n"
-	    "rm DIR takes the placement of DIR away. ls lists them: those "
-	    "that hold at DIR or below, or all. explain says which one "
-	    "decides about a file.\n\n"
-	    " gnsfs policy set /gns/ckpt store=lake",
+	    "set DIR fill=whole: a large file below DIR is fetched whole, on "
+	    "the host where it is opened to be read, behind what its readers "
+	    "wait for, and also when they are gone; where it is at most half "
+	    "of what the cache has room for. A directory further down may "
+	    "say fill=wanted, which is so without any: what is read, and what "
+	    "comes after it; or all, of a large file in which its readers "
+	    "jump about. DIR may be an import.\n\n"
+	    "rm DIR [store] takes the placement of DIR away, rm DIR fill what "
+	    "it says of fetching. ls lists them: those that hold at DIR or "
+	    "below, or all. explain says which one decides about a file.\n\n"
+	    " gnsfs policy set /gns/ckpt store=lake\n"
+	    " gnsfs policy set /gns/models fill=whole",
 	    cmd_policy, policy_opts, "store", keys_policy },
 	{ "import", "STORE_URL PATH [OPTIONS]", 2, 2,
 	    "adopt an existing bucket or prefix",

@@ -52,6 +52,18 @@ show_place(const json_t *r)
 }
 
 static void
+show_fill(const json_t *r)
+{
+	const char *dir = get_str(r, "fill_dir");
+
+	if (*dir == '\0')
+		dir = get_str(r, "fill_dir_hex");
+	if (*dir != '\0')
+		printf("  fetched whole when it is opened: policy of %s\n",
+		    dir);
+}
+
+static void
 show(const char *path, const json_t *r)
 {
 	json_t *pins = json_object_get(r, "pins"), *p;
@@ -76,6 +88,7 @@ show(const char *path, const json_t *r)
 		    "bytes are not here");
 	if (*get_str(r, "place_store") != '\0')
 		show_place(r);
+	show_fill(r);
 	json_array_foreach(pins, i, p)
 		printf("  pin %s\n", json_string_value(p));
 }

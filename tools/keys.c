@@ -96,6 +96,8 @@ const struct tool_key keys_policy[] = {
 	{ "[].dir_hex", "In its place, where that is no UTF-8." },
 	{ "[].store", "ls: the store that new bytes below it go to." },
 	{ "[].up", "ls: whether that answers." },
+	{ "[].fill", "ls: whole or wanted: what is fetched of large files "
+	    "below it; then there is no store." },
 	{ NULL }
 };
 
@@ -251,6 +253,9 @@ const struct tool_key keys_explain[] = {
 	{ "place_dir", "The directory whose policy says so; empty: none "
 	    "does." },
 	{ "place_dir_hex", "In its place, where that is no UTF-8." },
+	{ "fill_dir", "The directory whose policy has it fetched whole; "
+	    "empty: none has." },
+	{ "fill_dir_hex", "In its place, where that is no UTF-8." },
 	{ "nextents", "In how many pieces it is stored." },
 	{ "extents[].off", "Where in the file a piece begins." },
 	{ "extents[].len", "Its bytes." },

@@ -19,36 +19,45 @@ item(void *arg, const json_t *o)
 		return;
 	}
 	path = mount_path(l->m, get_str(o, "dir"));
-	printf("store=%s  %s%s\n", get_str(o, "store"), path != NULL ? path :
-	    get_str(o, "dir"), get_bool(o, "up") ? "" : "  (store is down)");
+	if (*get_str(o, "fill") != '\0')
+		printf("fill=%s  %s\n", get_str(o, "fill"), path != NULL ?
+		    path : get_str(o, "dir"));
+	else
+		printf("store=%s  %s%s\n", get_str(o, "store"), path != NULL ?
+		    path : get_str(o, "dir"), get_bool(o, "up") ? "" :
+		    "  (store is down)");
 	free(path);
 }
 
-/* What is set, or goes, into args: so far it is `store`. */
+/* What is set, or goes, into args. */
 static int
 set_what(struct tool *t, json_t *args, struct why *why)
 {
 	const char *text = t->argc > 2 ? t->argv[2] : "store";
 	size_t n = strcspn(text, "=");
 	bool set = strcmp(t->argv[0], "set") == 0;
+	bool fill = n == 4 && memcmp(text, "fill", 4) == 0;
 
-	if (n != 5 || memcmp(text, "store", 5) != 0)
+	if (!fill && (n != 5 || memcmp(text, "store", 5) != 0))
 		return why_set(why, -EINVAL, "there is no policy '%.*s'; "
-		    "`store` says where new bytes go", (int)n, text);
+		    "`store` says where new bytes go, `fill` how much of a "
+		    "file is fetched", (int)n, text);
 	if (set && (text[n] == '\0' || text[n + 1] == '\0'))
-		return why_set(why, -EINVAL, "`policy set` takes store=NAME");
+		return why_set(why, -EINVAL, "`policy set` takes store=NAME "
+		    "or fill=whole");
 	if (!set && text[n] != '\0')
-		return why_set(why, -EINVAL, "`policy rm` takes `store`, "
-		    "without a name");
-	if (set)
-		return args_text(args, "store", text + n + 1, why);
+		return why_set(why, -EINVAL, "`policy rm` takes `store` or "
+		    "`fill`, without a value");
+	if (set || fill)
+		return args_text(args, fill ? "fill" : "store", set ?
+		    text + n + 1 : "", why);
 	return 0;
 }
 
 struct op { const char *name; int min, max; const char *takes; };
 
 static const struct op ops[] = {
-	{ "set",	3, 3,	"a DIR and store=NAME" },
+	{ "set",	3, 3,	"a DIR and store=NAME or fill=whole" },
 	{ "rm",		2, 3,	"a DIR" },
 	{ "ls",		1, 2,	"at most a DIR" },
 	{ NULL }

@@ -62,16 +62,17 @@ def small_ratios(b, m, cold_least):
 TITLES = ["cold, in random order", "again, cached, page cache dropped", "hot"]
 
 
-def curl_all(b, bucket, names, into):
+def curl_all(b, bucket, names, into, endpoint=None):
     """curl -Z, sixteen at a time; files/s."""
     out = f"{b.work}/curl-small"
+    endpoint = endpoint or b.m.endpoint
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     order = list(names)
     random.Random(1).shuffle(order)
     with open(f"{out}/list", "w") as f:
         for i, n in enumerate(order):
-            f.write(f'url = "{presigned(b.m.endpoint, f"/{bucket}/{n}")}"\n'
+            f.write(f'url = "{presigned(endpoint, f"/{bucket}/{n}")}"\n'
                     f'output = "{into or f"{out}/{i}"}"\n')
     os.sync()
     t = timed(lambda: sh("curl", "-fZ", "--no-progress-meter",
@@ -103,6 +104,37 @@ def imports(b):
     b.against(m[0], "curl, /dev/null", what="cold: ")
     small_ratios(b, m, 1.6)
     shutil.rmtree(f"{b.disk}/small")
+
+
+@case("speed", "cold: gnsfs / curl -Z --parallel-max 16 at least 0.8, / best "
+      "peer 1.6", name="link-small")
+def link_small(b):
+    """2,000 objects of 64 KiB, imported one a file, over a link of 1 Gbit/s
+    and 30 ms, read in random order by 4 processes"""
+    names = make_sizes(f"{b.m.objects}/far", [1 << 16] * b.size(2000))
+    endpoint = b.m.link()
+    seeds = random.Random(5)
+    d, _ = imported(b, "far", "far", endpoint)
+
+    def gnsfs():
+        sh(GNSFS, "evict", f"{d}/far")
+        os.sync()
+        return read_shuffled(f"{d}/far", names, READERS, seeds.random())
+
+    def peer(p):
+        p.endpoint = endpoint
+        got = read_shuffled(p.mount("far"), names, READERS, seeds.random())
+        p.umount(drop=True)
+        return got
+    contenders = {"curl": lambda: curl_all(b, "far", names, None, endpoint),
+                  "gnsfs": gnsfs}
+    for n, p in b.m.peers().items():
+        contenders[n] = lambda p=p: peer(p)
+    m = b.run("imported objects of 64 KiB, cold, over a link", "files/s",
+              contenders)
+    b.against(m, "curl", 0.8)
+    b.best_peer(m, 1.6)
+    b.m.gnsfs_umount(d, drop=True)
 
 
 @case("speed", "cold: gnsfs / best peer at least 5",

@@ -195,12 +195,13 @@ class Peer:
         self.cache = f"{mounts.work}/cache-{name}"
         self.place = f"{mounts.work}/place-{name}"
         self.process = None
+        self.endpoint = mounts.endpoint     # a link's, where that is wanted
 
     def env(self):
         return dict(
             os.environ, RCLONE_CONFIG="/dev/null",
             RCLONE_S3_PROVIDER="Other", RCLONE_S3_ENV_AUTH="true",
-            RCLONE_S3_ENDPOINT=self.m.endpoint,
+            RCLONE_S3_ENDPOINT=self.endpoint,
             ACCESS_KEY=os.environ["AWS_ACCESS_KEY_ID"],
             SECRET_KEY=os.environ["AWS_SECRET_ACCESS_KEY"])
 
@@ -212,7 +213,7 @@ class Peer:
         os.chmod(passwd, 0o600)
         words = shlex.split(command.format(
             bucket=bucket, dir=self.dir, cache=self.cache, passwd=passwd,
-            place=self.place, endpoint=self.m.endpoint,
+            place=self.place, endpoint=self.endpoint,
             gcs_endpoint=os.environ.get("GCS_ENDPOINT", "")))
         log = open(f"{self.place}/log", "ab")
         return subprocess.Popen(words, env=self.env(), stdout=log, stderr=log,

@@ -111,14 +111,18 @@ def write_tensors(path, size):
     write_all(path, size, struct.pack("<Q", len(text)) + text)
 
 
-def load_tensors(path):
+def load_tensors(path, shuffled=False):
     """Maps it and touches every page, tensor by tensor, as a loader that
-    copies from the mapping does; bytes mapped."""
+    copies from the mapping does, or in an order of its own (always the same
+    one); bytes mapped."""
     fd = os.open(path, os.O_RDONLY)
     with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as m:
         os.close(fd)
         n, = struct.unpack("<Q", m[:8])
-        for t in json.loads(m[8:8 + n]).values():
+        tensors = list(json.loads(m[8:8 + n]).values())
+        if shuffled:
+            random.Random(7).shuffle(tensors)
+        for t in tensors:
             lo, hi = t["data_offsets"]
             m[8 + n + lo:8 + n + hi:4096]
         return len(m)

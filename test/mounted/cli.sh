@@ -115,6 +115,7 @@ mkdir "$T/second"
 "$GNSFS" store add second "file://$T/second" -n "$m" >/dev/null
 mkdir "$m/placed"
 "$GNSFS" policy set "$m/placed" store=second --json >"$J/policy.1"
+"$GNSFS" policy set "$m/placed" fill=wanted
 "$GNSFS" policy ls "$m" --json >"$J/policy"
 spawn "$GNSFS" stage "$m/large" --to second --json >"$J/stage"
 stage=$!
@@ -144,7 +145,7 @@ while IFS='|' read -r c unknown unseen; do
 	check_eq "gnsfs $c --json: keys are documented" "" "$unknown"
 	case $c in
 	# Of what is no UTF-8, and has a path that is.
-	explain) want='extents[].key_hex place_dir_hex' ;;
+	explain) want='extents[].key_hex fill_dir_hex place_dir_hex' ;;
 	policy)	want='[].dir_hex' ;;
 	imports) want='[].path_hex [].url_hex' ;;
 	status)	want='imports[].path_hex imports[].url_hex' ;;

@@ -8,26 +8,6 @@ a=$T/a
 b=$T/b
 url=$(store_url file home)
 
-
-# mount_as HOST DIR OPTS: like start_mount, there.  Its status, and $T/out.
-mount_as()
-{
-	_real=$GNSFS
-	_as=$1
-	shift
-	cat >"$T/as.$_as" <<-END
-		#!/bin/sh
-		exec unshare -u -n sh -c 'hostname "\$1" && shift &&
-		    exec "\$@"' as $_as "$_real" "\$@"
-	END
-	chmod +x "$T/as.$_as"
-	GNSFS=$T/as.$_as
-	quiet try_mount "$url" "$@"
-	_rc=$?
-	GNSFS=$_real
-	return $_rc
-}
-
 objects()
 {
 	(cd "$T/stores/home" && find . -type f -printf '%P %s %T@\n' | sort)
@@ -46,7 +26,7 @@ is_fenced()
 }
 
 format_home "$url"
-mount_as hosta "$a" lag=1h || bail "the first mount"
+mount_as hosta "$url" "$a" lag=1h || bail "the first mount"
 check_eq "the first may write" writable "$(state "$a")"
 echo stored >"$a/stored"
 check "it stores" "$GNSFS" sync "$a"
@@ -69,7 +49,7 @@ wait_for 30 is_uploaded || bail "the large file is not uploaded"
 
 # --- refused ---
 objects >"$T/before"
-mount_as hostb "$b"
+mount_as hostb "$url" "$b"
 check_eq "a second host is refused" 1 $?
 check_says "and told which one has it" hosta
 check_says "since when" '20[0-9][0-9]-[0-9][0-9]-[0-9][0-9]'
@@ -81,7 +61,7 @@ check_eq "the first goes on" writable "$(state "$a")"
 check "to write" touch "$a/more"
 
 # --- taken over ---
-mount_as hostb "$b" takeover || { show_out; bail "takeover"; }
+mount_as hostb "$url" "$b" takeover || { show_out; bail "takeover"; }
 ok "with takeover it is not refused"
 check_eq "and may write" writable "$(state "$b")"
 check_eq "it has what was stored" stored "$(cat "$b/stored")"
@@ -120,14 +100,14 @@ check "with the same result" diff -r "$T/rescued" "$T/rescued2"
 echo crash >"$b/crash"
 sync "$b/crash"
 kill_mount "$b"
-mount_as hostc "$T/c"
+mount_as hostc "$url" "$T/c"
 check_eq "a third host is refused after a crash" 1 $?
 check_says "naming the second" hostb
-mount_as hostb "$b"
+mount_as hostb "$url" "$b"
 check_eq "the second itself is not" 0 $?
 check_eq "and has what it synced" crash "$(cat "$b/crash")"
 stop_mount "$b"
-mount_as hostc "$T/c"
+mount_as hostc "$url" "$T/c"
 check_eq "nor is the third after an unmount" 0 $?
 check_eq "it has it all" "stored new crash" \
     "$(cat "$T/c/stored" "$T/c/new" "$T/c/crash" | tr '\n' ' ' |
@@ -151,11 +131,11 @@ state_is()
 }
 
 for pass in auto off; do
-	mount_as hosta "$a" cache="$T/cache.d" || bail "the first again"
+	mount_as hosta "$url" "$a" cache="$T/cache.d" || bail "the first again"
 	cp "$T/large" "$a/rewritten"
 	cp "$T/small" "$a/removed"
 	stop_mount "$a"
-	mount_as hostb "$b" || bail "the second again"
+	mount_as hostb "$url" "$b" || bail "the second again"
 	echo "by b" >"$b/rewritten"
 	rm "$b/removed"
 	stop_mount "$b"

@@ -24,6 +24,13 @@ def passed(path, yes=True):
 	io = explain(path)["io"]
 	assert io.startswith("kernel: ") == (yes and how == "passed"), io
 
+def why(path, text):
+	"""Why it is not passed, though it is open."""
+	io = explain(path)["io"]
+	if how != "passed":
+		text = "passthrough is off"
+	assert io.startswith("daemon: ") and text in io, io
+
 def put(path, data):
 	with open(path, "wb") as f:
 		f.write(data)
@@ -204,6 +211,7 @@ def reopened():
 	put("f", data)
 	settled("f")
 	fd = os.open("f", os.O_RDWR)
+	why("f", "it was opened to be changed")
 	assert os.pread(fd, 100, 0) == data[:100]
 	os.pwrite(fd, b"new", MIB)
 	data[MIB:MIB + 3] = b"new"
@@ -220,6 +228,108 @@ def reopened():
 	os.close(r)
 	settled("f")
 	assert get("f") == data
+
+def soon(what):
+	"""The kernel is told by a thread of its own (F4)."""
+	end = time.monotonic() + 20
+	while not what():
+		assert time.monotonic() < end
+		time.sleep(0.02)
+
+def cold(path, data):
+	"""Stored, not here any more, and opened by who reads all of it."""
+	put(path, data)
+	settled(path)
+	subprocess.run([os.environ["GNSFS_BIN"], "evict", path], check=True,
+	    capture_output=True)
+	fd = os.open(path, os.O_RDONLY)
+	why(path, "it was opened before all of it was here")
+	assert os.pread(fd, len(data), 0) == data
+	soon(lambda: os.getxattr(path, "user.gnsfs.cached") == b"100")
+	return fd
+
+def renewed():
+	# F1: all of it came while it was open: the next open is passed, by
+	# another node of the same inode, and who has it open goes on
+	data = bytearray(os.urandom(3 * MIB))
+	old = cold("f", data)
+	ino = os.fstat(old).st_ino
+	new = os.open("f", os.O_RDONLY)
+	passed("f")
+	assert os.fstat(new).st_ino == os.stat("f").st_ino == ino
+	assert os.pread(new, len(data), 0) == data
+	assert os.pread(old, len(data), 0) == data
+	# an old node that is opened again, where there is no name to look up
+	again = os.open("/proc/self/fd/%d" % old, os.O_RDONLY)
+	assert os.pread(again, len(data), 0) == data
+	os.close(again)
+	again = os.open("/proc/self/fd/%d" % new, os.O_RDONLY)
+	os.close(again)
+	# what is written is seen by all of them, by whatever call
+	w = os.open("f", os.O_RDWR)
+	os.pwrite(w, b"new", MIB)
+	data[MIB:MIB + 3] = b"new"
+	assert os.pread(w, len(data), 0) == data
+	assert os.pread(new, len(data), 0) == data
+	soon(lambda: os.pread(old, len(data), 0) == data)
+	m = mmap.mmap(w, 0)
+	m[2 * MIB:2 * MIB + 6] = b"mapped"
+	m.close()
+	data[2 * MIB:2 * MIB + 6] = b"mapped"
+	assert os.pread(new, len(data), 0) == data
+	soon(lambda: os.pread(old, len(data), 0) == data)
+	os.lseek(w, 0, os.SEEK_END)
+	os.write(w, b"tail")
+	data += b"tail"
+	soon(lambda: os.fstat(old).st_size == len(data))
+	assert os.stat("f").st_size == os.fstat(new).st_size == len(data)
+	assert os.pread(old, 100, 3 * MIB) == b"tail"
+	os.truncate("f", 2 * MIB)
+	del data[2 * MIB:]
+	soon(lambda: os.pread(old, 3 * MIB, 0) == data)
+	assert os.fstat(old).st_size == os.fstat(new).st_size == 2 * MIB
+	os.close(w)
+	# its attributes and names are one inode's
+	os.fchmod(old, 0o640)
+	soon(lambda: os.stat("f").st_mode & 0o777 == 0o640)
+	os.chmod("f", 0o600)
+	assert os.fstat(old).st_mode & 0o777 == 0o600
+	os.rename("f", "g")
+	os.link("g", "h")
+	assert os.fstat(old).st_nlink == os.stat("h").st_nlink == 2
+	assert get("h") == get("g") == data
+	os.unlink("g")
+	os.unlink("h")
+	assert os.fstat(old).st_nlink == os.fstat(new).st_nlink == 0
+	put("f", b"another")
+	assert os.pread(old, len(data), 0) == os.pread(new, len(data), 0) == \
+	    data
+	os.close(old)
+	os.close(new)
+	assert get("f") == b"another"
+
+def renewed_cut():
+	# O_TRUNC by the new node, while an old one is open; and a name of it
+	# that the kernel knows by the old node
+	data = os.urandom(2 * MIB)
+	put("g", b"")
+	os.unlink("g")
+	put("f", data)
+	os.link("f", "g")
+	os.stat("g")
+	old = cold("f", data)
+	assert get("f") == data				# renewed
+	assert get("g") == data
+	os.truncate("g", MIB)
+	soon(lambda: os.pread(old, 2 * MIB, 0) == data[:MIB])
+	assert os.stat("f").st_size == os.stat("g").st_size == MIB
+	with open("f", "wb") as f:
+		f.write(b"short")
+	soon(lambda: os.pread(old, 2 * MIB, 0) == b"short")
+	assert os.fstat(old).st_size == 5 and get("g") == b"short"
+	os.close(old)
+	settled("f")
+	assert get("f") == b"short"
 
 def direct():
 	data = os.urandom(4 * MIB)
@@ -496,7 +606,7 @@ def kinds():
 		put("%d.json" % i, b"{}")
 	time.sleep(1)				# RELEASE is nobody's to wait for
 	fd = os.open("4.json", os.O_WRONLY | os.O_CREAT)
-	passed("4.json", False)
+	why("4.json", "new files of its suffix were small in its folder")
 	other = os.open("4.bin", os.O_WRONLY | os.O_CREAT)
 	passed("4.bin")
 	os.write(fd, b"x" * 100000)
@@ -505,6 +615,22 @@ def kinds():
 	time.sleep(1)
 	fd = os.open("5.json", os.O_WRONLY | os.O_CREAT)
 	passed("5.json")
+	os.close(fd)
+
+def small():
+	# what is read through the page cache, and where that is all there is
+	put("f", b"x" * 5000)
+	settled("f")
+	fd = os.open("f", os.O_RDONLY)
+	why("f", "small files are read through the page cache")
+	os.close(fd)
+
+def tight():
+	# F6: near the cache's limit nothing new is written unseen
+	fd = os.open("f", os.O_RDWR | os.O_CREAT)
+	why("f", "the cache was filling up when it was opened")
+	os.write(fd, b"x" * 100000)
+	why("f", "the cache was filling up when it was opened")
 	os.close(fd)
 
 os.chdir(sys.argv[2])

@@ -36,7 +36,7 @@ cases()
 all="growing times append truncate holes copy joined trunc_again unlinked
     readers reopened direct locks mapped mapped_late mapped_small fsynced
     mapped_synced mapped_synced_small mapped_unlinked mapped_again raced idle
-    setid storm kinds"
+    setid storm kinds small renewed renewed_cut"
 
 how=passed
 start_mount "$url" "$m" lag=200ms
@@ -57,6 +57,7 @@ mkdir "$m/a"
 cases "$m/a" $all
 
 if [ "$how" = passed ]; then
+	check_eq "two files were renewed" 2 "$(counter nodes_renewed)"
 	before=$(counter fuse_requests)
 	head -c 67108864 /dev/urandom >"$m/big"
 	after=$(counter fuse_requests)
@@ -148,9 +149,13 @@ if [ "$how" = passed ]; then
 fi
 
 # Near the limit of the cache nothing new is written unseen (F6).
+tight=$how
 how="off"
 start_mount "$url" "$T/tight" lag=200ms,cache_size=200M
 head -c 10000000 /dev/urandom >"$T/tight/x"
+how=$tight
+cases "$T/tight" tight
+how="off"
 check_eq "a small cache passes no new file" 0 \
     "$(counter opens_passed "$T/tight")"
 stop_mount "$T/tight"
@@ -158,7 +163,8 @@ stop_mount "$T/tight"
 start_mount "$url" "$m" lag=200ms,passthrough=off
 mkdir "$m/b"
 [ -z "${GNSFS_TEST_SHORT:-}" ] ||
-    all="growing times copy joined reopened mapped_late mapped_synced storm"
+    all="growing times copy joined reopened mapped_late mapped_synced storm
+    renewed renewed_cut"
 # shellcheck disable=SC2086 # one word a case
 cases "$m/b" $all
 check_eq "and passed none" 0 "$(counter opens_passed)"

@@ -26,7 +26,7 @@ placed()
 {
 	"$GNSFS" policy ls "$@" --json >"$T/ls.json" &&
 	    json "$T/ls.json" "' '.join(p['dir'] + '=' + p['store']
-	    for p in j)"
+	    for p in j if 'store' in p)"
 }
 
 home=$(store_url file home)
@@ -123,6 +123,17 @@ check "a removed directory's" rm -r "$m/a/deep"
 check_eq "is listed no more" "/a=lake" "$(placed "$m/a")"
 
 # --- on the next mount, on another host, from a snapshot ---
+# what is fetched (meta/whole.h) is said beside it
+filled()
+{
+	"$GNSFS" policy ls "$1" --json >"$T/ls.json" &&
+	    json "$T/ls.json" "' '.join(p['dir'] + '=' + p['fill']
+	    for p in j if 'fill' in p)"
+}
+check "what is fetched below a" "$GNSFS" policy set "$m/a" fill=whole
+check "and below the import" "$GNSFS" policy set "$m/imp" fill=whole
+check_eq "both are listed" "/a=whole /imp=whole" "$(filled "$m")"
+check "which is refreshed all the same" "$GNSFS" refresh "$m/imp"
 sums "$m" >"$T/sums"
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 kill_mount "$m"
@@ -132,6 +143,7 @@ stop_mount "$m"
 n=$T/n
 start_mount "$home" "$n" lag=50ms
 check_eq "on a fresh host" "/a=lake" "$(placed "$n")"
+check_eq "both" "/a=whole /imp=whole" "$(filled "$n")"
 check "every byte is read there" sh -c "cd '$n' &&
     sha256sum -c --quiet '$T/sums'"
 cp "$T/large" "$n/a/new"

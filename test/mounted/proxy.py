@@ -8,9 +8,12 @@ whenever it changed (which starts the counting afresh):
 
   drop      the request is passed on, its answer is awaited, and thrown away
             with the connection: done, and nobody was told
-  503       is answered, and nothing passed on
+  503, 429  is answered, and nothing passed on
+  500       is answered after the request was passed on, for what was answered
   reset     the connection is reset, and nothing passed on
-  cut       half of the answer's body, and the connection is closed
+  cut       half of the answer's body (get and list alone), and the connection
+            is closed
+  late      the answer comes 0.3 s late, the second half of it later
   hold      nothing is passed on, and nothing answered, until the rules
             change; then it is passed on, whoever still waits for it
   slow      the answer comes a byte at a time, four a second, until then
@@ -20,7 +23,8 @@ whenever it changed (which starts the counting afresh):
 WHICH is N, the first N requests of the class, or /N, every Nth one.  Classes:
 gnsfs.json manifest segment piece snap host data (puts of whole objects),
 create part complete abort (of a multipart upload), put (any other), get list
-head delete; and `any`.  LOG gets a line `ACTION CLASS PATH` for each that was
+head delete; and `any`.  What a server asks of itself through here (Azurite, of
+a copy's source) is passed on as it is.  LOG gets a line `ACTION CLASS PATH` for each that was
 done, before it is felt.
 """
 import os
@@ -32,6 +36,9 @@ import threading
 import time
 
 PORT_FILE, TARGET, RULES, LOG = sys.argv[1:5]
+ERRORS = {"503": ("SlowDown", "Please reduce your request rate."),
+          "429": ("TooManyRequests", "Please wait."),
+          "500": ("InternalError", "We encountered an internal error.")}
 
 
 class Rules:
@@ -65,7 +72,7 @@ class Rules:
             for rule in self.rules:
                 action, want, which = rule
                 if want not in (cls, "any") or \
-                        (action == "cut" and cls != "get"):
+                        (action == "cut" and cls not in ("get", "list")):
                     continue
                 n = self.seen[rule] = self.seen.get(rule, 0) + 1
                 if (n % int(which[1:]) == 0 if which[0] == "/"
@@ -78,7 +85,8 @@ class Rules:
 def classify(method, path):
     path, _, query = path.partition("?")
     if method == "GET":
-        return "list" if "list-type" in query else "get"
+        return "list" if "list-type" in query or "comp=list" in query \
+            else "get"
     if method == "HEAD":
         return "head"
     if method == "DELETE":
@@ -229,6 +237,15 @@ class Client(threading.Thread):
             self.up = None
         return status, h, answer
 
+    def refuse(self, status, method):
+        code, why = ERRORS[status]
+        xml = f"<Error><Code>{code}</Code><Message>{why}</Message></Error>" \
+            .encode()
+        self.sock.sendall(text(f"HTTP/1.1 {status} {why}", [
+            ("Content-Type", " application/xml"),
+            ("Content-Length", f" {len(xml)}")]) +
+            (b"" if method == "HEAD" else xml))
+
     def one(self, stream):
         first, headers = stream.head()
         method, path = first.split()[:2]
@@ -237,7 +254,8 @@ class Client(threading.Thread):
             headers = [x for x in headers if x[0].lower() != "expect"]
         body = stream.body(headers)
         cls = classify(method, path)
-        action = rules.pick(cls, path)
+        own = header(headers, "user-agent", "").startswith("axios")
+        action = None if own else rules.pick(cls, path)
         if action == "hold":
             stamp = rules.now()
             while rules.now() == stamp:
@@ -245,22 +263,27 @@ class Client(threading.Thread):
         if action == "reset":
             reset(self.sock)
             return False
-        if action == "503":
-            xml = b"<Error><Code>SlowDown</Code><Message>Please reduce " \
-                b"your request rate.</Message></Error>"
-            self.sock.sendall(text("HTTP/1.1 503 Slow Down", [
-                ("Content-Type", " application/xml"),
-                ("Content-Length", f" {len(xml)}")]) +
-                (b"" if method == "HEAD" else xml))
+        if action in ("503", "429"):
+            self.refuse(action, method)
             return True
         status, h, answer = self.forward(first, headers, body)
+        if action == "500":
+            self.refuse(action, method)
+            return True
         if action == "drop":
             reset(self.sock)
             return False
         if action == "cut":
             self.sock.sendall(text(status, h) + answer[:len(answer) // 2])
             return False
-        self.send(text(status, h) + answer, action == "slow")
+        if action == "late":
+            time.sleep(0.3)
+            half = len(answer) // 2
+            self.sock.sendall(text(status, h) + answer[:half])
+            time.sleep(0.1)
+            self.sock.sendall(answer[half:])
+        else:
+            self.send(text(status, h) + answer, action == "slow")
         return header(h, "connection", "") != "close"
 
 

@@ -163,6 +163,40 @@ check "they are read again" sh -c \
 n=$(grep -c ' op=get key=data/' "$T/trace")
 check "by fewer than a GET for two: $n" [ "$n" -lt $((FILES / 2)) ]
 
+# A street: a file each of eight of its blocks, and all of it comes.
+mkdir "$m/street"
+for i in $(seq 1100); do
+	echo "file $i" >"$m/street/$i"
+done
+check "1,100 files are stored" "$GNSFS" sync "$m"
+check "and evicted" "$GNSFS" evict "$m/street"
+python3 - "$m/street" "$T/few" "$T/all" <<-'END'
+	import os, sys
+	streets = {}
+	for e in os.scandir(sys.argv[1]):
+	    streets.setdefault(e.inode() // 1024, {}).setdefault(
+	        e.inode() // 64, []).append(e.path)
+	blocks = max(streets.values(), key=len)
+	for name, files in ((sys.argv[2], [b[0] for b in blocks.values()][:8]),
+	        (sys.argv[3], sum(blocks.values(), []))):
+	    with open(name, "w") as f:
+	        f.write("".join(x + "\n" for x in files))
+END
+check_eq "eight blocks of it" 8 "$(wc -l <"$T/few")"
+had=$(counter fill_bytes)
+check "a file of each" sh -c "xargs cat <'$T/few' >/dev/null"
+size=$(xargs -n 1 basename <"$T/all" | awk '{ n += length($1) + 6 }
+    END { print n }')
+n=0
+for i in $(seq 100); do
+	n=$(($(counter fill_bytes) - had))
+	[ $n -lt "$size" ] || break
+	sleep 0.1
+done
+: >"$T/trace"
+check "all of it is read" sh -c "xargs cat <'$T/all' >/dev/null"
+check_eq "  and was here" 0 "$(grep -c ' op=get key=data/' "$T/trace")"
+
 # What is left of large files, whose sums are not of what is left (fs/sums.h).
 mkdir "$m/cut" "$T/cut"
 for i in $(seq 40); do

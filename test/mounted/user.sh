@@ -49,6 +49,9 @@ down()
 # --- as that user ---
 check "format" as_user "$GNSFS" format "$url" --name mine
 check "mount" up
+check "status says why passthrough is off, before a file was opened" as_user \
+    "$GNSFS" status "$m" --json
+check_says "which is who mounts" '"passthrough": "off: .*CAP_SYS_ADMIN'
 state=$(echo "$T/home/state"/gnsfs/mine-*)
 check_eq "the state is the user's alone, where XDG says" "700 $USER_ID" \
     "$(stat -c '%a %u' "$state")"

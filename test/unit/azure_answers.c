@@ -233,6 +233,43 @@ same_way(struct request *q, struct buf *out)
 	return how;
 }
 
+/* A condition is refused also of what is absent: a look tells, or says that
+ * it cannot now. */
+static enum action
+not_met(struct request *q, struct buf *out)
+{
+	if (strcmp(q->method, "HEAD") != 0)
+		return say_error(out, 412, "ConditionNotMet");
+	if (status == 0)
+		return HANG_UP;
+	return say(out, status, code, "");
+}
+
+static const struct { int status; const char *header; enum store_rc rc; }
+looks[] = {
+	{ 404, "x-ms-error-code: BlobNotFound\r\n", STORE_ABSENT },
+	{ 200, "ETag: \"v2\"\r\n", STORE_CHANGED },
+	{ 403, "", STORE_CHANGED },
+	{ 503, "", STORE_THROTTLED },
+	{ 500, "", STORE_BROKEN },
+	{ 0, "", STORE_UNREACHABLE },
+};
+
+START_TEST(changed_or_absent)
+{
+	struct store_version v = { "e:\"v1\"" };
+
+	status = looks[_i].status;
+	code = looks[_i].header;
+	begin(not_met, NULL);
+	ck_rc(do_it(PUT_MATCH), looks[_i].rc);
+	ck_rc(store_get(server.s, &call, "k", &v, 0, 0, count_sink, NULL,
+	    NULL), looks[_i].rc);
+	ck_assert_int_eq((int)delivered, 0);
+	server_end();
+}
+END_TEST
+
 START_TEST(answer_lost)
 {
 	static const enum action ways[] = { HANG_UP, RESET_HALF };
@@ -682,6 +719,7 @@ main(void)
 	tcase_add_loop_test(t, statuses, 0, N(table));
 	tcase_add_test(t, reasons);
 	tcase_add_test(t, absent);
+	tcase_add_loop_test(t, changed_or_absent, 0, N(looks));
 	tcase_add_test(t, answer_lost);
 	tcase_add_test(t, requests);
 	tcase_add_test(t, no_checksum);

@@ -20,6 +20,7 @@ static int made_len;
 static int pending;			/* looks until Copy Blob is done */
 static bool lacks, denies, fails;	/* the From URL calls; copying */
 static bool silent;			/* of what became of a copy */
+static int refuses;			/* copies, with this status */
 static int unverified;			/* the source is, by this status */
 static _Atomic int aborts, copies, pulls;
 static char changed_etag[16];
@@ -152,6 +153,9 @@ put_blob(struct request *q, struct buf *out)
 	made_len = 0;
 	fill(0, SIZE);
 	header(q, "x-ms-blob-type", v, sizeof(v));
+	if (v[0] == '\0' && refuses != 0)
+		return say_error(out, refuses, refuses == 503 ? "ServerBusy" :
+		    "TooManyRequests");
 	if (v[0] == '\0') {			/* Copy Blob */
 		atomic_fetch_add(&copies, 1);
 		return copy_headers(out, 202);
@@ -308,6 +312,44 @@ START_TEST(copy_given_up)
 	ck_assert_msg(strstr(why.text, "what became of a copy") != NULL,
 	    "%s", why.text);
 	silent = false;
+	server_end();
+}
+END_TEST
+
+/* A copy that was refused for now is not one that goes on. */
+START_TEST(copy_refused_for_now)
+{
+	struct store_info info;
+
+	begin(_i == 0 ? NULL : &tiny);
+	lacks = true;
+	refuses = _i == 0 ? 503 : 429;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_THROTTLED);
+	ck_assert_int_eq(atomic_load(&copies), 0);
+	ck_assert_int_eq(atomic_load(&aborts), 0);
+	refuses = 0;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_OK);
+	is_made(&info);
+	server_end();
+}
+END_TEST
+
+/* Nor is it impossible where the source is busy. */
+START_TEST(source_is_busy)
+{
+	struct store_info info;
+
+	begin(_i == 0 ? NULL : &tiny);
+	unverified = 429;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_THROTTLED);
+	ck_assert_int_eq(atomic_load(&copies), 0);
+	unverified = 0;
+	ck_rc(store_copy(server.s, &call, "from", NULL, "to", &info),
+	    STORE_OK);
+	is_made(&info);
 	server_end();
 }
 END_TEST
@@ -485,6 +527,8 @@ main(void)
 	tcase_add_loop_test(t, from_url, 0, 2);
 	tcase_add_loop_test(t, falls_back, 0, 2);
 	tcase_add_test(t, copy_given_up);
+	tcase_add_loop_test(t, copy_refused_for_now, 0, 2);
+	tcase_add_loop_test(t, source_is_busy, 0, 2);
 	tcase_add_test(t, pulls_from_elsewhere);
 	tcase_add_test(t, from_another_cloud);
 	tcase_add_test(t, from_another_account);

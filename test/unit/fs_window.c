@@ -49,6 +49,53 @@ START_TEST(test_streams_take_turns)
 }
 END_TEST
 
+/* How many jumps of n bytes in a file of that size until all is wanted; 0:
+ * some hundreds are none. */
+static unsigned
+jumps_until(uint64_t size, size_t n)
+{
+	struct window_streams s = { 0 };
+	struct window_jumps j = { 0 };
+	uint64_t places = size / (4 * MIB), at;
+	unsigned i;
+
+	for (i = 1; i < 300; i++) {
+		at = i * 7919 % places * 4 * MIB;
+		if (window_jump(&j, &s, at, n, size))
+			return i;
+		(void)window_read(&s, at, n, WINDOW_UNKNOWN);
+	}
+	return 0;
+}
+
+START_TEST(test_jumps_that_want_all)
+{
+	struct window_streams s = { 0 };
+	struct window_jumps j = { 0 };
+	unsigned n;
+	uint64_t at;
+
+	/* tensors: a few, and a 64th of the file */
+	n = jumps_until(256 * MIB, MIB);
+	ck_assert_uint_ge(n, WINDOW_JUMPS_LARGE);
+	ck_assert_uint_le(n, 8);
+	n = jumps_until(4096 * MIB, MIB);
+	ck_assert_uint_ge(n, 64);
+	ck_assert_uint_le(n, 72);
+	/* pages: as many as all of it takes requests */
+	n = jumps_until(256 * MIB, 4096);
+	ck_assert_uint_ge(n, 32);
+	ck_assert_uint_le(n, 40);
+	ck_assert_uint_eq(jumps_until(65536 * MIB, 4096), 0);
+	/* small files, and who reads on */
+	ck_assert_uint_eq(jumps_until(12 * MIB, MIB), 0);
+	for (at = 0; at < 200 * MIB; at += MIB) {
+		ck_assert(!window_jump(&j, &s, at, MIB, 200 * MIB));
+		(void)window_read(&s, at, MIB, WINDOW_UNKNOWN);
+	}
+}
+END_TEST
+
 START_TEST(test_jumps_are_no_stream)
 {
 	struct window_streams s = { 0 };
@@ -217,6 +264,7 @@ main(void)
 	tcase_add_test(streams, test_one_stream);
 	tcase_add_test(streams, test_streams_take_turns);
 	tcase_add_test(streams, test_jumps_are_no_stream);
+	tcase_add_test(streams, test_jumps_that_want_all);
 	tcase_add_test(streams, test_stream_outlives_jumps);
 	tcase_add_test(link, test_slow_link);
 	tcase_add_test(link, test_link_of_a_gigabit);

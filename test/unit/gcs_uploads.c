@@ -236,6 +236,103 @@ START_TEST(resumable_once)
 }
 END_TEST
 
+/* --- tokens that end --- */
+
+static _Atomic int issued, oldest, refused;
+static _Atomic int64_t jumped;		/* ns */
+static int64_t (*true_clock)(clockid_t);
+
+static int64_t
+jump_clock(clockid_t id)
+{
+	return true_clock(id) + (id == CLOCK_BOOTTIME ?
+	    atomic_load(&jumped) : 0);
+}
+
+/* What the next request has is no good any more. */
+static void
+end_token(void)
+{
+	atomic_store(&oldest, atomic_load(&issued) + 1);
+	atomic_fetch_add(&jumped, 10 * NSEC_PER_SEC);
+}
+
+/* At which request of an upload that breaks off twice the token ends. */
+enum end { AT_BEGIN, AT_SEND, AT_ASK, AT_NEXT_SEND, AT_LAST_ASK, AT_ALL, ENDS };
+static enum end end_at;
+
+static void
+maybe_end(struct request *q)
+{
+	bool ask = strcasestr(q->head, "content-range: bytes */") != NULL;
+	bool begin = strcmp(q->method, "POST") == 0;
+	enum end now = begin ? AT_BEGIN :
+	    ask ? (atomic_load(&asks) == 0 ? AT_ASK : AT_LAST_ASK) :
+	    atomic_load(&sends) == 0 ? AT_SEND : AT_NEXT_SEND;
+	static enum end last = ENDS;
+
+	if ((end_at == now || end_at == AT_ALL) && now != last) {
+		last = now;
+		end_token();
+	}
+}
+
+static enum action
+answer_tokens(struct request *q, struct buf *out)
+{
+	const char *token = strstr(q->head, "Bearer token-");
+	char body[128];
+
+	if (has(q, "POST", "/token")) {
+		snprintf(body, sizeof(body), "{\"access_token\":\"token-%d\","
+		    "\"expires_in\":3600}", atomic_fetch_add(&issued, 1) + 1);
+		return say(out, 200, "", body);
+	}
+	maybe_end(q);
+	if (token == NULL || atoi(token + 13) < atomic_load(&oldest)) {
+		atomic_fetch_add(&refused, 1);
+		return say_fault(out, 401, "authError");
+	}
+	return answer_session(q, out);
+}
+
+/* Nobody sees it: neither in a session that goes on nor in one that broke. */
+START_TEST(tokens_end)
+{
+	char dir[256], path[300];
+	struct store_info info;
+	FILE *f;
+
+	reset("break");
+	end_at = (enum end)_i;
+	server_listen(answer_tokens);
+	true_clock = sys.clock;
+	sys.clock = jump_clock;
+	gcs_no_creds();
+	help_tempdir(dir, sizeof(dir));
+	snprintf(path, sizeof(path), "%s/user.json", dir);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	fprintf(f, "{\"type\":\"authorized_user\",\"client_id\":\"i\","
+	    "\"client_secret\":\"s\",\"refresh_token\":\"r\","
+	    "\"token_uri\":\"http://127.0.0.1:%d/token\"}", server.port);
+	fclose(f);
+	setenv("GOOGLE_APPLICATION_CREDENTIALS", path, 1);
+	server.s = gcs_store("&compose=off", &small);
+	call.deadline = clock_mono() + 20 * NSEC_PER_SEC;
+	ck_assert_msg(put(STORE_IF_ABSENT, &info) == STORE_OK, "%s", why.text);
+	ck_assert_uint_eq(info.size, SIZE);
+	ck_assert_int_eq(begins, 1);
+	ck_assert_int_eq(sends, 3);
+	ck_assert_uint_eq(resumed, 6 * GRAIN);
+	/* begin, and three sends with two questions between them */
+	ck_assert_int_eq(refused, end_at == AT_ALL ? 6 : 1);
+	ck_assert_int_eq(issued, refused + 1);
+	server_end();
+	help_rmtree(dir);
+}
+END_TEST
+
 static _Atomic bool stop;
 
 static int
@@ -479,6 +576,7 @@ main(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, resumable, 0, COUNT(sessions));
+	tcase_add_loop_test(t, tokens_end, 0, ENDS);
 	tcase_add_test(t, resumable_once);
 	tcase_add_loop_test(t, resumable_stopped, 0, 2);
 	tcase_add_loop_test(t, rewrite, 0, COUNT(copies));

@@ -3,6 +3,7 @@
  * for another store than the home are packed before they are frozen (M1, M3,
  * M4), the same on another database (M2).
  */
+#include "meta/whole.h"
 #include "meta_util.h"
 
 enum { DIR = 100, SUB, OTHER, F, G, H };
@@ -127,6 +128,66 @@ START_TEST(test_refused)
 	ck_assert_int_eq(named(A, OP_STORE, 3, "pond", true), 0);
 	ck_assert_int_eq(mu_place(A, DIR, 0), 0);
 	ck_assert_int_eq(named(A, OP_STORE, 2, "lake", true), 0);
+}
+END_TEST
+
+/* --- what is fetched (meta/whole.h) --- */
+
+static int
+fetch(uint64_t dir, bool whole, bool remove)
+{
+	struct whole_row r = { dir, whole };
+	struct buf body = BUF_INIT;
+	struct op op;
+	int err;
+
+	ck_assert_int_eq(whole_row_op(&r, remove, &body, &op), 0);
+	err = mu_journal(A, &op);
+	buf_done(&body);
+	return (err);
+}
+
+/* Who decides about ino, negative where only what is wanted is fetched. */
+static int64_t
+fetched(uint64_t ino)
+{
+	struct whole_row r;
+	struct sqc *c;
+
+	ck_assert_int_eq(sq_read(meta_sq(A), &c), 0);
+	ck_assert_int_eq(whole_of(c, ino, &r), 0);
+	sq_read_end(c);
+	return (r.whole ? (int64_t)r.dir : -(int64_t)r.dir);
+}
+
+START_TEST(test_whole)
+{
+	struct op bad = { .kind = OP_POLICY, .ino = DIR | WHOLE_ID,
+	    .mask = POLICY_WHOLE, .value = "fill=half", .nvalue = 9 };
+	struct op row = bad;
+
+	ck_assert_int_eq(fetched(F), 0);
+	ck_assert_int_eq(fetch(DIR, true, false), 0);
+	ck_assert_int_eq(fetched(F), DIR);
+	ck_assert_int_eq(fetched(DIR), DIR);
+	ck_assert_int_eq(fetched(G), 0);
+	ck_assert_int_eq(fetch(SUB, false, false), 0);
+	ck_assert_int_eq(fetched(F), -SUB);
+	ck_assert_int_eq(fetched(H), DIR);
+	/* one of each kind */
+	ck_assert_int_eq(mu_place(A, SUB, 2), 0);
+	ck_assert_uint_eq(decides(F), SUB * 10 + 2);
+	ck_assert_int_eq(fetch(SUB, false, true), 0);
+	ck_assert_int_eq(fetched(F), DIR);
+	ck_assert_uint_eq(decides(F), SUB * 10 + 2);
+	ck_assert_int_eq(fetch(SUB, false, true), -ENOENT);
+	ck_assert_int_eq(fetch(F, true, false), -ENOTDIR);
+	ck_assert_int_eq(fetch(77, true, false), -ENOENT);
+	ck_assert_int_eq(mu_journal(A, &bad), -EINVAL);
+	row.value = "fill=whole";
+	row.nvalue = 10;
+	row.ino = DIR;			/* would take the place of another */
+	ck_assert_int_eq(mu_journal(A, &row), -EINVAL);
 }
 END_TEST
 
@@ -357,6 +418,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_decides);
 	tcase_add_test(t, test_refused);
+	tcase_add_test(t, test_whole);
 	tcase_add_test(t, test_packed_before);
 	tcase_add_test(t, test_void);
 	tcase_add_test(t, test_grown);

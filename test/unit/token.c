@@ -218,6 +218,37 @@ START_TEST(the_same_again)
 }
 END_TEST
 
+/* One that is soon over has its successor in time; and where the store holds
+ * it for over already, at once. */
+START_TEST(short_lives)
+{
+	struct why why = { "" };
+	char want[16];
+	int i;
+
+	atomic_store(&life, 4 * NSEC_PER_SEC);
+	begin();
+	is_token("token1");
+	for (i = 1; i < 5; i++) {
+		snprintf(want, sizeof(want), "token%d", i);
+		skip(2);
+		is_token(want);
+		ck_assert_int_eq(atomic_load(&fetches), i);
+		skip(1);
+		is_token(want);
+		wait_fetches(i + 1);
+	}
+	is_token("token5");
+	skip(1);
+	ck_assert_int_eq(token_refused(t, "token5", NULL, &why), 0);
+	is_token("token6");
+	skip(5);
+	is_token("token7");		/* waited for */
+	ck_assert_int_eq(token_refused(t, "token7", NULL, &why), -EACCES);
+	end();
+}
+END_TEST
+
 START_TEST(close_cancels)
 {
 	struct token_call c = { .deadline = clock_mono() + 1 };
@@ -284,6 +315,7 @@ main(void)
 	tcase_add_test(c, none_at_all);
 	tcase_add_test(c, refused);
 	tcase_add_test(c, the_same_again);
+	tcase_add_test(c, short_lives);
 	tcase_add_test(c, close_cancels);
 	tcase_add_loop_test(c, parses, 0, NANSWERS);
 	suite_add_tcase(suite, c);
