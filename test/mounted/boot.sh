@@ -34,9 +34,13 @@ random()
 backing()
 {
 	python3 - "$T/cache.m" "$1" <<-'END'
-		import glob, sqlite3, sys
+		import glob, os, shutil, sqlite3, sys, tempfile
 		top, ino = sys.argv[1], int(sys.argv[2])
-		db = sqlite3.connect(f"file:{top}/state.db?mode=ro", uri=True)
+		copy = tempfile.TemporaryDirectory()	# a mount has it alone
+		for end in ("", "-wal"):
+		    if os.path.exists(f"{top}/state.db{end}"):
+		        shutil.copy(f"{top}/state.db{end}", copy.name)
+		db = sqlite3.connect(f"{copy.name}/state.db")
 		slot, = db.execute("SELECT slot FROM c_file WHERE ino = ?",
 		    (ino,)).fetchone()
 		found = glob.glob(f"{top}/pool/{slot:x}" if slot is not None

@@ -63,8 +63,11 @@ log_is_whole()
 objects_are_named()
 {
 	python3 - "$T/cache.m/state.db" "$home" >"$T/out" 2>&1 <<-'END'
-		import os, sqlite3, sys
-		db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+		import os, shutil, sqlite3, sys, tempfile
+		copy = tempfile.TemporaryDirectory()	# the mount has it alone
+		for end in ("", "-wal"):
+		    shutil.copy(sys.argv[1] + end, f"{copy.name}/db{end}")
+		db = sqlite3.connect(f"{copy.name}/db")
 		name = lambda o: f"{o >> 36:x}-{o & (1 << 36) - 1:x}"
 		named = {name(o) for o, in db.execute(
 		    """SELECT DISTINCT e.object FROM extent e JOIN location l

@@ -387,7 +387,7 @@ START_TEST(commands_at_once)
 	char line[600], name[20];
 	int fds[60], i, n = 0, rc;
 
-	setenv("GNSFS_FAULT", "op=list,delay=3000", 1);
+	setenv("GNSFS_FAULT", "op=list,delay=8000", 1);
 	for (i = 0; i < 32; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
 		strcat(store_line(line, "add", name), "\n");

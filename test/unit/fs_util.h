@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "fs/dirattr.h"
+#include "fs/flight.h"
 #include "fs/home.h"
 #include "fs/node.h"
 #include "fs/ship.h"
@@ -149,6 +150,7 @@ fu_host(const char *name, const char *fault)
 	ck_assert_int_eq(dirattrs_new(&f->dirs), 0);
 	ck_assert_int_eq(nodes_new(&f->nodes), 0);
 	ck_assert_int_eq(vnodes_new(&f->vnodes), 0);
+	ck_assert_int_eq(flights_new(&f->flights), 0);
 	ck_assert_int_eq(stores_new(f, fu_store(fault), &f->stores), 0);
 	return f;
 }
@@ -178,6 +180,7 @@ fu_stop(struct fs *f, bool close)
 	stores_free(f->stores);
 	dirattrs_free(f->dirs);
 	vnodes_free(f->vnodes);
+	flights_free(f->flights);
 	nodes_free(f->nodes);
 	cache_close(f->cache);
 	meta_close(f->meta);
