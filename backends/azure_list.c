@@ -95,7 +95,8 @@ entry_add(struct reading *l, bool is_prefix)
 	}
 	buf_reset(&l->last);
 	buf_puts(&l->last, key + n);
-	if (key[n] == '\0' || l->folder || is_before(l, key + n, is_prefix))
+	if (key[n] == '\0' || (l->folder && l->size == 0) ||
+	    is_before(l, key + n, is_prefix))
 		return 0;
 	e.key = key + n;
 	if (!is_prefix) {

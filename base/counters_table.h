@@ -29,8 +29,6 @@
 	    "themselves") \
 	X(fill_waits, "reads", COUNT, "reads that waited for a fill") \
 	X(opens_passed, "opens", COUNT, "opens handed a backing file") \
-	X(nodes_renewed, "files", COUNT, \
-	    "files handed to the kernel while others had them open before") \
 	X(opens_fed, "opens", COUNT, "opens of small files that came with " \
 	    "their bytes") \
 	X(cache_hits, "reads", COUNT, "reads answered from this host") \

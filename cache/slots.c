@@ -206,7 +206,13 @@ slots_refill(struct cache *c)
 		err = slot_make(c, IN_STOCK, &s);
 		if (err)
 			return err;
-		slots_give(c, s.n, s.fd, -1);
+		lock_take(&c->slots_lock);
+		full = c->nready >= c->stock;
+		if (!full)
+			c->ready[c->nready++] = s;
+		lock_drop(&c->slots_lock);
+		if (full)
+			slots_give(c, s.n, s.fd, -1);
 	}
 	return 0;
 }

@@ -517,7 +517,7 @@ small_fetch_done(struct small_fetch *s)
 	*s = (struct small_fetch){ .x = NULL };
 }
 
-/* From the store; x is told as soon as it is here. */
+/* From the store; x, if any, is told as soon as it is here. */
 static int
 fetch_small(struct fs *f, struct small_fetch *s, struct flight *x)
 {
@@ -541,7 +541,8 @@ fetch_small(struct fs *f, struct small_fetch *s, struct flight *x)
 	if (err != 0)
 		return err;
 	s->bytes.len = e->len;
-	flight_land(f, x, s->bytes.p);
+	if (x != NULL)
+		flight_land(f, x, s->bytes.p);
 	counter_add(fill_bytes, (int64_t)e->len);
 	if (cache_room(f->cache, e->len, false) == 0)
 		(void)small_put(f->cache, &put, 1);
@@ -566,11 +567,12 @@ small_first(struct fs *f, uint64_t ino, struct small_fetch *s,
 	return err;
 }
 
-/* Fetches what *s says, or waits for who does. */
+/* Fetches what *s says, or waits for who does; but not for long, as that may be
+ * behind much else on a slow link, where this alone would come in time. */
 static int
 small_arrive(struct fs *f, uint64_t ino, struct small_fetch *s, bool read)
 {
-	int64_t deadline = io_until(f);
+	int64_t deadline = io_until(f), soon = clock_mono() + SOON;
 	struct flight *x = NULL;
 	int err;
 
@@ -580,8 +582,14 @@ small_arrive(struct fs *f, uint64_t ino, struct small_fetch *s, bool read)
 		if (err == 1)
 			err = small_first(f, ino, s, x, read);
 		else if (err == 0)
-			err = flight_wait(f, x, deadline, &s->bytes);
+			err = flight_wait(f, x, soon < deadline ? soon :
+			    deadline, &s->bytes);
 	} while (err == -EAGAIN);
+	if (err == -EHOSTUNREACH && clock_mono() >= soon &&
+	    clock_mono() < deadline) {
+		buf_reset(&s->bytes);
+		err = fetch_small(f, s, NULL);
+	}
 	s->have = err == 0;
 	return err;
 }

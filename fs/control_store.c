@@ -19,7 +19,6 @@
 #define CHECK_TIME	(10 * NSEC_PER_SEC)
 #define KEY_BYTES	1024	/* of a key: store.h */
 #define SAMPLES		12	/* objects looked for where a store moves */
-#define LAND_TIME	(60 * NSEC_PER_SEC)
 
 struct find {
 	const char	*name;
@@ -153,11 +152,13 @@ put_store(struct ctl *c, struct find *was, const char *name, const char *url,
 	struct op op = { .kind = OP_STORE, .ino = was != NULL ? was->id : 0,
 	    .name = name, .value = url, .nvalue = strlen(url),
 	    .flags = was != NULL ? was->flags : 0, .size = remove ? 1 : 0 };
-	int rc;
+	int rc, err;
 
 	op.mtime = op.ctime = clock_real();
+	/* also where only the wait failed: it is journalled, and will land */
 	rc = ctl_land(c, &op, look_again, was);
-	return rc != 0 ? rc : stores_reload(c->f);
+	err = stores_reload(c->f);
+	return rc != 0 ? rc : err;
 }
 
 static bool
@@ -401,8 +402,8 @@ compare_all(struct moving *m)
 		    m->text, said.text);
 	else if (rc != 0)
 		why_set(&c->why, rc, "%s: %s", m->text, why_text(&said, rc));
-	if (rc == 0 && seq != 0)
-		rc = ctl_wait(c, seq, SHIP_ONE, 0, clock_mono() + LAND_TIME);
+	/* not waited for: the new address follows at once, and nothing may come
+	 * between the two */
 	return rc;
 }
 

@@ -82,15 +82,14 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	front_reply_entry(req, err, &a);
 }
 
-/* Of what is open still, as it was (N2), or as it is now. */
+/* Of what is open still, as it was (N2). */
 static int
 getattr_old(struct fs *f, uint64_t node, struct attr *ret)
 {
 	struct vnode *v = vnode_old(f, node);
 
 	if (v == NULL)
-		return vnode_has_elders(f, node_ino(f, node)) ?
-		    tree_getattr(f, node_ino(f, node), ret) : -ESTALE;
+		return -ESTALE;
 	lock_take(&v->lock);
 	*ret = v->attr;
 	lock_drop(&v->lock);
@@ -103,21 +102,19 @@ void
 op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct fs *f = req_fs(req);
-	bool old = node_is_old(f, node);
 	struct attr a;
 	struct stat st;
 	int err;
 
 	counter_add(fuse_requests, 1);
-	err = old ? getattr_old(f, node, &a) :
+	err = node_is_old(f, node) ? getattr_old(f, node, &a) :
 	    tree_getattr(f, node_ino(f, node), &a);
 	if (err != 0) {
 		fuse_reply_err(req, -err);
 		return;
 	}
 	front_stat(&a, &st);
-	/* what changes it is told of the node as it is now */
-	fuse_reply_attr(req, &st, old ? 0 : KERNEL_TIMEOUT);
+	fuse_reply_attr(req, &st, KERNEL_TIMEOUT);
 }
 
 /* What chmod, chown and utimens ask for; 0 = nothing of that. */
@@ -183,10 +180,8 @@ op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set,
 		fuse_reply_err(req, -err);
 		return;
 	}
-	if (node_is_old(f, node))
-		fs_inval_attr(f, ino);
 	front_stat(&a, &out);
-	fuse_reply_attr(req, &out, node_is_old(f, node) ? 0 : KERNEL_TIMEOUT);
+	fuse_reply_attr(req, &out, KERNEL_TIMEOUT);
 }
 
 void

@@ -26,7 +26,6 @@ opened(struct fuse_file_info *fi, struct handle *h)
 	fi->keep_cache = !h->passed;	/* only this kernel changes what it
 				   caches; what others change is invalidated
 				   (F4) */
-	fi->direct_io = h->direct;
 	fi->noflush = 1;	/* io_flush has nothing to say */
 }
 
@@ -34,25 +33,18 @@ void
 op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct fs *f = req_fs(req);
-	uint64_t ino = node_ino(f, node);
-	int pid = fuse_req_ctx(req)->pid;
 	struct handle *h;
 	int err = 0;
 
 	counter_add(fuse_requests, 1);
 	if (fuse_dev_asks_clear())
-		err = tree_clear_ids(f, ino);
-	if (err == 0 && node_is_old(f, node))
-		err = io_open_elder(f, ino, fi->flags, pid, &h);
-	else if (err == 0) {
-		err = io_open(f, ino, fi->flags, &h);
-		/* asked after: it may be what came in its place (N2) */
-		if (err == 0 && node_is_old(f, node)) {
-			io_release(f, h);
-			err = -ESTALE;
-		}
-		if (err == -ESTALE)
-			vnode_asked(f, ino, pid);
+		err = tree_clear_ids(f, node_ino(f, node));
+	if (err == 0)
+		err = io_open(f, node_ino(f, node), fi->flags, &h);
+	/* asked after: what it opened may be what came in its place (N2) */
+	if (err == 0 && node_is_old(f, node)) {
+		io_release(f, h);
+		err = -ESTALE;
 	}
 	if (err == -ENOENT)
 		err = -ESTALE;	/* F1: the kernel looks its name up again */

@@ -109,22 +109,6 @@ front_inval_again(struct fuse_front *fr, uint64_t ino)
 	notice_add(fr, ino, true, "");
 }
 
-/* By each number by which the kernel may know it: 0 where it knows one. */
-static int
-send_inode(struct fuse_front *fr, uint64_t ino, off_t off)
-{
-	uint64_t node = node_of(fr->fs, ino);
-	int err = fuse_lowlevel_notify_inval_inode(fr->se, node, off, 0);
-
-	if (!vnode_has_elders(fr->fs, ino))
-		return err;
-	while ((node = node_older(fr->fs, node)) != 0)
-		if (fuse_lowlevel_notify_inval_inode(fr->se, node, off,
-		    0) == 0)
-			err = 0;
-	return err;
-}
-
 static int
 send_pages(struct fuse_front *fr, uint64_t ino)
 {
@@ -132,7 +116,8 @@ send_pages(struct fuse_front *fr, uint64_t ino)
 
 	atomic_store(&fr->invalidating_since, clock_mono());
 	atomic_store(&fr->invalidating, ino);
-	err = send_inode(fr, ino, 0);
+	err = fuse_lowlevel_notify_inval_inode(fr->se, node_of(fr->fs, ino), 0,
+	    0);
 	atomic_store(&fr->invalidating, 0);
 	return err;
 }
@@ -142,15 +127,16 @@ static void
 send_notice(struct notifier *n, struct notice *x)
 {
 	struct fuse_front *fr = n->fr;
+	uint64_t node = node_of(fr->fs, x->ino);
 	int err;
 
 	if (n == &fr->pages)
 		err = send_pages(fr, x->ino);
 	else if (x->name[0] != '\0')
-		err = fuse_lowlevel_notify_inval_entry(fr->se,
-		    node_of(fr->fs, x->ino), x->name, strlen(x->name));
+		err = fuse_lowlevel_notify_inval_entry(fr->se, node, x->name,
+		    strlen(x->name));
 	else	/* the attributes alone */
-		err = send_inode(fr, x->ino, -1);
+		err = fuse_lowlevel_notify_inval_inode(fr->se, node, -1, 0);
 	if (n == &fr->pages || (err == -ENOENT && x->again)) {
 		free(x);
 	} else if (err == -ENOENT) {

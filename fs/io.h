@@ -16,21 +16,14 @@ struct handle {
 	struct vnode	*v;
 	int		 flags;		/* O_* */
 	bool		 writes;
-	bool		 passed;	/* fs/pass.h, and so: */
-	bool		 direct;	/* write(2) comes to the daemon */
-	unsigned	 turn;		/* v->turn; less: an elder (vnode.h) */
+	bool		 passed;	/* fs/pass.h */
 	unsigned	 kind;		/* of a new file (pass_kind); else 0 */
 	struct window_streams streams;	/* read-ahead, under v->lock */
 };
 
 /* --- files --- */
-/* Opens an inode (O_TRUNC done here).  Imports: EROFS for writing (B2).
- * -ESTALE: by the next number (node.h), if there is a name. */
+/* Opens an inode (O_TRUNC done here).  Imports: EROFS for writing (B2). */
 int	io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret);
-/* By an old number, to be read: where thread asks again for what it was just
- * told to look up, who has no name to look up.  -ESTALE: else. */
-int	io_open_elder(struct fs *f, uint64_t ino, int flags, int thread,
-	    struct handle **ret);
 /* A new regular file: backing file from the pool and the op in one
  * transaction (F2).  attr is the new inode's. */
 int	io_create(struct fs *f, uint64_t parent, const char *name,

@@ -91,28 +91,6 @@ node_is_old(struct fs *f, uint64_t node)
 	return node_of(f, node_ino(f, node)) != node;
 }
 
-uint64_t
-node_older(struct fs *f, uint64_t node)
-{
-	struct nodes *t = f->nodes;
-	uint64_t at = node & ~RENEWED, older = 0;
-	uint32_t i;
-
-	if (!(node & RENEWED))
-		return 0;
-	lock_take(&t->lock);
-	if (at < atomic_load(&t->n)) {
-		older = t->v[at].ino;
-		for (i = t->v[at].older; i != 0; i = t->v[i - 1].older)
-			if (t->v[i - 1].ino == t->v[at].ino) {
-				older = RENEWED | (i - 1);
-				break;
-			}
-	}
-	lock_drop(&t->lock);
-	return older;
-}
-
 int
 node_renew(struct fs *f, uint64_t ino)
 {

@@ -2,17 +2,14 @@
  * node: the numbers by which the kernel knows inodes.
  *
  * F1  A kernel node is (inode, incarnation).  Its number is the inode's until
- *     others replace the content of a file that is open here, or it could be
- *     passed and is not, for those who opened it before (pass_renew); then the
- *     old number stays with those who have it open, and the inode gets a new
- *     one: with the top bit set, which no inode number has (session numbers
- *     are < 2^27).
+ *     others replace the content of a file that is open here; then the old
+ *     number stays with those who have it open, and the inode gets a new one:
+ *     with the top bit set, which no inode number has (session numbers are
+ *     < 2^27).
  * N1  A number stands for one inode for as long as the mount lasts, and never
  *     for another incarnation.
  * N2  An old number is not opened any more (ESTALE: the kernel looks the name
  *     up again); who has it open goes on with the vnode of then (vnode_old).
- *     But where that is the inode's still, who asks again for the old number,
- *     having no name to look up (/proc/self/fd), may read by it.
  *
  * Only regular files get new numbers.  A renewal costs 16 bytes until the
  * mount ends.  Thread-safe.
@@ -33,8 +30,6 @@ uint64_t node_ino(struct fs *f, uint64_t node);
 uint64_t node_of(struct fs *f, uint64_t ino);
 /* Another number stands for its inode now. */
 bool	node_is_old(struct fs *f, uint64_t node);
-/* The one before this one; 0: there is none. */
-uint64_t node_older(struct fs *f, uint64_t node);
 /* From now on ino has a new number.  -ENOMEM: it has not. */
 int	node_renew(struct fs *f, uint64_t ino);
 

@@ -10,7 +10,6 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "fs/node.h"
 #include "fs/settle.h"
 
 #define STEP	(20 * NSEC_PER_MSEC)	/* of the coarsest clock of a disk */
@@ -199,57 +198,18 @@ begin_unseen(struct fs *f, struct vnode *v, bool fresh)
 	return 0;
 }
 
-/* Those of its node as it is now. */
-static unsigned
-opens_of(const struct vnode *v)
-{
-	return v->opens - v->elders;
-}
-
-static void
-give_id(struct fs *f, int id)
-{
-	lock_take(&f->pass->lock);
-	if (!f->pass->over)
-		f->pass->close(f->pass->arg, id);
-	lock_drop(&f->pass->lock);
-}
-
 static void
 close_id(struct fs *f, struct vnode *v)
 {
-	if (v->pass_id == 0 || opens_of(v) > 0 || v->unseen)
+	if (v->pass_id == 0 || v->opens > 0 || v->unseen)
 		return;
-	give_id(f, v->pass_id);
+	lock_take(&f->pass->lock);
+	if (!f->pass->over)
+		f->pass->close(f->pass->arg, v->pass_id);
+	lock_drop(&f->pass->lock);
 	lock_take(&v->lock);
 	v->pass_id = 0;
 	lock_drop(&v->lock);
-}
-
-bool
-pass_renew(struct fs *f, struct handle *h)
-{
-	struct vnode *v = h->v;
-	int id;
-
-	if (opens_of(v) == 0 || v->writers > 0 || v->pass_id != 0 ||
-	    v->dirty || v->unseen || h->writes ||
-	    why_not(f, h, false) != NULL)
-		return false;
-	id = get_id(f, v);		/* not for nothing */
-	if (id == 0)
-		return false;
-	give_id(f, id);
-	if (node_renew(f, v->ino) != 0)
-		return false;
-	lock_take(&v->lock);
-	v->elders = v->opens;
-	v->turn++;
-	lock_drop(&v->lock);
-	counter_add(nodes_renewed, 1);
-	/* they ask for attributes from now on (fuse_attr.c) */
-	fs_inval_attr(f, v->ino);
-	return true;
 }
 
 int
@@ -259,7 +219,7 @@ pass_open(struct fs *f, struct handle *h, bool fresh)
 	const char *why = NULL;
 	int err = 0, id = 0;
 
-	if (v->pass_id == 0 && opens_of(v) == 0) {
+	if (v->pass_id == 0 && v->opens == 0) {
 		why = why_not(f, h, fresh);
 		if (why == NULL && (id = get_id(f, v)) == 0)
 			why = BY "there was no descriptor left for it when "
@@ -278,13 +238,12 @@ pass_open(struct fs *f, struct handle *h, bool fresh)
 		err = bfile_unseen_synced(v->b);
 	if (err == 0) {
 		h->passed = true;
-		h->direct = h->writes && v->elders > 0;
 		counter_add(opens_passed, 1);
 		return 0;
 	}
-	if (opens_of(v) == 0)
+	if (v->opens == 0)
 		pass_settle(f, v);
-	if (opens_of(v) > 0 || v->unseen)
+	if (v->opens > 0 || v->unseen)
 		return err;		/* it must be passed too (F1) */
 	close_id(f, v);
 	return 0;
@@ -551,7 +510,7 @@ pass_path(struct fs *f, uint64_t ino, struct bfile *b)
 	if (v != NULL) {
 		lock_take(&v->lock);
 		passed = v->pass_id != 0;
-		why = opens_of(v) > 0 ? v->unpassed : NULL;
+		why = v->opens > 0 ? v->unpassed : NULL;
 		lock_drop(&v->lock);
 		vnode_put(f, v);
 	}

@@ -5,13 +5,7 @@
  * F1  The opens of a node are all of one kind.  The first one decides: it is
  *     passed when the file is new or truncated to nothing and is to be
  *     written, or is wholly and soundly here and is to be read.  Later ones
- *     follow it; when all are closed the next first one decides again.  Where
- *     all of it came while it was open, and nobody may write, the node is
- *     renewed (node.h): the next open is the first of a new node, and passed,
- *     and those before go on through the daemon, as `elders`.  While there are
- *     such, who is passed to write has write(2) come to the daemon, so that
- *     the elders' pages can be dropped; what is written by mappings, pass_tick
- *     tells.
+ *     follow it; when all are closed the next first one decides again.
  * C3  A passed open that may write makes the file `unseen` (cache/backing.h)
  *     before it is answered: all of it is then dirty, and what was written
  *     shows in the backing file's own size and times alone (F3), which
@@ -58,9 +52,6 @@ struct pass_dev {
  * that the kernel takes it, and that the disk has leases (C2). */
 void	pass_probe(struct fs *f, struct pass_dev *p);
 
-/* In the gate of h->v, before pass_open: the node was renewed, by whose next
- * number h can be passed. */
-bool	pass_renew(struct fs *f, struct handle *h);
 /* In the gate of h->v, before h is counted among its opens: sets h->passed;
  * the open is then answered with h->v->pass_id.  fresh: new, or truncated to
  * nothing.  -errno: the open is to fail. */

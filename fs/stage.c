@@ -442,7 +442,8 @@ add_piece(struct known *k, uint64_t off, uint64_t len, int64_t crc)
 	struct stage_piece p = { off, len, (uint32_t)crc };
 
 	if (len > k->size || off > k->size - len || off + len > k->end)
-		k->part = k->part || crc < 0 || off < k->end;
+		k->part = k->part || crc < 0 || off < k->end ||
+		    off + len > k->size;
 	if (crc < 0 || off < k->end || off > k->size || len > k->size - off)
 		return 0;
 	buf_put(&k->pieces, &p, sizeof p);

@@ -230,7 +230,7 @@ upload_put(struct job *j, const struct store_src *from, struct op_object *o)
 	    /* a next try begins at the first byte again */
 	    .deadline = stores_deadline(PATIENCE, from->size) };
 	struct store_info info;
-	struct store *s = NULL;
+	struct store *s = NULL, *now = NULL;
 	struct upload *u = j->f->upload;
 	char key[KEY_MAX], name[65];
 	enum store_rc rc;
@@ -247,6 +247,10 @@ upload_put(struct job *j, const struct store_src *from, struct op_object *o)
 	    (unsigned long long)j->ino, store_rc_name(rc));
 	stores_result(j->f, o->store, rc, &why);
 	err = store_rc_errno(rc);
+	/* it moved meanwhile: these bytes are at the old address */
+	if (err == 0 && (stores_get(j->f, o->store, &now, &why) != 0 ||
+	    now != s))
+		err = why_set(&why, -EAGAIN, "it was moved meanwhile");
 	if (err == 0)
 		snprintf(o->version, sizeof o->version, "%s",
 		    info.version.text);

@@ -416,47 +416,16 @@ struct vnode *
 vnode_old(struct fs *f, uint64_t node)
 {
 	struct vnodes *t = f->vnodes;
-	struct vnode *v, *found = NULL;
-	uint64_t ino = node_ino(f, node);
+	struct vnode *v;
 
 	lock_take(&t->lock);
-	/* numbers ascend: it was the last one of those up to it */
 	for (v = t->old; v != NULL; v = v->next)
-		if (v->ino == ino && v->old_node >= node && (found == NULL ||
-		    v->old_node < found->old_node))
-			found = v;
-	if (found != NULL)
-		found->refs++;
+		if (v->old_node == node)
+			break;
+	if (v != NULL)
+		v->refs++;
 	lock_drop(&t->lock);
-	return found;
-}
-
-void
-vnode_asked(struct fs *f, uint64_t ino, int thread)
-{
-	struct vnode *v = vnode_peek(f, ino);
-
-	if (v == NULL)
-		return;
-	lock_take(&v->lock);
-	v->asked_by = thread;
-	lock_drop(&v->lock);
-	vnode_put(f, v);
-}
-
-bool
-vnode_has_elders(struct fs *f, uint64_t ino)
-{
-	struct vnode *v = vnode_peek(f, ino);
-	bool has;
-
-	if (v == NULL)
-		return false;
-	lock_take(&v->lock);
-	has = v->elders > 0;
-	lock_drop(&v->lock);
-	vnode_put(f, v);
-	return has;
+	return v;
 }
 
 uint64_t

@@ -6,10 +6,6 @@
  *     table, and found only by those who have it open, who go on reading what
  *     it was (node.h); `held` says where that lies.  So on a mount that does
  *     not write a file has `held` from the moment it is loaded.
- *     One that got a new number so as to be passed (pass.h) is as it was: who
- *     opened it by an old number, its `elders`, have its bytes and attributes
- *     as everybody has, but by pages and attributes of a node that the kernel
- *     does not know to be the same file; so it is told of every change.
  *
  * Where a regular file's bytes are, in this order of precedence:
  *   b != NULL     a backing file: being written, or large
@@ -44,10 +40,6 @@ struct vnode {
 	unsigned	 active;	/* writes under way; exclude busy */
 	unsigned	 opens;		/* handles */
 	unsigned	 writers;	/* of them, those that may write */
-	unsigned	 elders;	/* of them, those by an old number */
-	unsigned	 turn;	/* of its numbers: handles have theirs */
-	int		 asked_by;	/* the thread that was last told to look
-					   its name up; 0 */
 	bool		 loaded;	/* attr was read, b was looked up */
 	bool		 unlinked; /* no name left: gone at the last close */
 	bool		 dirty;		/* written since the last extents op */
@@ -115,12 +107,8 @@ void	vnodes_let_go(struct fs *f);
 /* After a commit that replaced ino's bytes by others'.  1: it is open, and was
  * given a new number (node.h): its names are to be invalidated.  0, -errno. */
 int	vnode_replaced(struct fs *f, uint64_t ino);
-/* Who was replaced and is open by an old number: a reference, or NULL. */
+/* Who is open by an old number: a reference, or NULL. */
 struct vnode *vnode_old(struct fs *f, uint64_t node);
-/* Somebody has it open by an old number, and nobody has replaced it. */
-bool	vnode_has_elders(struct fs *f, uint64_t ino);
-/* A thread of the kernel's was told to look its name up. */
-void	vnode_asked(struct fs *f, uint64_t ino, int thread);
 
 /*
  * Attributes of a file that may be open come from two places, read one after

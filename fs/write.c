@@ -63,12 +63,9 @@ make_writable(struct fs *f, struct vnode *v, bool keep)
 }
 
 static void
-wrote(struct fs *f, struct vnode *v)
+wrote(struct vnode *v)
 {
-	bool elders;
-
 	lock_take(&v->lock);
-	elders = v->elders > 0;
 	if (!v->dirty) {
 		v->dirty = true;
 		v->dirty_since = clock_mono();
@@ -76,8 +73,6 @@ wrote(struct fs *f, struct vnode *v)
 	v->wrote = clock_real();
 	v->mtime_set = false;
 	lock_drop(&v->lock);
-	if (elders)
-		fs_inval_inode(f, v->ino);
 }
 
 static int
@@ -89,7 +84,7 @@ truncate_entered(struct fs *f, struct vnode *v, uint64_t size)
 	if (err == 0)
 		err = bfile_truncate(v->b, size);
 	if (err == 0) {
-		wrote(f, v);
+		wrote(v);
 		v->truncated = true;
 	}
 	return err;
@@ -183,7 +178,7 @@ io_write(struct fs *f, struct handle *h, const void *p, size_t n, uint64_t off)
 		return r;
 	r = bfile_write(v->b, p, n, off);
 	if (r > 0)
-		wrote(f, v);
+		wrote(v);
 	vnode_unshare(v);
 	return r;
 }
@@ -241,7 +236,7 @@ io_fallocate(struct fs *f, struct handle *h, int mode, uint64_t off,
 		return err;
 	err = bfile_fallocate(v->b, mode, off, len);
 	if (err == 0)
-		wrote(f, v);
+		wrote(v);
 	vnode_unshare(v);
 	return err;
 }
@@ -255,8 +250,6 @@ count_open(struct handle *h, int n)
 	lock_take(&v->lock);
 	v->opens += n;
 	v->writers += h->writes ? n : 0;
-	if (h->turn != v->turn)
-		v->elders += n;
 	lock_drop(&v->lock);
 	if (h->writes && v->b != NULL)
 		bfile_writers(v->b, n);
@@ -290,9 +283,6 @@ io_open(struct fs *f, uint64_t ino, int flags, struct handle **ret)
 		err = truncate_entered(f, h->v, 0);
 	if (err == 0 && (flags & O_TRUNC) && !h->writes && h->v->writers == 0)
 		err = settle_now(f, h->v); /* no last writer will */
-	if (err == 0 && pass_renew(f, h))
-		err = -ESTALE;
-	h->turn = h->v->turn;
 	if (err == 0)
 		err = pass_open(f, h, (flags & O_TRUNC) != 0);
 	if (err == 0) {
@@ -311,40 +301,6 @@ fail:
 		settle_later(f, h->v);	/* cut, but not journalled */
 	else
 		vnode_put(f, h->v);
-	free(h);
-	return err;
-}
-
-int
-io_open_elder(struct fs *f, uint64_t ino, int flags, int thread,
-    struct handle **ret)
-{
-	struct vnode *v = vnode_peek(f, ino);
-	struct handle *h = calloc(1, sizeof *h);
-	int err = h == NULL ? -ENOMEM : -ESTALE;
-
-	if (v == NULL || h == NULL)
-		goto out;
-	vnode_enter(v);
-	lock_take(&v->lock);
-	if (v->elders > 0 && v->asked_by == thread && !v->old &&
-	    (flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC))
-		err = 0;
-	v->asked_by = err == -ESTALE ? thread : 0;
-	lock_drop(&v->lock);
-	if (err == 0) {
-		h->v = v;
-		h->flags = flags;
-		h->turn = v->turn - 1;
-		count_open(h, 1);
-	}
-	vnode_leave(v);
-out:
-	if (err == 0) {
-		*ret = h;
-		return 0;
-	}
-	vnode_put(f, v);
 	free(h);
 	return err;
 }

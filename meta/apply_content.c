@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 
-#include "meta/internal.h"
+#include "meta/apply_impl.h"
 
 /* The extents that have bytes in [lo, hi), appended to out. */
 static int
@@ -78,9 +78,15 @@ object_put(struct sqc *c, const struct change *ch, const struct op_object *o)
 	/* the key is derived from the id (B3) */
 	struct row at = { T_LOCATION, { col_int(o->id), col_int(o->store),
 	    col_bytes(NULL, 0), col_str(o->version) } };
-	int err = row_put(c, ch, &object);
+	int err = row_put(c, ch, &object), there = 0;
 
-	return (err ? err : row_put(c, ch, &at));
+	/* of a pack that another file brought: the version is the same, or,
+	 * where its store moved since, a newer one (OP_LOCATE), whose op may
+	 * pass this one by (M6) */
+	if (err == 0)
+		there = row_exists(c, &at);
+	return (err ? err : there < 0 ? there : there ? 0 :
+	    row_put(c, ch, &at));
 }
 
 /* The sums of what extent e has of its object, the first of them at p. */

@@ -248,88 +248,19 @@ def cold(path, data):
 	soon(lambda: os.getxattr(path, "user.gnsfs.cached") == b"100")
 	return fd
 
-def renewed():
-	# F1: all of it came while it was open: the next open is passed, by
-	# another node of the same inode, and who has it open goes on
+def early():
+	# it stays the daemon's until all have closed it, and is passed then
 	data = bytearray(os.urandom(3 * MIB))
 	old = cold("f", data)
-	ino = os.fstat(old).st_ino
+	new = os.open("f", os.O_RDONLY)
+	why("f", "it was opened before all of it was here")
+	assert os.pread(new, len(data), 0) == data
+	os.close(new)
+	os.close(old)
 	new = os.open("f", os.O_RDONLY)
 	passed("f")
-	assert os.fstat(new).st_ino == os.stat("f").st_ino == ino
 	assert os.pread(new, len(data), 0) == data
-	assert os.pread(old, len(data), 0) == data
-	# an old node that is opened again, where there is no name to look up
-	again = os.open("/proc/self/fd/%d" % old, os.O_RDONLY)
-	assert os.pread(again, len(data), 0) == data
-	os.close(again)
-	again = os.open("/proc/self/fd/%d" % new, os.O_RDONLY)
-	os.close(again)
-	# what is written is seen by all of them, by whatever call
-	w = os.open("f", os.O_RDWR)
-	os.pwrite(w, b"new", MIB)
-	data[MIB:MIB + 3] = b"new"
-	assert os.pread(w, len(data), 0) == data
-	assert os.pread(new, len(data), 0) == data
-	soon(lambda: os.pread(old, len(data), 0) == data)
-	m = mmap.mmap(w, 0)
-	m[2 * MIB:2 * MIB + 6] = b"mapped"
-	m.close()
-	data[2 * MIB:2 * MIB + 6] = b"mapped"
-	assert os.pread(new, len(data), 0) == data
-	soon(lambda: os.pread(old, len(data), 0) == data)
-	os.lseek(w, 0, os.SEEK_END)
-	os.write(w, b"tail")
-	data += b"tail"
-	soon(lambda: os.fstat(old).st_size == len(data))
-	assert os.stat("f").st_size == os.fstat(new).st_size == len(data)
-	assert os.pread(old, 100, 3 * MIB) == b"tail"
-	os.truncate("f", 2 * MIB)
-	del data[2 * MIB:]
-	soon(lambda: os.pread(old, 3 * MIB, 0) == data)
-	assert os.fstat(old).st_size == os.fstat(new).st_size == 2 * MIB
-	os.close(w)
-	# its attributes and names are one inode's
-	os.fchmod(old, 0o640)
-	soon(lambda: os.stat("f").st_mode & 0o777 == 0o640)
-	os.chmod("f", 0o600)
-	assert os.fstat(old).st_mode & 0o777 == 0o600
-	os.rename("f", "g")
-	os.link("g", "h")
-	assert os.fstat(old).st_nlink == os.stat("h").st_nlink == 2
-	assert get("h") == get("g") == data
-	os.unlink("g")
-	os.unlink("h")
-	assert os.fstat(old).st_nlink == os.fstat(new).st_nlink == 0
-	put("f", b"another")
-	assert os.pread(old, len(data), 0) == os.pread(new, len(data), 0) == \
-	    data
-	os.close(old)
 	os.close(new)
-	assert get("f") == b"another"
-
-def renewed_cut():
-	# O_TRUNC by the new node, while an old one is open; and a name of it
-	# that the kernel knows by the old node
-	data = os.urandom(2 * MIB)
-	put("g", b"")
-	os.unlink("g")
-	put("f", data)
-	os.link("f", "g")
-	os.stat("g")
-	old = cold("f", data)
-	assert get("f") == data				# renewed
-	assert get("g") == data
-	os.truncate("g", MIB)
-	soon(lambda: os.pread(old, 2 * MIB, 0) == data[:MIB])
-	assert os.stat("f").st_size == os.stat("g").st_size == MIB
-	with open("f", "wb") as f:
-		f.write(b"short")
-	soon(lambda: os.pread(old, 2 * MIB, 0) == b"short")
-	assert os.fstat(old).st_size == 5 and get("g") == b"short"
-	os.close(old)
-	settled("f")
-	assert get("f") == b"short"
 
 def direct():
 	data = os.urandom(4 * MIB)

@@ -36,7 +36,7 @@ cases()
 all="growing times append truncate holes copy joined trunc_again unlinked
     readers reopened direct locks mapped mapped_late mapped_small fsynced
     mapped_synced mapped_synced_small mapped_unlinked mapped_again raced idle
-    setid storm kinds small renewed renewed_cut"
+    setid storm kinds small early"
 
 how=passed
 start_mount "$url" "$m" lag=200ms
@@ -57,7 +57,6 @@ mkdir "$m/a"
 cases "$m/a" $all
 
 if [ "$how" = passed ]; then
-	check_eq "two files were renewed" 2 "$(counter nodes_renewed)"
 	before=$(counter fuse_requests)
 	head -c 67108864 /dev/urandom >"$m/big"
 	after=$(counter fuse_requests)
@@ -163,8 +162,7 @@ stop_mount "$T/tight"
 start_mount "$url" "$m" lag=200ms,passthrough=off
 mkdir "$m/b"
 [ -z "${GNSFS_TEST_SHORT:-}" ] ||
-    all="growing times copy joined reopened mapped_late mapped_synced storm
-    renewed renewed_cut"
+    all="growing times copy joined reopened mapped_late mapped_synced storm"
 # shellcheck disable=SC2086 # one word a case
 cases "$m/b" $all
 check_eq "and passed none" 0 "$(counter opens_passed)"
