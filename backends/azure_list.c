@@ -38,7 +38,8 @@ struct reading {
 	uint64_t	 size;
 	int64_t		 secs;
 	bool		 encoded;	/* the name is percent-encoded */
-	bool		 folder;
+	bool		 folder;	/* of a hierarchical namespace */
+	bool		 marked;	/* as one, by its metadata */
 	bool		 result;	/* it is a list */
 };
 
@@ -95,7 +96,7 @@ entry_add(struct reading *l, bool is_prefix)
 	}
 	buf_reset(&l->last);
 	buf_puts(&l->last, key + n);
-	if (key[n] == '\0' || (l->folder && l->size == 0) ||
+	if (key[n] == '\0' || l->folder || (l->marked && l->size == 0) ||
 	    is_before(l, key + n, is_prefix))
 		return 0;
 	e.key = key + n;
@@ -148,7 +149,7 @@ read_blob(struct reading *l, const char *const *path, unsigned depth,
 		buf_reset(&l->etag);
 		l->size = 0;
 		l->secs = 0;
-		l->encoded = l->folder = false;
+		l->encoded = l->folder = l->marked = false;
 	} else if (depth == 3) {
 		return entry_add(l, prefix);
 	} else if (text != NULL && strcmp(path[3], "Name") == 0) {
@@ -164,7 +165,7 @@ read_blob(struct reading *l, const char *const *path, unsigned depth,
 	} else if (text != NULL && !prefix && depth == 5 &&
 	    strcmp(path[3], "Metadata") == 0 &&
 	    strcasecmp(name, "hdi_isfolder") == 0) {
-		l->folder = l->folder || strcmp(text, "true") == 0;
+		l->marked = l->marked || strcmp(text, "true") == 0;
 	}
 	return 0;
 }

@@ -22,7 +22,7 @@
 #define STREET_TIME	(2 * NSEC_PER_SEC)
 #define STREET_ENOUGH	32	/* misses of a street in that time */
 #define STREET_PACKED	8
-#define RUNS		16	/* requests at once; fs->io has as many */
+#define RUNS		12	/* requests at once; fs->io has as many */
 #define QUEUED_MAX	1024	/* requests that wait */
 #define RUN_BYTES	(1u << 20)	/* of one request, about */
 #define GAP		(32u << 10)	/* fetched rather than asked around */

@@ -40,7 +40,7 @@
 
 #define START_TIME	(9 * NSEC_PER_SEC)	/* the manual says 10 s */
 #define HOME_TIME	(4 * NSEC_PER_SEC)	/* of them, to reach the home */
-#define IO_THREADS	56	/* see LANE_RUNS in fill.c, RUNS in ahead.c */
+#define IO_THREADS	46	/* see LANE_RUNS in fill.c, RUNS in ahead.c */
 #define ROOM_LOOK	(20 * NSEC_PER_MSEC)	/* how old free room may be */
 
 /* --- write state --- */

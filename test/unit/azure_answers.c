@@ -510,6 +510,9 @@ list_page(const char *text, struct store_list *l)
 #define M(name, key, value) "<Blob><Name>" name "</Name><Properties>" \
 	"<Content-Length>0</Content-Length></Properties><Metadata><" key ">" \
 	value "</" key "></Metadata></Blob>"
+#define F(name)	"<Blob><Name>" name "</Name><Properties>" \
+	"<Content-Length>5</Content-Length></Properties><Metadata>" \
+	"<hdi_isfolder>true</hdi_isfolder></Metadata></Blob>"
 #define P(name)	"<BlobPrefix><Name>" name "</Name></BlobPrefix>"
 
 START_TEST(lists)
@@ -521,10 +524,10 @@ START_TEST(lists)
 	ck_rc(list_page(L(B("pre/c", "") B("pre/a", "") P("pre/b/")
 	    B("pre/dir", "<ResourceType>directory</ResourceType>")
 	    M("pre/flat", "hdi_isfolder", "true") M("pre/k", "hdi_isfolder",
-	    "false") M("pre/kept", "isfolder", "true")
+	    "false") M("pre/kept", "isfolder", "true") F("pre/m")
 	    B("pre/", "") B("pre/e&amp;f", ""),
 	    "<NextMarker>2!mark&amp;</NextMarker>"), &l), STORE_OK);
-	ck_assert_str_eq(buf_cstr(&listed), "a\n*b/\nc\ne&f\nk\nkept\n");
+	ck_assert_str_eq(buf_cstr(&listed), "a\n*b/\nc\ne&f\nk\nkept\nm\n");
 	ck_assert(l.more);
 	ck_assert_str_eq(l.token, "c2!mark&");
 	has("GET /acct/lake?restype=container&comp=list&maxresults=7&include="
