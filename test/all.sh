@@ -209,5 +209,5 @@ for script in test/mounted/*.sh; do
 done
 section "demo" 300 sh test/demo.sh
 # Its figures say nothing here; that each case still runs.
-section "benchmarks" 400 sh test/bench/bench.sh --scale 0.01 \
+section "benchmarks" 900 sh test/bench/bench.sh --scale 0.01 \
     --rounds 1 --only main,speed
