@@ -88,6 +88,10 @@ window_jump(struct window_jumps *j, const struct window_streams *s,
 	j->asked += n;
 	if (size < WINDOW_WHOLE_MIN || !is_jump(s, off))
 		return false;
+	for (unsigned i = 0; i < WINDOW_LAST; i++)
+		if (j->last[i] == (off >> 20) + 1)
+			return false;
+	j->last[j->n % WINDOW_LAST] = (off >> 20) + 1;
 	j->n++;
 	j->large += n >= LARGE;
 	return (j->large >= WINDOW_JUMPS_LARGE && j->asked >= size / 64) ||

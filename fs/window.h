@@ -56,13 +56,16 @@ struct window_streams {
 uint64_t window_read(struct window_streams *s, uint64_t off, size_t n,
 	    uint64_t most);
 
-/* The jumps of all readers of a file.  Zeroed: none yet. */
+/* The jumps of all readers of a file; one to where one of the last few went
+ * is none: its bytes may be on their way.  Zeroed: none yet. */
 #define WINDOW_WHOLE_MIN	((uint64_t)16 << 20)
 #define WINDOW_JUMPS_LARGE	4u
 #define WINDOW_JUMPS		16u
+#define WINDOW_LAST		8u
 struct window_jumps {
 	uint64_t asked;			/* bytes, by all that missed */
 	unsigned n, large;
+	uint64_t last[WINDOW_LAST];	/* MiB, counted from 1 */
 };
 
 /* Before window_read of the same, where not all of it was here, of a file of so
