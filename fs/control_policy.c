@@ -31,19 +31,28 @@ store_name(void *arg, const struct store_row *s)
 	return 1;
 }
 
+/* Under key: the directory's path; of 0 none. */
+static int
+set_dir(struct sqc *q, json_t *o, const char *key, uint64_t dir)
+{
+	char *path = NULL;
+	int rc = dir != 0 ? meta_path(q, dir, &path) : 0;
+
+	if (rc == 0)
+		rc = ctl_set_bytes(o, key, path != NULL ? path : "");
+	free(path);
+	return rc;
+}
+
 int
 ctl_set_place(struct sqc *q, uint64_t ino, json_t *o)
 {
 	struct place_row r;
-	char *path = NULL;
 	int rc;
 
 	rc = place_of(q, ino, &r);
-	if (rc == 0 && r.dir != 0)
-		rc = meta_path(q, r.dir, &path);
 	if (rc == 0)
-		rc = ctl_set_bytes(o, "place_dir", path != NULL ? path : "");
-	free(path);
+		rc = set_dir(q, o, "place_dir", r.dir);
 	json_object_set_new(o, "store_id", json_integer(r.store));
 	if (rc == 0)
 		rc = meta_stores(q, store_name, o);
@@ -55,16 +64,10 @@ int
 ctl_set_fill(struct sqc *q, uint64_t ino, json_t *o)
 {
 	struct whole_row r;
-	char *path = NULL;
-	int rc;
+	int rc = whole_of(q, ino, &r);
 
-	rc = whole_of(q, ino, &r);
-	if (rc == 0 && r.whole)
-		rc = meta_path(q, r.dir, &path);
-	if (rc == 0)
-		rc = ctl_set_bytes(o, "fill_dir", path != NULL ? path : "");
-	free(path);
-	return rc;
+	return rc != 0 ? rc : set_dir(q, o, "fill_dir",
+	    r.whole ? r.dir : 0);
 }
 
 /* --- ls --- */

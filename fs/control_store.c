@@ -387,11 +387,10 @@ compare_all(struct moving *m)
 	struct stage_status st = { 0 };
 	struct why said = { "" };
 	struct ctl *c = m->c;
-	uint64_t seq = 0;
 	int rc;
 
 	rc = stage_moved(c->f, m->was->id, m->was->name, m->was->url, m->s,
-	    ctl_stage_progress, c, &st, &seq, &said);
+	    ctl_stage_progress, c, &st, &said);
 	if (rc == -ECANCELED)
 		why_set(&c->why, rc, "ended before all was compared; nothing "
 		    "was changed");

@@ -719,9 +719,10 @@ is_dir(const char *text)
 int
 stage_moved(struct fs *f, uint32_t id, const char *name, const char *from,
     struct store *to, stage_progress *progress, void *arg,
-    struct stage_status *ret, uint64_t *retseq, struct why *why)
+    struct stage_status *ret, struct why *why)
 {
 	struct stage *s = calloc(1, sizeof *s);
+	uint64_t seq = 0;
 	char text[80];
 	const char *const texts[] = { text };
 	const struct pin_request req = { .selectors = texts,
@@ -736,7 +737,7 @@ stage_moved(struct fs *f, uint32_t id, const char *name, const char *from,
 	s->dirs = is_dir(from) && is_dir(to->url);
 	snprintf(s->fixed.store, sizeof s->fixed.store, "%s", name);
 	snprintf(text, sizeof text, "store:%s", name);
-	rc = run_selected(s, &req, progress, arg, ret, retseq, why);
+	rc = run_selected(s, &req, progress, arg, ret, &seq, why);
 	free(s);
 	return rc;
 }

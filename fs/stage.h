@@ -68,8 +68,7 @@ int	stage_run(struct fs *f, const struct pin_request *r, const char *store,
  */
 int	stage_moved(struct fs *f, uint32_t id, const char *name,
 	    const char *from, struct store *to, stage_progress *progress,
-	    void *arg, struct stage_status *ret, uint64_t *retseq,
-	    struct why *why);
+	    void *arg, struct stage_status *ret, struct why *why);
 
 int	stage_each(struct fs *f,
 	    int (*each)(void *arg, const struct stage_status *s), void *arg);

@@ -1,6 +1,6 @@
 /*
  * stage_impl: what stage.c (which objects, how many at once, the records),
- * stage_copy.c and stage_moved.c (one object) share.
+ * stage_copy.c (one object) share.
  */
 #ifndef FS_STAGE_IMPL_H
 #define FS_STAGE_IMPL_H

@@ -214,10 +214,6 @@ landed_clean(struct sqc *c, const struct landed_fns *fns)
 	    "ORDER BY p.object, p.off");
 	int rc, err = 0;
 
-	if (fns->clean == NULL) {
-		sqs_reset(s);
-		return (0);
-	}
 	while ((rc = sqs_step(s)) == 1) {
 		uint64_t ino = sqs_col_int(s, 1);
 		const void *p;
@@ -341,7 +337,8 @@ batch_landed(struct meta *m, struct sqc *c, const struct meta_head *h,
 
 	if (err != 0)
 		return (err);
-	if ((err = landed_clean(c, fns)) == 0 &&
+	err = fns->clean != NULL ? landed_clean(c, fns) : 0;
+	if (err == 0 &&
 	    (err = landed_stored(c, fns)) == 0 &&
 	    (err = batch_applied(c, &b)) == 0 &&
 	    (err = landed_drop(c)) == 0)
