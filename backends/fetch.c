@@ -86,8 +86,15 @@ fetch_end(struct fetch *f, enum store_rc rc, const struct http_resp *resp)
 {
 	if (rc == STORE_CANCELLED && f->rc != STORE_OK)
 		return f->rc;
-	if (rc != STORE_OK || resp->received == f->expected)
+	if (rc != STORE_OK)
 		return rc;
+	if (resp->status != 200 && resp->status != 206) {
+		why_set(f->why, 0, "%s, GET of '%.200s': answered %d, which "
+		    "has no object", f->where, f->key, resp->status);
+		return STORE_BROKEN;
+	}
+	if (resp->received == f->expected)
+		return STORE_OK;
 	why_set(f->why, 0, "%s, GET of '%.200s': %llu bytes came, %llu were "
 	    "promised", f->where, f->key, (unsigned long long)resp->received,
 	    (unsigned long long)f->expected);

@@ -193,6 +193,12 @@ get_end(struct get *g, struct store_call *c, const struct gcs_req *r)
 {
 	char have[9];
 
+	if (r->resp.status != 200 && r->resp.status != 206) {
+		why_set(g->why, 0, "bucket '%s', GET of '%.200s': answered "
+		    "%d, which has no object", g->s->bucket, g->key,
+		    r->resp.status);
+		return STORE_BROKEN;
+	}
 	if (r->resp.received != g->expected) {
 		why_set(g->why, 0, "bucket '%s', GET of '%.200s': %llu bytes "
 		    "came, %llu were promised", g->s->bucket, g->key,

@@ -94,6 +94,7 @@ static const struct {
 	{ GET, 429, "", STORE_THROTTLED },
 	{ GET, 409, "BlobArchived", STORE_UNSUPPORTED },
 	{ GET, 301, "", STORE_INVALID },
+	{ GET, 204, "", STORE_BROKEN },			/* of which blob? */
 	{ HEAD, 404, "BlobNotFound", STORE_ABSENT },
 	{ HEAD, 404, "", STORE_BROKEN },
 	{ HEAD, 403, "AuthorizationFailure", STORE_DENIED },

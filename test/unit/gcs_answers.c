@@ -254,6 +254,7 @@ static const struct {
 	    STORE_CHANGED },
 	{ 412, "", "pre-conditions", 0, 0, STORE_CHANGED },
 	{ 200, "", "0123456789", 0, 0, STORE_BROKEN },
+	{ 204, "", "", 0, 0, STORE_BROKEN },		/* of which object? */
 	{ 206, "x-goog-generation: 7\r\nContent-Range: bytes 2-4/10\r\n",
 	    "234", 2, 3, STORE_OK },
 	{ 206, "x-goog-generation: 7\r\nContent-Range: bytes 3-5/10\r\n",

@@ -86,6 +86,7 @@ static const struct {
 	{ GET, 403, "", STORE_DENIED },
 	{ GET, 412, "PreconditionFailed", STORE_CHANGED },
 	{ GET, 416, "InvalidRange", STORE_CHANGED },	/* HEAD says 416 */
+	{ GET, 204, "", STORE_BROKEN },			/* of which object? */
 	{ GET, 500, "InternalError", STORE_BROKEN },
 	{ GET, 503, "SlowDown", STORE_THROTTLED },
 	{ GET, 503, "", STORE_THROTTLED },
