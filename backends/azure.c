@@ -185,8 +185,10 @@ put_single(struct azure *s, struct store_call *c, const char *key,
 		r.expect = src->size >= AZURE_MIB;
 		rc = azure_do(s, c, &r);
 	}
-	if (rc == STORE_OK && ret != NULL)
+	if (rc == STORE_OK && ret != NULL) {
 		etag_info(&r.resp, src->size, ret);
+		ret->summed = r.summed;
+	}
 	azure_req_done(&r);
 	return rc;
 }
@@ -220,12 +222,8 @@ azure_caps(struct store *st)
 {
 	/* Not STORE_LIST_START_AFTER: it is honoured, but costs a request for
 	 * every page before it (azure_list.c). */
-	unsigned caps = STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
+	return STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
 	    STORE_LIST_SORTED | STORE_DELETE_MATCH | STORE_HAS_TAGS;
-
-	if (atomic_load(&((struct azure *)st)->summed))
-		caps |= STORE_PUT_SUMMED;
-	return caps;
 }
 
 static struct store *

@@ -61,8 +61,6 @@ struct azure {
 	char		*where;		/* for messages */
 	bool		 https, loopback;
 	_Atomic bool	 checksums;	/* x-ms-content-crc64 */
-	_Atomic bool	 summed;	/* the last put's answer named the
-					   sum that went along with it */
 	_Atomic bool	 no_from_url;	/* it lacks Put Blob From URL */
 	/* Where the service could not fetch from of late: a hash of
 	 * scheme and host; until when that is believed (clock_mono) */
@@ -106,6 +104,7 @@ struct azure_req {
 	struct azure_error error;
 	enum http_end	 end;
 	char		 crc[16];	/* base64, as sent; "" for none */
+	bool		 summed;	/* the body was compared with it */
 };
 
 /*

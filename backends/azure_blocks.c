@@ -40,6 +40,7 @@ struct job {
 	uint64_t		 size, part_size;
 	uint64_t		 id;		/* of the upload */
 	unsigned		 n;
+	_Atomic bool		 unsummed;	/* a block is */
 };
 
 /* Block i's name, in base64. */
@@ -107,6 +108,8 @@ block_send(void *arg, struct store_call *c, unsigned i)
 	rc = buf_err(&name) != 0 ? STORE_NOMEM : azure_do(j->s, c, &r);
 	if (j->from != NULL)
 		azure_has_from_url(j->s, &r, rc, j->from);
+	if (!r.summed)
+		atomic_store(&j->unsummed, true);
 	buf_done(&name);
 	azure_req_done(&r);
 	return rc;
@@ -251,6 +254,7 @@ azure_put_blocks(struct azure *s, struct store_call *c, const char *key,
 	rc = parts_run(s->pool, c, j.n, block_send, &j);
 	if (rc == STORE_OK)
 		rc = list_put(&j, c, cond, match, &info);
+	info.summed = !atomic_load(&j.unsummed);
 	if (rc == STORE_OK && ret != NULL)
 		*ret = info;
 	return rc;

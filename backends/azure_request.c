@@ -271,12 +271,12 @@ is_success(const struct azure_req *r)
 
 /* A body was taken with its sum.  Was it compared?  The service names it in
  * the answer then; a server that knows nothing of the header does not. */
-static void
-note_sum(struct azure *s, const struct azure_req *r)
+static bool
+was_summed(const struct azure_req *r)
 {
 	const char *sum = http_resp_header(&r->resp, "x-ms-content-crc64");
 
-	atomic_store(&s->summed, sum != NULL && strcmp(sum, r->crc) == 0);
+	return r->crc[0] != '\0' && sum != NULL && strcmp(sum, r->crc) == 0;
 }
 
 /* The answer is an error: OK where the request may be made again. */
@@ -335,7 +335,7 @@ azure_do(struct azure *s, struct store_call *c, struct azure_req *r)
 			nheaders = r->headers.n;
 			again = rc == STORE_OK;
 		} else if (rc == STORE_OK && r->crc[0] != '\0') {
-			note_sum(s, r);
+			r->summed = was_summed(r);
 		}
 		first = false;
 		azure_cred_done(&cred);

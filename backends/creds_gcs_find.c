@@ -113,12 +113,29 @@ url_is_safe(const char *url)
 	    (strncmp(url, "http://", 7) == 0 && url_is_loopback(url));
 }
 
+/* As in the URLs of stores (url.h): URLs are told to people, what is in these
+ * is not. */
+static int
+need_no_user(const char *path, const char *name, const char *url,
+    struct why *why)
+{
+	const char *host = strstr(url, "://");
+
+	if (host == NULL || memchr(host + 3, '@', strcspn(host + 3, "/?#")) ==
+	    NULL)
+		return 0;
+	return why_set(why, -EINVAL, "'%s': %s has a user and '@' in it, "
+	    "which are not sent", path, name);
+}
+
 static int
 need_url(const char *path, const char *name, const char *url,
     struct why *why)
 {
-	if (url == NULL || url_is_safe(url))
+	if (url == NULL)
 		return 0;
+	if (url_is_safe(url))
+		return need_no_user(path, name, url, why);
 	return why_set(why, -EINVAL, "'%s': %s is no https:// URL", path,
 	    name);
 }
@@ -252,6 +269,9 @@ parse_subject(struct creds_gcs *c, const char *path, const json_t *source,
 	if (c->subject_url != NULL && !url_is_near(c->subject_url))
 		return why_set(why, -EINVAL, "'%s': credential_source.url is "
 		    "neither https:// nor on this host or its link", path);
+	if (c->subject_url != NULL && need_no_user(path, "credential_source."
+	    "url", c->subject_url, why) != 0)
+		return -EINVAL;
 	if (type != NULL && strcmp(type, "json") == 0 &&
 	    !take(format, "subject_token_field_name", &c->subject_field))
 		return lacks(path, "external_account", "credential_source."

@@ -383,8 +383,7 @@ static unsigned
 gcs_caps(struct store *st)
 {
 	return STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
-	    STORE_LIST_SORTED | STORE_LIST_START_AFTER | STORE_DELETE_MATCH |
-	    STORE_PUT_SUMMED;
+	    STORE_LIST_SORTED | STORE_LIST_START_AFTER | STORE_DELETE_MATCH;
 }
 
 static struct store *

@@ -107,6 +107,7 @@ struct parts {
 	unsigned		 n;
 	char			 id[33];
 	struct store_version	 versions[COMPOSE_MAX];
+	_Atomic bool		 unsummed;	/* a part is */
 };
 
 static void
@@ -131,6 +132,8 @@ part_send(void *arg, struct store_call *c, unsigned i)
 	    &info);
 	if (rc == STORE_OK)
 		p->versions[i] = info.version;
+	if (rc == STORE_OK && !info.summed)
+		atomic_store(&p->unsummed, true);
 	/* The name is ours alone: again is safe. */
 	return rc == STORE_AMBIGUOUS ? STORE_BROKEN : rc;
 }
@@ -342,8 +345,10 @@ gcs_put_parts(struct gcs *s, struct store_call *c, const char *key,
 	if (rc == STORE_OK)
 		rc = compose(p, c, cond, match, &o);
 	parts_clean(p);
-	free(p);
-	if (rc == STORE_OK && ret != NULL)
+	if (rc == STORE_OK && ret != NULL) {
 		*ret = o.info;
+		ret->summed = !atomic_load(&p->unsummed);
+	}
+	free(p);
 	return rc;
 }

@@ -182,8 +182,10 @@ put_single(struct gcs *s, struct store_call *c, const char *key,
 	}
 	if (rc == STORE_OK)
 		rc = gcs_answer_object(s, c, r, &o);
-	if (rc == STORE_OK)
+	if (rc == STORE_OK) {
 		*ret = o.info;
+		ret->summed = strcmp(o.crc, crc) == 0;
+	}
 	buf_done(&f.head);
 	return rc;
 }
@@ -405,6 +407,8 @@ session_check(struct session *u, struct store_call *c)
 	char crc[9];
 
 	sigv4_crc_base64(u->sum, crc);
+	u->object.info.summed = u->summed == u->len &&
+	    strcmp(u->object.crc, crc) == 0;
 	if (u->object.info.size == u->len && (u->object.crc[0] == '\0' ||
 	    u->summed != u->len || strcmp(u->object.crc, crc) == 0))
 		return STORE_OK;

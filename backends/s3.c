@@ -13,6 +13,8 @@
  * Conditions of writes that a store is known not to honour (s3_dialect.h) are
  * never left out unseen: such a call is refused, or, where the caller says
  * that nobody else writes that key (`sole`), the object is looked for before.
+ * So it is where nothing is known, until the store has shown once what it does
+ * (prove): one that takes no notice would put over what is there.
  *
  * Not here: buckets made, versions of S3's own versioning.
  */
@@ -270,6 +272,7 @@ put_single(struct s3 *s, struct store_call *c, const char *key,
 			etag_info(&r.resp, src->size, ret);
 		else
 			rc = s3_head(&s->store, c, key, ret);
+		ret->summed = r.summed;
 	}
 	s3_req_done(&r);
 	return rc;
@@ -292,6 +295,51 @@ put_kept(struct s3 *s, struct store_call *c, const char *key,
 	return put_single(s, c, key, cond, match, src, ret);
 }
 
+/* What was just put is put once more, if it is not there: does the store keep
+ * the condition?  Whatever it does, these bytes are there. */
+static enum store_rc
+prove(struct s3 *s, struct store_call *c, const char *key,
+    const struct store_src *src, struct store_info *ret)
+{
+	struct store_call quiet = *c;
+	struct store_info info;
+	enum store_rc rc;
+
+	quiet.why = NULL;
+	rc = put_single(s, &quiet, key, STORE_IF_ABSENT, NULL, src, &info);
+	switch (rc) {
+	case STORE_EXISTS:
+		atomic_store(&s->absent[0], S3_KEPT);
+		return STORE_OK;
+	case STORE_OK:
+		if (ret != NULL)
+			*ret = info;
+		if (atomic_exchange(&s->absent[0], S3_IGNORED) == S3_TRIED)
+			log_warn("the store takes no notice of If-None-Match: "
+			    "objects are looked for before they are put",
+			    "bucket=%s", s->bucket);
+		return STORE_OK;
+	case STORE_THROTTLED:
+	case STORE_UNREACHABLE:
+		return STORE_OK;	/* the next one tells */
+	default:
+		/* of which version are they? */
+		rc = ret != NULL ? s3_head(&s->store, &quiet, key, ret) :
+		    STORE_OK;
+		return rc == STORE_OK ? rc : STORE_AMBIGUOUS;
+	}
+}
+
+/* Of a store of which nothing is documented, what it has shown. */
+static enum s3_kept
+shown(struct s3 *s, enum store_cond cond, bool parts)
+{
+	if (atomic_load(&s->refuses[0]) || atomic_load(&s->refuses[parts]))
+		return S3_REFUSED;
+	return cond == STORE_IF_ABSENT ?
+	    (enum s3_kept)atomic_load(&s->absent[parts]) : S3_TRIED;
+}
+
 static enum store_rc
 s3_put(struct store *st, struct store_call *c, const char *key,
     enum store_cond cond, const struct store_version *match,
@@ -299,17 +347,24 @@ s3_put(struct store *st, struct store_call *c, const char *key,
 {
 	struct s3 *s = (struct s3 *)st;
 	const struct s3_dialect *d = s3_dialect(s);
-	bool parts = src->size > s->sizes.single;
+	bool parts = src->size > s->sizes.single, look;
 	enum s3_kept kept = parts ? d->parts : d->put;
 	enum store_rc rc;
 
 	rc = s3_key_check(s, key, call_why(c));
 	if (rc != STORE_OK)
 		return rc;
-	if (kept == S3_TRIED && (atomic_load(&s->refuses[0]) ||
-	    atomic_load(&s->refuses[parts])))
-		kept = S3_REFUSED;
-	rc = put_kept(s, c, key, kept, cond, match, src, ret);
+	if (kept == S3_TRIED)
+		kept = shown(s, cond, parts);
+	look = kept == S3_TRIED && cond == STORE_IF_ABSENT && c != NULL &&
+	    c->sole && !c->probe;
+	rc = put_kept(s, c, key, look ? S3_IGNORED : kept, cond, match, src,
+	    ret);
+	if (rc == STORE_EXISTS && kept == S3_TRIED && !look)
+		atomic_store(&s->absent[parts], S3_KEPT);
+	/* of one in parts a look costs little, and all of it again much */
+	if (rc == STORE_OK && look && !parts)
+		return prove(s, c, key, src, ret);
 	if (rc != STORE_UNSUPPORTED || cond == STORE_ALWAYS ||
 	    kept != S3_TRIED || c == NULL || !c->sole || c->probe ||
 	    (cond == STORE_IF_MATCH && strncmp(match->text, "e:", 2) != 0))
@@ -331,12 +386,11 @@ s3_caps(struct store *st)
 	unsigned caps = STORE_CAN_COPY;
 
 	if (d->put == S3_KEPT || (d->put == S3_TRIED &&
-	    !atomic_load(&s->refuses[0])))
+	    !atomic_load(&s->refuses[0]) &&
+	    atomic_load(&s->absent[0]) != S3_IGNORED))
 		caps |= STORE_CAN_ABSENT | STORE_CAN_MATCH;
 	if (!d->dirs)
 		caps |= STORE_LIST_SORTED | STORE_LIST_START_AFTER;
-	if (atomic_load(&s->summed))
-		caps |= STORE_PUT_SUMMED;
 	if (d->tags)
 		caps |= STORE_HAS_TAGS;
 	if (d->del == S3_KEPT || d->del == S3_TRIED)

@@ -65,13 +65,12 @@ struct s3 {
 	char		*path;		/* "/bucket", or "" (virtual) */
 	bool		 https, loopback, aws;
 	_Atomic bool	 checksums;	/* x-amz-checksum-crc32c */
-	_Atomic bool	 summed;	/* the last put's answer named the
-					   sum that went along with it */
 	_Atomic bool	 proven;	/* a request has succeeded */
 	_Atomic(const struct s3_dialect *) dialect;
 	bool		 dialect_is_sure;	/* no answer changes it */
 	/* conditions, seen to: of puts [0]; of what goes in parts alone [1] */
 	_Atomic bool	 refuses[2];
+	_Atomic int	 absent[2];	/* enum s3_kept, of If-None-Match */
 };
 
 #define s3_dialect(s)	(atomic_load(&(s)->dialect))
@@ -118,6 +117,7 @@ struct s3_req {
 	struct s3_error	 error;
 	enum http_end	 end;
 	char		 crc[9];	/* base64; "" where none was sent */
+	bool		 summed;	/* the body was compared with it */
 };
 
 /*

@@ -29,6 +29,7 @@ enum { LONG_STALL = 300 };	/* s: S3 may think for long */
 struct part {
 	char	etag[ETAG_MAX + 2];
 	char	crc[9];
+	bool	summed;
 };
 
 /* One large put or copy.  parts[i] belongs to the lane that sends i. */
@@ -222,6 +223,7 @@ part_send(void *arg, struct store_call *c, unsigned i)
 			    "%s", etag);
 			snprintf(j->parts[i].crc, sizeof j->parts[i].crc,
 			    "%s", r.crc);
+			j->parts[i].summed = r.summed;
 		}
 	}
 	s3_req_done(&r);
@@ -328,6 +330,17 @@ job_complete(struct job *j, enum store_cond cond,
 	return rc;
 }
 
+/* It is made of its parts, whose ETags were named to make it. */
+static bool
+all_summed(const struct job *j)
+{
+	unsigned i;
+
+	for (i = 0; i < j->nparts && j->parts[i].summed; i++)
+		;
+	return i == j->nparts;
+}
+
 /* Begin, parts, complete or abort; takes j. */
 static enum store_rc
 job_whole(struct job *j, enum store_cond cond,
@@ -344,6 +357,7 @@ job_whole(struct job *j, enum store_cond cond,
 		if (rc != STORE_OK)
 			job_abort(j);
 	}
+	info.summed = all_summed(j);
 	if (rc == STORE_OK && ret != NULL)
 		*ret = info;
 	job_free(j);

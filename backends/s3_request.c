@@ -325,18 +325,17 @@ no_creds(struct s3 *s, struct store_call *c, const struct s3_req *r, int err)
 
 /* A body was taken with its sum.  Was it compared?  Who does names the sum in
  * the answer; a server that knows nothing of the header takes no notice. */
-static void
-note_sum(struct s3 *s, const struct s3_req *r)
+static bool
+was_summed(const struct s3_req *r)
 {
 	const char *sum = http_resp_header(&r->resp, "x-amz-checksum-crc32c");
 
-	atomic_store(&s->summed, sum != NULL && strcmp(sum, r->crc) == 0);
+	return r->crc[0] != '\0' && sum != NULL && strcmp(sum, r->crc) == 0;
 }
 
 void
 s3_sums_off(struct s3 *s)
 {
-	atomic_store(&s->summed, false);
 	if (atomic_exchange(&s->checksums, false))
 		log_info("the store refuses the headers of checksums: they are "
 		    "left away", "bucket=%s", s->bucket);
@@ -429,8 +428,7 @@ s3_do(struct s3 *s, struct store_call *c, struct s3_req *r)
 		again = false;
 		if (rc == STORE_OK && is_success(r)) {
 			atomic_store(&s->proven, true);
-			if (r->crc[0] != '\0')
-				note_sum(s, r);
+			r->summed = was_summed(r);
 		} else if (rc == STORE_OK) {
 			rc = refused(s, c, r, &creds, first);
 			nheaders = r->headers.n;

@@ -76,6 +76,8 @@ struct store_info {
 	unsigned		 sums;	/* STORE_SUM_*: which of these */
 	uint32_t		 crc32c;
 	uint8_t			 md5[16];
+	bool			 summed; /* of a put: the store compared its
+					   bytes with sums made of them here */
 };
 
 /* One call's circumstances.  Zero-initialised means: no deadline of its own
@@ -90,8 +92,8 @@ struct store_call {
 				   find out whether it honours it; what it
 				   answers is the answer */
 	bool		 sole;	/* nobody else writes this key: a store that
-				   knows no conditions is looked at before,
-				   instead */
+				   knows no conditions, or has not shown that
+				   it does, is looked at before, instead */
 };
 
 enum store_cond { STORE_ALWAYS, STORE_IF_ABSENT, STORE_IF_MATCH };
@@ -139,10 +141,7 @@ enum store_cap {
 	STORE_LIST_SORTED = 1 << 3,
 	STORE_LIST_START_AFTER = 1 << 4,
 	STORE_DELETE_MATCH = 1 << 5,
-	STORE_PUT_SUMMED = 1 << 6,	/* the bytes of the last put were
-					   compared with a sum that was made
-					   of them here */
-	STORE_HAS_TAGS = 1 << 7,	/* objects have tags */
+	STORE_HAS_TAGS = 1 << 6,	/* objects have tags */
 };
 
 struct store;

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "fs/control_impl.h"
 #include "fs/stores.h"
+#include "fs/upload.h"
 #include "meta/place.h"
 #include "meta/segment.h"
 
@@ -496,27 +497,75 @@ check_home(struct ctl *c, const char *name)
 	return rc;
 }
 
+/* Nothing comes to the place where it was while the new one is compared with
+ * it; nor does what came there and is not recorded stay there. */
+static int
+pause_store(struct ctl *c, const struct find *f)
+{
+	int rc = upload_pause(c->f, f->id);
+
+	if (rc == -EBUSY)
+		why_set(&c->why, rc, "what was stored in '%s' a moment ago is "
+		    "not in the log yet; `gnsfs sync` waits for that", f->name);
+	else if (rc != 0)
+		why_set(&c->why, rc, "uploads to '%s' cannot be made anew: %s",
+		    f->name, strerror(-rc));
+	return rc;
+}
+
+/* By one alone (stores_use_begin). */
+static int
+set_alone(struct ctl *c, const struct find *f)
+{
+	const char *to = NULL;
+	char *url = NULL;
+	bool moves, paused;
+	int rc;
+
+	rc = set_what(c, f, &to, &url);
+	/* the home is where it is mounted from, whatever its row says */
+	moves = rc == 0 && strcmp(url, f->url) != 0;
+	paused = moves && f->id != STORE_HOME_ID;
+	if (paused) {
+		rc = pause_store(c, f);
+		paused = rc == 0;
+	}
+	/* Also where it is already: what is there may have become other. */
+	if (rc == 0 && !arg_bool(c, "force") && (moves ||
+	    arg_str(c, "url") != NULL))
+		rc = check_moved(c, f, url);
+	if (rc == 0)
+		rc = put_store(c, (struct find *)f, to, url, false);
+	if (paused)
+		upload_resume(c->f, f->id);
+	free(url);
+	return rc;
+}
+
 static int
 set(struct ctl *c, const char *name)
 {
-	const char *to = NULL;
 	struct find f;
-	char *url = NULL;
+	uint32_t id = 0;
 	int rc;
 
-	rc = need_store(c, name, &f);
-	if (rc == 0 && f.id == STORE_HOME_ID)
+	rc = ctl_need_store(c, name, &id);
+	if (rc == 0 && id == STORE_HOME_ID)
 		rc = check_home(c, name);
 	if (rc == 0)
-		rc = set_what(c, &f, &to, &url);
-	/* Also where it is already: what is there may have become other. */
-	if (rc == 0 && !arg_bool(c, "force") && (strcmp(url, f.url) != 0 ||
-	    arg_str(c, "url") != NULL))
-		rc = check_moved(c, &f, url);
+		rc = stores_use_begin(c->f, id, true, &c->why);
+	if (rc != 0)
+		return rc;
+	/* as it is now that nobody else changes it */
+	rc = need_store(c, name, &f);
+	if (rc == 0 && f.id != id)
+		rc = why_set(&c->why, -EAGAIN, "store '%s' has just been "
+		    "changed by another command; `gnsfs store ls` shows it",
+		    name);
 	if (rc == 0)
-		rc = put_store(c, &f, to, url, false);
-	free(url);
+		rc = set_alone(c, &f);
 	free(f.url);
+	stores_use_end(c->f, id);
 	return rc;
 }
 

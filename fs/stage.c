@@ -698,7 +698,12 @@ stage_run(struct fs *f, const struct pin_request *req, const char *store,
 	s->f = f;
 	rc = find_store(s, store, why);
 	if (rc == 0)
+		rc = stores_use_begin(f, s->to, false, why);
+	if (rc == 0) {
+		/* all at one address, which its records are of */
 		rc = run_selected(s, req, progress, arg, ret, retseq, why);
+		stores_use_end(f, s->to);
+	}
 	free(s);
 	return rc;
 }

@@ -47,7 +47,8 @@ typedef int stage_progress(void *arg, const struct stage_status *s);
  * r are looked at.  Goes on past objects that fail; the first failure is the
  * result.  *retseq: the last record, to be waited for (0: none was needed).
  * -ENOENT no such store, -EROFS one that others write (B2) or a mount that
- * may not write, -ECANCELED, or what failed, with why.
+ * may not write, -EBUSY its address is being changed, -ECANCELED, or what
+ * failed, with why.
  */
 int	stage_run(struct fs *f, const struct pin_request *r, const char *store,
 	    stage_progress *progress, void *arg, struct stage_status *ret,

@@ -5,7 +5,7 @@
  * files name (of a pack), or those of a large object of ours (sums.h), and what
  * the store that has it says of it.  Of what is there afterwards: what the
  * store that got it says, and, after a relay, the checksum of what went through
- * here and that the store says it compared on its way in (STORE_PUT_SUMMED).
+ * here where the store says that it compared this very put (store_info.summed).
  * Where these do not meet, it is read back.
  */
 #include <errno.h>
@@ -38,6 +38,7 @@ struct job {
 	bool			 have_crc;
 	uint32_t		 crc;
 	bool			 summed;	/* the store compared them */
+	struct store_version	 put;		/* in this put */
 	bool			 ended;		/* no other source helps */
 	struct why		 why;		/* of the attempt at hand */
 };
@@ -176,7 +177,8 @@ is_right(struct job *j, const struct store_info *made)
 {
 	if (made->size != j->o->size)
 		return 0;
-	if (j->summed || sums_agree(j, made) || made->size == 0)
+	if ((j->summed && strcmp(j->put.text, made->version.text) == 0) ||
+	    sums_agree(j, made) || made->size == 0)
 		return 1;
 	return read_back(j, made);
 }
@@ -301,7 +303,8 @@ relay(struct job *j)
 	}
 	j->have_crc = true;
 	j->crc = r.crc32c;
-	j->summed = (store_caps(j->to) & STORE_PUT_SUMMED) != 0;
+	j->summed = r.info.summed;
+	j->put = r.info.version;
 	return 0;
 }
 

@@ -477,6 +477,46 @@ stores_each(struct fs *f, int (*each)(void *arg, const struct store_health *h),
 	}
 }
 
+int
+stores_use_begin(struct fs *f, uint32_t id, bool alone, struct why *why)
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+	int err = 0;
+
+	lock_take(&s->lock);
+	e = stores_entry(s, id);
+	if (e == NULL)
+		err = why_set(why, -ENOENT, "the namespace has no store %u",
+		    id);
+	else if (e->moving)
+		err = why_set(why, -EBUSY, "store '%s' is being set by another "
+		    "command, which is comparing what is there; ask again "
+		    "when it has ended", e->name);
+	else if (alone && e->users > 0)
+		err = why_set(why, -EBUSY, "files are being staged to store "
+		    "'%s'; ask again when that has ended", e->name);
+	if (err == 0) {
+		e->users++;
+		e->moving = alone;
+	}
+	lock_drop(&s->lock);
+	return err;
+}
+
+void
+stores_use_end(struct fs *f, uint32_t id)
+{
+	struct stores *s = f->stores;
+	struct entry *e;
+
+	lock_take(&s->lock);
+	e = stores_entry(s, id);	/* the table only grows */
+	e->users--;
+	e->moving = false;
+	lock_drop(&s->lock);
+}
+
 int64_t
 stores_deadline(int64_t patience, uint64_t size)
 {

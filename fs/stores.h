@@ -40,6 +40,12 @@ bool	stores_is_down(struct fs *f, uint32_t id);
 /* The less, the better to read from: up before down, a directory of this host
  * before what is at the home's endpoint before the others. */
 unsigned stores_rank(struct fs *f, uint32_t id);
+/* What is at its address is being recorded (a stage to it), or the address is
+ * changed, which is for one alone: 0, or -EBUSY with why.  Until
+ * stores_use_end. */
+int	stores_use_begin(struct fs *f, uint32_t id, bool alone,
+	    struct why *why);
+void	stores_use_end(struct fs *f, uint32_t id);
 /* Has it asked soon whether it answers: its result is reported. */
 void	stores_probe(struct fs *f, uint32_t id);
 /* Its name, or its number where it is none of the namespace. */

@@ -28,6 +28,8 @@ struct entry {
 	uint64_t	 reading;	/* of the rows: the last that had it */
 	bool		 down;
 	bool		 asked;		/* to be probed, though it is up */
+	unsigned	 users;		/* stores_use_begin */
+	bool		 moving;	/* one of them, alone */
 	int64_t		 since;		/* clock_real */
 	int64_t		 pause, next;	/* of probes; clock_mono */
 	char		 why[256];

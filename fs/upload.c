@@ -207,7 +207,8 @@ upload_submit(struct fs *f, const struct job *what)
 	}
 	if (slot == ACTIVE_MAX)
 		make_room(f);
-	else if (what->to->active < ACTIVE_OF_ONE && !u->stop)
+	else if (what->to->active < ACTIVE_OF_ONE && !what->to->paused &&
+	    !u->stop && !u->halted)
 		j = malloc(sizeof *j);
 	if (j == NULL)
 		goto out;

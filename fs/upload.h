@@ -33,6 +33,13 @@ void	upload_spill(struct fs *f, uint64_t seq);
 /* What failed is tried again now, not after its pause. */
 void	upload_retry(struct fs *f);
 
+/* From now until upload_resume nothing goes to the store, and no op says of its
+ * bytes that they are there but what is frozen: what was put and not recorded
+ * is put again.  -EBUSY: an upload does not end, or what was recorded there a
+ * moment ago waits. */
+int	upload_pause(struct fs *f, uint32_t store);
+void	upload_resume(struct fs *f, uint32_t store);
+
 /* Stores that bytes wait for and that do not take them: they are down, or the
  * last upload failed. */
 struct freeze_down;

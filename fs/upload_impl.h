@@ -27,6 +27,7 @@ struct target {
 	uint32_t	 store;
 	unsigned	 active;
 	bool		 packing;	/* one of them is a pack */
+	bool		 paused;	/* upload_pause */
 	int64_t		 not_before;	/* clock_mono: after a failure */
 	int64_t		 pause;		/* the next one, of a full store */
 	char		 why[256];
@@ -48,6 +49,7 @@ struct upload {
 	struct cond	 cond;
 	pthread_t	 thread;
 	bool		 stop, kicked;
+	bool		 halted;	/* none begins (upload_pause.c) */
 	uint64_t	 hurry;	/* copies of open files up to this seq */
 	uint64_t	 spill;	/* open files, but no copies */
 	uint64_t	 torn[TORN_MAX];	/* thrown away last: a ring */

@@ -103,7 +103,7 @@ bool
 upload_may(struct fs *f, const struct target *t)
 {
 	lock_assert_held(&f->upload->lock);
-	return t->active < ACTIVE_OF_ONE && clock_mono() >= t->not_before &&
+	return t->active < ACTIVE_OF_ONE && !t->paused && clock_mono() >= t->not_before &&
 	    !f->upload->stop && !stores_is_down(f, t->store);
 }
 
@@ -142,7 +142,7 @@ static bool
 takes_nothing(struct fs *f, const struct target *t)
 {
 	return t->store != STORE_HOME_ID && (t->why[0] != '\0' ||
-	    stores_is_down(f, t->store));
+	    t->paused || stores_is_down(f, t->store));
 }
 
 static int
@@ -176,6 +176,12 @@ upload_target_why(struct fs *f, const struct target *t, char *ret, size_t n)
 {
 	char name[65], why[180];
 
+	if (t->paused) {
+		stores_name(f, t->store, name);
+		snprintf(ret, n, "store %s: its address is being changed",
+		    name);
+		return true;
+	}
 	if (t->why[0] == '\0' && stores_down_why(f, t->store, why,
 	    sizeof why)) {
 		stores_name(f, t->store, name);

@@ -287,6 +287,8 @@ run_drop(struct sqc *c, const struct run *r)
 	};
 	int err;
 
+	if (r->lo == r->hi && (err = cut_landed(c, r->lo)) != 0)
+		return (err < 0 ? err : 0);
 	if ((err = unstored_drop(c, r)) != 0 ||
 	    (err = undo_drop(c, r->lo, r->hi)) != 0 ||
 	    (err = counts_add_landed(c, r->hi - r->lo + 1, r->hi)) != 0)

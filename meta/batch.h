@@ -15,6 +15,8 @@
  *    most 16 MiB, named by fresh object ids in store `store`, the home; but
  *    for those that another store gets (place.h), which wait for their pack
  *    as large files do for their upload;
+ *  - an op of an uploaded file that is longer than a batch goes alone, and in
+ *    parts, each of them an op in the log (freeze_cut.c);
  *  - content parts are applied with undo rows;
  *  - the encoded batch is kept in frozen(body, first, last, ...), the seqs of
  *    its ops in frozen_run(lo, hi), the packs' layout in

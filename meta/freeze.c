@@ -396,6 +396,8 @@ op_freeze(struct freeze *f, const struct cand *d, struct op *op)
 	} else if (d->needs == NEEDS_DONE &&
 	    (err = pack_stored(f, d, op)) != 0)
 		return (err);
+	if (cand_is_cut(d) && (err = cut_first(f, d, op)) != 0)
+		return (err);
 	op_encode(op, &f->body);
 	if ((err = buf_err(&f->body)) != 0)
 		return (err);

@@ -77,10 +77,23 @@ cand_complete(const struct cand *d)
 	return (d->kind == OP_EXTENTS && !is_waiting(d));
 }
 
+/* Longer than a batch: first in its window, where none is behind it, and alone
+ * in its batch. */
+static inline bool
+cand_is_cut(const struct cand *d)
+{
+	return (d->kind == OP_EXTENTS && d->needs == NEEDS_DONE &&
+	    d->nbody > BATCH_MAX_BYTES);
+}
+
 static inline bool
 cand_whole(const struct cand *d)
 {
 	return (d->whole || d->needs == NEEDS_PACK);
 }
+
+/* freeze_cut.c.  In freeze's transaction: op becomes its first part, the rest
+ * is kept in its row. */
+int	cut_first(struct freeze *f, const struct cand *d, struct op *op);
 
 #endif

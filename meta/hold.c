@@ -495,7 +495,10 @@ hold_keep(struct hold *h, struct freeze *f, size_t n, size_t *retheld)
 	h->nheld += *retheld;
 	if (n > 0) {
 		h->anew = cand_at(f, 0)->seq <= h->before;
-		h->after = cand_at(f, n - 1)->seq;
+		/* of what is cut the rest is to be looked at */
+		h->after = cand_at(f, n - 1)->seq -
+		    (cand_is_cut(cand_at(f, n - 1)) &&
+		    !cand_at(f, n - 1)->held);
 	}
 	return (err);
 }

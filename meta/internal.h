@@ -33,6 +33,8 @@
  * bytes are for another store than the home (journal_packable). */
 #define NEEDS_DONE	3
 #define NEEDS_STORE	4
+/* Its first extents are frozen, its body is the rest (freeze_cut.c). */
+#define NEEDS_REST	5
 
 /* op.flags of an unlink or a rename that dropped the last link of an inode,
  * set when it is journalled: so its content part (M1), which runs later,
@@ -119,6 +121,12 @@ int	policy_nearest(struct sqc *c, uint32_t kind, uint64_t bit,
  * -EROFS (B2), -EINVAL. */
 int	place_check(struct sqc *c, const struct op *op);
 int	whole_check(struct sqc *c, const struct op *op);
+
+/* freeze_cut.c.  May an op with an encoded length of nbody be longer than a
+ * batch?  Writer: the frozen part of op seq landed, if there is a rest that is
+ * to be frozen: 1, 0, -errno. */
+bool	cut_can(const struct op *op, size_t nbody);
+int	cut_landed(struct sqc *c, uint64_t seq);
 
 /* batch.c, for freeze.c.  A row of a query: 1, 0, -errno; the statement is
  * reset.  No row of this inode: 1, 0, -errno.  The row of session b->session

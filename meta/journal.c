@@ -71,7 +71,7 @@ static int
 store_is_named(struct sqc *c, uint64_t store, bool goes)
 {
 	struct sqs *s = sq_prep(c, "SELECT body FROM op "
-	    "WHERE kind = ? OR needs = 3");
+	    "WHERE kind = ? OR needs IN (3, 5)");
 	struct buf bytes = BUF_INIT;
 	struct cur cur;
 	struct op op;
@@ -208,7 +208,7 @@ journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
 	op_encode(&op, &done);
 	if ((err = buf_err(&done)) != 0)
 		goto out;
-	if (done.len > BATCH_MAX_BYTES) {
+	if (done.len > BATCH_MAX_BYTES && !cut_can(&op, done.len)) {
 		err = -EFBIG;
 		goto out;
 	}

@@ -28,11 +28,24 @@ int	journal(struct meta *m, struct sqc *c, const struct op *op,
 	    enum needs needs, const void *bytes, size_t n, uint64_t *retseq);
 
 /* Writer.  The upload for op seq, or its pack, is stored: these are its
- * extents and objects.  -ENOENT when the op is gone or no longer waits (thrown
- * away). */
+ * extents and objects: of very many extents, without sums, a batch takes a part
+ * at a time.  -ENOENT when the op is gone or no longer waits (thrown away);
+ * -EFBIG. */
 int	journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
 	    const struct op_extent *e, unsigned ne,
 	    const struct op_object *o, unsigned no);
+
+/* Ops that are not frozen and whose bytes, or a pack with them, were put into
+ * the store; and, as what is dirty of a file is this or that op's, those after
+ * them of the same inode whose bytes are anywhere: in order.  each's nonzero
+ * stops and is returned.  -EBUSY: a copy there is recorded and not frozen. */
+struct journal_put { uint64_t seq, ino; bool small; };
+int	journal_put_in(struct sqc *c, uint32_t store,
+	    int (*each)(void *arg, const struct journal_put *p), void *arg);
+/* Writer.  One of those (all of an inode from the first on are to be) waits
+ * for its bytes again, as if they had never been put. */
+int	journal_put_again(struct meta *m, struct sqc *c,
+	    const struct journal_put *p);
 
 /* Writer.  The bytes that ops of ino wait for are lost (L11): these ops are
  * completed empty, so that they hold up no others, and the file is as long as

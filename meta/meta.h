@@ -30,7 +30,8 @@
  *  M5  Journal sequence numbers (seq) are of the state directory: they start
  *      at 1, never repeat, and are given without a gap, whoever's session it
  *      was.  The numbers in a batch are its session's own: the first is one
- *      more than the session's hwm in the log, and there is one for each op.
+ *      more than the session's hwm in the log, and there is one for each op,
+ *      or part of one (freeze_cut.c).
  *  M6  Ops are frozen in the order of the journal, but for those that are held
  *      (L3, hold.h).  Of all ops that read or write a row, those that landed
  *      came before those that did not.  So ops that change places on their

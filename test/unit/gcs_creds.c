@@ -592,6 +592,7 @@ static const struct { const char *text, *words; } bad_files[] = {
 	{ EXT "\"url\":\"http:/" "/169.255.169.254/s\"}}",
 	    "nor on this host" },
 	{ EXT "\"url\":\"ftp://x\"}}", "nor on this host" },
+	{ EXT "\"url\":\"https://u:s3cr3t@x/s\"}}", "url has a user" },
 	{ EXT "\"url\":\"https://x\",\"headers\":{\"a:\":\"s3cr3t\"}}}",
 	    "cannot be a header" },
 	{ EXT "\"url\":\"https://x\",\"headers\":{\"a\":\"s3cr3t\\r\\nb\""
@@ -623,6 +624,10 @@ static const struct { const char *text, *words; } bad_files[] = {
 	    "\"client_secret\":\"s3cr3t\",\"refresh_token\":\"s3cr3t\","
 	    "\"token_uri\":\"http://127.0.0.1:1@evil.example/token\"}",
 	    "no https:// URL" },
+	{ "{\"type\":\"authorized_user\",\"client_id\":\"i\","
+	    "\"client_secret\":\"s3cr3t\",\"refresh_token\":\"s3cr3t\","
+	    "\"token_uri\":\"https://u:s3cr3t@x.example/token\"}",
+	    "asked for has a user" },
 };
 
 START_TEST(files_that_make_no_sense)

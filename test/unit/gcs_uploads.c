@@ -116,7 +116,8 @@ answer_send(struct request *q, struct buf *out, unsigned long long first)
 	if (mode_is("nonsense"))
 		return say(out, 200, "", "{}");
 	return say_object(out, mode_is("short") ? 5 : SIZE, 7,
-	    mode_is("damaged") ? "AAAAAA==" : sum());
+	    mode_is("damaged") ? "AAAAAA==" : mode_is("no sum") ? NULL :
+	    sum());
 }
 
 static enum action
@@ -176,6 +177,7 @@ static const struct {
 	uint64_t	 resumed;
 } sessions[] = {
 	{ "whole",	STORE_OK,	1, 1, 0, 0 },
+	{ "no sum",	STORE_OK,	1, 1, 0, 0 },
 	{ "break",	STORE_OK,	1, 3, 2, 6 * GRAIN },
 	{ "break, 503",	STORE_OK,	1, 3, 2, 6 * GRAIN },
 	{ "308",	STORE_OK,	1, 3, 0, 6 * GRAIN },
@@ -213,6 +215,7 @@ START_TEST(resumable)
 	if (sessions[_i].rc == STORE_OK) {
 		ck_assert_uint_eq(info.size, SIZE);
 		ck_assert_str_eq(info.version.text, "e:7");
+		ck_assert_int_eq(info.summed, !mode_is("no sum"));
 	} else {
 		ck_assert_msg(strstr(why.text, "'lake'") != NULL, "%s",
 		    why.text);

@@ -350,6 +350,119 @@ START_TEST(test_stuck)
 }
 END_TEST
 
+/* --- longer than a batch --- */
+
+enum { PLACES = 210000 };
+#define FAR_OFF	(UINT64_C(1) << 60)	/* numbers as long as they get */
+
+struct places { uint64_t seq; bool sums; };
+
+/* One byte of each two of a file, in one object. */
+static int
+places_fn(struct sqc *c, void *arg)
+{
+	const struct places *p = arg;
+	struct op_extent *e = calloc(PLACES, sizeof(*e));
+	struct op_object o = { .id = ((uint64_t)META_SESSION_MAX <<
+	    META_ID_SHIFT) + 9, .size = PLACES, .kind = OBJ_PATCH, .store = 1 };
+	void *sums = calloc(PLACES, 4);
+	int err;
+
+	for (unsigned i = 0; i < PLACES; i++)
+		e[i] = (struct op_extent){ FAR_OFF + i * 2, 1, o.id, i, -1 };
+	o.sums = sums;
+	o.nsums = p->sums ? PLACES : 0;
+	err = journal_uploaded(c, p->seq, 0, e, PLACES, &o, 1);
+	free(sums);
+	free(e);
+	return (err);
+}
+
+static uint64_t
+journal_places(void)
+{
+	struct op op = { .kind = OP_EXTENTS, .ino = F, .mtime = 5,
+	    .ctime = 5, .size = FAR_OFF + PLACES * 2 };
+	struct places p;
+
+	ck_assert_int_eq(mu_journal_bytes(A, &op, NEEDS_UPLOAD, NULL, 0,
+	    &p.seq), 0);
+	p.sums = true;			/* they would be of all of it */
+	ck_assert_int_eq(sq_write(meta_sq(A), places_fn, &p), -EFBIG);
+	p.sums = false;
+	ck_assert_int_eq(sq_write(meta_sq(A), places_fn, &p), 0);
+	return (p.seq);
+}
+
+/* Freezes and lands what there is: how often; *rettold: told_stored's. */
+static unsigned
+land_all(const struct freeze_down *down, uint64_t *rettold)
+{
+	struct told t = { .n = 0 };
+	struct batch b;
+	unsigned n;
+
+	for (n = 0; batch_freeze_held(A, 1, INT64_MAX, down) == 1; n++) {
+		struct mu_land l = { A, { .lsn = ++lsn }, { told_clean,
+		    told_stored, &t } };
+
+		/* its bytes are clean when all of them are there (B6) */
+		ck_assert_uint_eq(t.stored, 0);
+		ck_assert_int_eq(mu_batch_get(A, &b), 0);
+		ck_assert_uint_le(b.body.len, BATCH_MAX_BYTES);
+		if (n == 1) {	/* a part landed, another is frozen */
+			restart();
+			batch_done(&b);
+			continue;
+		}
+		ck_assert_int_eq(sq_write(meta_sq(B), mu_replay_fn, &b), 0);
+		batch_done(&b);
+		ck_assert_int_eq(sq_write(meta_sq(A), mu_land_fn, &l), 0);
+		if (n == 0)
+			mu_same("prefix after a part", 0, mu_dump(A, true),
+			    mu_dump(B, false));
+	}
+	*rettold = t.stored;
+	return (n);
+}
+
+/* A file that was written at very many places lands, in parts, each no longer
+ * than a batch; what comes after it comes after all of them, also while a
+ * store is down. */
+START_TEST(test_cut)
+{
+	struct freeze_down down = { .n = 1, .stores = { 77 } };
+	struct op op = mu_unlink(META_ROOT, "a", F, 9);
+	struct journal_stat st;
+	uint64_t seq, told;
+	struct sqc *c;
+	unsigned n;
+
+	lsn = 0;
+	create("a", F);
+	ck_assert_int_eq(batch_freeze(A, 1), 1);
+	mu_land(A, B, ++lsn);
+	seq = journal_places();
+	n = land_all(_i ? &down : NULL, &told);
+	ck_assert_uint_gt(n, 1);
+	ck_assert_uint_eq(told, F * 1000 + seq);
+	ck_assert_int_eq(mu_int(B, "SELECT count(*) FROM extent"), PLACES);
+	ck_assert_int_eq(mu_int(A, "SELECT count(*) FROM undo"), 0);
+	ck_assert_int_eq(sq_read(meta_sq(A), &c), 0);
+	ck_assert_int_eq(journal_stat(c, &st), 0);
+	sq_read_end(c);
+	ck_assert_uint_eq(st.ops, 0);
+	/* gone before the rest was frozen */
+	seq = journal_places();
+	ck_assert_int_eq(mu_journal(A, &op), 0);
+	create("b", F + 1);
+	(void)land_all(_i ? &down : NULL, &told);
+	ck_assert_uint_eq(told, F * 1000 + seq);
+	ck_assert_int_eq(mu_int(B, "SELECT count(*) FROM extent"), 0);
+	mu_same("live at the end", 0, mu_dump(A, false), mu_dump(B, false));
+}
+END_TEST
+
 static int
 fail_fn(struct sqc *c, void *arg)
 {
@@ -437,6 +550,7 @@ main(void)
 	tcase_add_test(t, test_clean);
 	tcase_add_test(t, test_packs);
 	tcase_add_test(t, test_stuck);
+	tcase_add_loop_test(t, test_cut, 0, 2);
 	tcase_add_test(t, test_seq);
 	tcase_add_test(t, test_fenced);
 	tcase_add_test(t, test_admissible);

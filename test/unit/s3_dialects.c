@@ -501,6 +501,10 @@ static const struct maker ignores = { .settings = "region=us-east-1",
 	.region = "us-east-1", .put = S3_KEPT, .parts = S3_KEPT,
 	.del = S3_KEPT, .copy_absent = "if-none-match",
 	.copy_ignores = true };
+/* Takes no notice of what it does not know, and says nothing of it. */
+static const struct maker silent = { .settings = "region=us-east-1",
+	.region = "us-east-1", .put = S3_IGNORED, .parts = S3_IGNORED,
+	.del = S3_IGNORED };
 static const struct maker names_sums = { .settings = "region=x",
 	.region = "x", .names_sums = true };
 static const struct maker no_sums[] = {
@@ -654,20 +658,20 @@ static const struct {
 	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &r2, true, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
 	  "POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
-	{ &ceph, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
-	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &ceph, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
+	  "HEAD,GET,PUT,PUT,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &ceph, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
-	{ &oci, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
-	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &oci, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
+	  "HEAD,GET,PUT,PUT,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &oci, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
-	{ &spaces, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
-	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &spaces, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
+	  "HEAD,GET,PUT,PUT,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &spaces, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
-	{ &hetzner, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS, "PUT,",
-	  STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &hetzner, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
+	  "HEAD,GET,PUT,PUT,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &hetzner, true, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &gcs, false, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
@@ -680,6 +684,14 @@ static const struct {
 	  "HEAD,GET,POST parts,", 0 },
 	{ &blind, false, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
 	  "HEAD,GET,PUT,", 0 },
+	{ &silent, false, STORE_UNSUPPORTED, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,PUT,PUT,", 0 },
+	{ &silent, true, STORE_OK, STORE_EXISTS, STORE_OK,
+	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &ignores, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
+	  "HEAD,GET,PUT,PUT,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
+	{ &ignores, true, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
+	  "HEAD,GET,POST parts,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
 	{ &express, false, STORE_EXISTS, STORE_EXISTS, STORE_EXISTS,
 	  "GET,PUT,", STORE_CAN_ABSENT | STORE_CAN_MATCH },
 };
@@ -742,12 +754,52 @@ START_TEST(refusal_is_learned)
 	ck_assert(store_caps(server.s) & STORE_CAN_ABSENT);
 	call.sole = true;
 	ck_rc(put("k", STORE_IF_ABSENT, NULL, 10, NULL), STORE_OK);
-	ck_assert_str_eq(sv.log, "PUT,HEAD,GET,PUT,");
+	ck_assert_str_eq(sv.log, "HEAD,GET,PUT,HEAD,GET,PUT,");
 	ck_assert(!(store_caps(server.s) & STORE_CAN_ABSENT));
 	ck_rc(put("other", STORE_IF_ABSENT, NULL, 10, NULL), STORE_OK);
 	ck_assert_str_eq(sv.log, "HEAD,GET,PUT,");
 	ck_rc(put("k", STORE_IF_ABSENT, NULL, 2500, NULL), STORE_EXISTS);
 	ck_assert_str_eq(sv.log, "HEAD,");
+	end();
+}
+END_TEST
+
+/* Nor that it takes no notice; one that does is looked at once. */
+START_TEST(condition_is_proven)
+{
+	bool keeps = _i == 1;
+	struct store_info info, head;
+
+	begin(keeps ? &ignores : &silent);
+	ck_rc(put("theirs", STORE_ALWAYS, NULL, 20, NULL), STORE_OK);
+	call.sole = true;
+	ck_rc(put("theirs", STORE_IF_ABSENT, NULL, 10, NULL), STORE_EXISTS);
+	ck_assert_str_eq(sv.log, "HEAD,");
+	ck_assert_int_eq((int)find("pre/theirs")->body.len, 20);
+	ck_rc(put("a", STORE_IF_ABSENT, NULL, 10, &info), STORE_OK);
+	ck_assert_str_eq(sv.log, "HEAD,GET,PUT,PUT,");
+	ck_rc(store_head(server.s, &call, "a", &head), STORE_OK);
+	ck_assert_str_eq(head.version.text, info.version.text);
+	ck_rc(put("b", STORE_IF_ABSENT, NULL, 10, NULL), STORE_OK);
+	ck_assert_str_eq(sv.log, keeps ? "PUT," : "HEAD,GET,PUT,");
+	ck_rc(put("theirs", STORE_IF_ABSENT, NULL, 10, NULL), STORE_EXISTS);
+	ck_assert_str_eq(sv.log, keeps ? "PUT," : "HEAD,");
+	ck_assert_int_eq((int)find("pre/theirs")->body.len, 20);
+	end();
+}
+END_TEST
+
+/* Where it has refused once, as a home is asked to, that is proof. */
+START_TEST(refusal_is_proof)
+{
+	begin(&ignores);
+	call.probe = true;
+	ck_rc(put("k", STORE_IF_ABSENT, NULL, 10, NULL), STORE_OK);
+	ck_rc(put("k", STORE_IF_ABSENT, NULL, 10, NULL), STORE_EXISTS);
+	call.probe = false;
+	call.sole = true;
+	ck_rc(put("a", STORE_IF_ABSENT, NULL, 10, NULL), STORE_OK);
+	ck_assert_str_eq(sv.log, "PUT,");
 	end();
 }
 END_TEST
@@ -829,7 +881,6 @@ START_TEST(sums_are_refused)
 	    STORE_OK);
 	ck_rc(store_head(server.s, &call, "k", &info), STORE_OK);
 	ck_assert_int_eq(sv.sums, 0);
-	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
 	end();
 }
 END_TEST
@@ -854,20 +905,22 @@ START_TEST(sums_stay_when_wrong)
 }
 END_TEST
 
-/* That a put was compared with its sum is claimed where the answer says so,
- * not where the header was taken without a word. */
+/* That a put was compared with its sum is claimed where its own answer says
+ * so, not where the header was taken without a word, or another put's did. */
 START_TEST(sums_are_named)
 {
+	struct store_info info;
+
 	begin(_i & 1 ? &names_sums : &refuses);
-	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
-	ck_rc(put("k", STORE_ALWAYS, NULL, _i & 2 ? 2500 : 10, NULL),
+	ck_rc(put("k", STORE_ALWAYS, NULL, _i & 2 ? 2500 : 10, &info),
 	    STORE_OK);
-	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED,
-	    _i & 1 ? STORE_PUT_SUMMED : 0);
+	ck_assert_int_eq(info.summed, _i & 1);
+	ck_rc(store_head(server.s, &call, "k", &info), STORE_OK);
+	ck_assert(!info.summed);
 	/* it is another server now */
-	sv.m.names_sums = false;
-	ck_rc(put("k", STORE_ALWAYS, NULL, 10, NULL), STORE_OK);
-	ck_assert_uint_eq(store_caps(server.s) & STORE_PUT_SUMMED, 0);
+	sv.m.names_sums = !sv.m.names_sums;
+	ck_rc(put("k", STORE_ALWAYS, NULL, 10, &info), STORE_OK);
+	ck_assert_int_eq(info.summed, !(_i & 1));
 	end();
 }
 END_TEST
@@ -1014,6 +1067,8 @@ main(void)
 	    sizeof(asked) / sizeof(asked[0]));
 	tcase_add_test(t, put_if_match);
 	tcase_add_test(t, refusal_is_learned);
+	tcase_add_loop_test(t, condition_is_proven, 0, 2);
+	tcase_add_test(t, refusal_is_proof);
 	tcase_add_loop_test(t, delete_by_version, 0,
 	    sizeof(deletes) / sizeof(deletes[0]));
 	tcase_add_loop_test(t, copy_if_absent, 0,
