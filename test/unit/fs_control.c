@@ -9,20 +9,23 @@
 
 #include "fs_util.h"
 
+#include <fcntl.h>
+
 #include "fs/control_impl.h"
+#include "fs/io.h"
+#include "fs/stores_impl.h"
+#include "meta/place.h"
 
 static struct fs *F;
 
 static void
-setup(void)
+start(void)
 {
 	struct fs_options o;
 	struct why why = { "" };
 	char state[300], dir[300];
 	int err;
 
-	fu_setup_home();
-	setenv("XDG_RUNTIME_DIR", fu_dir, 1);
 	snprintf(state, sizeof(state), "%s/state", fu_dir);
 	snprintf(dir, sizeof(dir), "%s/\xe9t\xe9", fu_dir);	/* Latin-1 */
 	options_init(&o);
@@ -34,6 +37,14 @@ setup(void)
 	o.allow_other = false;
 	err = fs_start(&o, &F, &why);
 	ck_assert_msg(err == 0, "%d %s", err, why.text);
+}
+
+static void
+setup(void)
+{
+	fu_setup_home();
+	setenv("XDG_RUNTIME_DIR", fu_dir, 1);
+	start();
 }
 
 static void
@@ -263,6 +274,201 @@ START_TEST(stores_at_once)
 }
 END_TEST
 
+/* --- a store's address, and what is recorded of it --- */
+
+/* In a new folder. */
+static char *
+moved_line(char ret[500], const char *op, const char *name, const char *to)
+{
+	char dir[300];
+
+	snprintf(dir, sizeof(dir), "%s/%s", fu_dir, to);
+	(void)mkdir(dir, 0700);
+	snprintf(ret, 500, "{\"v\":1,\"cmd\":\"store\",\"args\":{\"op\":"
+	    "\"%s\",\"name\":\"%s\",\"url\":\"file://%s\"}}", op, name,
+	    dir);
+	return ret;
+}
+
+static int
+ask_errno(const char *line)
+{
+	json_t *o = ask(line);
+	int err = (int)json_integer_value(json_object_get(o, "errno"));
+
+	json_decref(o);
+	return err;
+}
+
+enum { SIZE = 100000 };
+static char content[SIZE];
+
+static uint64_t
+write_file(const char *name)
+{
+	struct handle *h;
+	struct attr a;
+
+	memset(content, 'x', sizeof(content));
+	ck_assert_int_eq(io_create(F, META_ROOT, name, 0644, 0, 0, O_RDWR, &a,
+	    &h), 0);
+	ck_assert_int_eq(io_write(F, h, content, SIZE, 0), SIZE);
+	io_release(F, h);
+	return a.ino;
+}
+
+static void
+sync_all(void)
+{
+	struct why why = { "" };
+
+	ck_assert_msg(io_sync(F, 0, clock_mono() + 30 * NSEC_PER_SEC, &why) ==
+	    0, "%s", why.text);
+}
+
+static int
+stage_all(const char *to, stage_progress *progress, void *arg)
+{
+	const char *const all[] = { "/" };
+	struct pin_request req = { .selectors = all, .nselectors = 1 };
+	struct stage_status st;
+	struct why why = { "" };
+	uint64_t seq;
+
+	return stage_run(F, &req, to, progress, arg, &st, &seq, &why);
+}
+
+static int asked = -1;
+
+static int
+ask_meanwhile(void *arg, const struct stage_status *s)
+{
+	if (asked < 0)
+		asked = ask_errno(arg);
+	return 0;
+}
+
+static bool
+is_moving(uint32_t id)
+{
+	bool r;
+
+	lock_take(&F->stores->lock);
+	r = stores_entry(F->stores, id)->moving;
+	lock_drop(&F->stores->lock);
+	return r;
+}
+
+/* What a stage records is of the address that the store has; and of two who
+ * change that, one does. */
+START_TEST(one_changes_a_store)
+{
+	char add[500], one[500], two[500];
+	int64_t end = clock_mono() + 20 * NSEC_PER_SEC;
+	pthread_t t;
+	json_t *o;
+
+	ck_assert_int_eq(ask_errno(moved_line(add, "add", "a", "a")), 0);
+	write_file("x");
+	sync_all();
+	moved_line(one, "set", "a", "b");
+	ck_assert_int_eq(stage_all("a", ask_meanwhile, one), 0);
+	ck_assert_int_eq(asked, EBUSY);
+	setenv("GNSFS_FAULT", "op=list,delay=3000", 1);
+	ck_assert_int_eq(pthread_create(&t, NULL, ask_beside, one), 0);
+	while (!is_moving(2) && clock_mono() < end)
+		clock_sleep(NSEC_PER_MSEC);
+	ck_assert_int_eq(stage_all("a", NULL, NULL), -EBUSY);
+	ck_assert_int_eq(ask_errno(moved_line(two, "set", "a", "c")), EBUSY);
+	pthread_join(t, (void **)&o);
+	unsetenv("GNSFS_FAULT");
+	/* the copy is not at b */
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "errno")),
+	    ESTALE);
+	json_decref(o);
+	ck_assert(!is_moving(2));
+	ck_assert_int_eq(stage_all("a", NULL, NULL), 0);
+}
+END_TEST
+
+static int64_t
+count_rows(const char *sql)
+{
+	struct sqc *q;
+	struct sqs *s;
+	int64_t n;
+
+	ck_assert_int_eq(sq_read(meta_sq(F->meta), &q), 0);
+	s = sq_prep(q, sql);
+	ck_assert_int_eq(sqs_step(s), 1);
+	n = sqs_col_int(s, 0);
+	sq_read_end(q);
+	return n;
+}
+
+#define PUT_AND_FREE	"SELECT count(*) FROM op o WHERE needs = 3 AND NOT " \
+	"EXISTS (SELECT 1 FROM frozen_run WHERE o.seq BETWEEN lo AND hi)"
+
+/* A file whose bytes are in their store and whose record is in no batch yet,
+ * as another is under way: true, if it was had. */
+static bool
+put_unrecorded(const char *name, uint64_t *retino)
+{
+	struct op op = { .kind = OP_SETATTR, .ino = META_ROOT, .ctime = 1 };
+	int64_t end = clock_mono() + 10 * NSEC_PER_SEC;
+
+	ck_assert_int_eq(sq_write(meta_sq(F->meta), put_tx, &op), 0);
+	ship_kick(F);
+	while (count_rows("SELECT count(*) FROM frozen") == 0 &&
+	    clock_mono() < end)
+		clock_sleep(NSEC_PER_MSEC);
+	*retino = write_file(name);
+	while (count_rows(PUT_AND_FREE) == 0 && count_rows("SELECT count(*) "
+	    "FROM frozen") == 1 && clock_mono() < end)
+		clock_sleep(NSEC_PER_MSEC);
+	return count_rows(PUT_AND_FREE) > 0;
+}
+
+/* What was put at the old address and is in no record yet is nowhere that
+ * anybody compared: it is put again. */
+START_TEST(unrecorded_when_it_moves)
+{
+	struct place_row place = { META_ROOT, 2 };
+	char line[500], got[SIZE], copy[500], name[20];
+	struct buf body = BUF_INIT;
+	struct handle *h;
+	bool had = false;
+	uint64_t ino = 0;
+	struct op op;
+
+	ck_assert_int_eq(ask_errno(moved_line(line, "add", "a", "a")), 0);
+	ck_assert_int_eq(place_row_op(&place, &body, &op), 0);
+	ck_assert_int_eq(sq_write(meta_sq(F->meta), put_tx, &op), 0);
+	buf_done(&body);
+	fs_stop(F, clock_mono() + 10 * NSEC_PER_SEC);
+	setenv("GNSFS_FAULT", "op=put,key=log/,delay=2000", 1);
+	start();
+	unsetenv("GNSFS_FAULT");
+	moved_line(line, "set", "a", "b");
+	snprintf(copy, sizeof(copy), "cp -a %s/a/. %s/b", fu_dir, fu_dir);
+	for (int i = 0; i < 8 && !had; i++) {
+		sync_all();
+		/* what is recorded is copied */
+		ck_assert_int_eq(system(copy), 0);
+		snprintf(name, sizeof(name), "n%d", i);
+		had = put_unrecorded(name, &ino);
+	}
+	ck_assert(had);
+	ck_assert_int_eq(ask_errno(line), 0);
+	sync_all();
+	(void)cache_evict(F->cache, ino);
+	ck_assert_int_eq(io_open(F, ino, O_RDONLY, &h), 0);
+	ck_assert_int_eq(io_read(F, h, got, SIZE, 0), SIZE);
+	ck_assert_int_eq(memcmp(got, content, SIZE), 0);
+	io_release(F, h);
+}
+END_TEST
+
 static void *
 reload_beside(void *arg)
 {
@@ -448,6 +654,8 @@ main(void)
 	tcase_add_test(t, long_pins);
 	tcase_add_test(t, bytes);
 	tcase_add_test(t, stores_at_once);
+	tcase_add_test(t, one_changes_a_store);
+	tcase_add_test(t, unrecorded_when_it_moves);
 	tcase_add_test(t, stores_while_read);
 	tcase_add_test(t, tags_with_values);
 	tcase_add_test(t, commands_at_once);

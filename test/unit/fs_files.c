@@ -411,6 +411,50 @@ START_TEST(test_a_failed_open_does_not_forget_what_it_cut)
 }
 END_TEST
 
+/* --- what is written at very many places --- */
+
+#define PLACES	"240000"
+
+/* C1: into chunks that are not here, by whom a crash cut off; the list of them
+ * is longer than a batch of the log, and lands all the same. */
+START_TEST(test_very_many_places)
+{
+	struct handle *h = written("x", 500000);
+	uint64_t ino = h->v->ino;
+	int64_t end = clock_mono() + patience;
+	char state[300];
+	struct why why = { "" };
+	struct meta *m;
+	struct sqc *c;
+	struct sqs *q;
+
+	io_release(f, h);
+	synced();
+	while (cache_evict(f->cache, ino) <= 0 && clock_mono() < end)
+		clock_sleep(20 * NSEC_PER_MSEC);
+	/* into the backing file, which has nothing else */
+	ck_assert_int_eq(io_open(f, ino, O_WRONLY, &h), 0);
+	ck_assert_int_eq(io_write(f, h, "y", 1, 0), 1);
+	io_release(f, h);
+	fs_stop(f, clock_mono() + patience);
+	snprintf(state, sizeof(state), "%s/a/state.db", fu_dir);
+	ck_assert_int_eq(meta_open(state, &m, &why), 0);
+	ck_assert_int_eq(sq_write(meta_sq(m), run_sql, "WITH RECURSIVE n(i) "
+	    "AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < " PLACES
+	    ") INSERT INTO c_dirty(ino, off, end, seq) SELECT (SELECT ino "
+	    "FROM c_file), i * 2, i * 2 + 1, 0 FROM n"), 0);
+	meta_close(m);
+	f = host("a", false);
+	synced();
+	ck_assert_int_eq(sq_read(meta_sq(f->meta), &c), 0);
+	/* one each, and what is between them of what was there */
+	q = sq_prep(c, "SELECT count(*) = 2 * " PLACES " + 2 FROM extent");
+	ck_assert_int_eq(sqs_step(q), 1);
+	ck_assert_int_eq(sqs_col_int(q, 0), 1);
+	sq_read_end(c);
+}
+END_TEST
+
 /* --- copies in other stores --- */
 
 static int
@@ -471,6 +515,7 @@ main(void)
 	tcase_add_test(t, test_what_takes_away_needs_no_room);
 	tcase_add_test(t, test_allocation_waits_for_uploads);
 	tcase_add_test(t, test_a_failed_open_does_not_forget_what_it_cut);
+	tcase_add_test(t, test_very_many_places);
 	tcase_add_test(t, test_copies_end_where_they_cannot_be_recorded);
 	tcase_add_test(t, test_a_large_upload_has_the_time_it_takes);
 	return fu_run("fs_files", t);
