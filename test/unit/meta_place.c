@@ -323,6 +323,108 @@ ends_clean(void)
 	ck_assert_int_eq(mu_int(A, "SELECT unstored FROM counts"), 0);
 }
 
+struct puts { struct journal_put v[8]; unsigned n; uint32_t store; };
+
+static int
+note_put(void *arg, const struct journal_put *p)
+{
+	struct puts *l = arg;
+
+	l->v[l->n++] = *p;
+	return (0);
+}
+
+static int
+again_fn(struct sqc *c, void *arg)
+{
+	struct puts *l = arg;
+	int err = 0;
+
+	l->n = 0;
+	err = journal_put_in(c, l->store, note_put, l);
+	for (unsigned i = 0; err == 0 && i < l->n; i++)
+		err = journal_put_again(A, c, &l->v[i]);
+	return (err);
+}
+
+struct large { uint64_t seq; uint32_t store; };
+
+static int
+large_fn(struct sqc *c, void *arg)
+{
+	const struct large *l = arg;
+	struct op_object o = { .id = meta_new_id(A), .size = 100000,
+	    .kind = OBJ_WHOLE, .store = l->store };
+	struct op_extent e = { 0, 100000, o.id, 0, -1 };
+
+	return (journal_uploaded(c, l->seq, EXT_WHOLE, &e, 1, &o, 1));
+}
+
+static uint64_t
+large(uint64_t ino, uint32_t store)
+{
+	struct op op = { .kind = OP_EXTENTS, .ino = ino, .size = 100000,
+	    .mtime = 5, .ctime = 5 };
+	struct large l = { .store = store };
+
+	ck_assert_int_eq(mu_journal_bytes(A, &op, NEEDS_UPLOAD, NULL, 0,
+	    &l.seq), 0);
+	if (store != 0)
+		ck_assert_int_eq(sq_write(meta_sq(A), large_fn, &l), 0);
+	return (l.seq);
+}
+
+/* What was put and is not frozen waits again: of the store that moves, and
+ * what of the same file came after it. */
+START_TEST(test_put_again)
+{
+	struct op_object o = { .id = 5, .size = 1, .store = 2 };
+	struct op op = { .kind = OP_LOCATE, .objects = &o, .nobjects = 1 };
+	struct puts l = { .store = 2 };
+	struct large again;
+	struct found f;
+	uint64_t seq[3];
+
+	ck_assert_int_eq(mu_place(A, DIR, 2), 0);
+	seq[0] = small(F, "small");
+	f = packable();
+	ck_assert_int_eq(sq_write(meta_sq(A), pack_fn, &f), 0);
+	seq[1] = large(H, 2);
+	seq[2] = large(H, 3);
+	large(G, 3);
+	(void)journal_has_packable(A);
+	ck_assert_int_eq(sq_write(meta_sq(A), again_fn, &l), 0);
+	ck_assert_uint_eq(l.n, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_uint_eq(l.v[i].seq, seq[i]);
+		ck_assert_int_eq(l.v[i].small, i == 0);
+	}
+	ck_assert(journal_has_packable(A));
+	ck_assert_int_eq(mu_int(A, "SELECT count(*) FROM op WHERE needs = 2"),
+	    2);
+	ck_assert_int_eq(mu_int(A, "SELECT count(*) FROM op WHERE needs = 4"),
+	    1);
+	/* it is, and lands */
+	f = packable();
+	ck_assert_uint_eq(f.n, 1);
+	ck_assert_int_eq(sq_write(meta_sq(A), pack_fn, &f), 0);
+	again = (struct large){ seq[2], 2 };
+	ck_assert_int_eq(sq_write(meta_sq(A), large_fn, &again), 0);
+	ck_assert_int_eq(batch_freeze(A, 1), 1);
+	/* what is frozen is in rows, which are compared */
+	ck_assert_int_eq(sq_write(meta_sq(A), again_fn, &l), 0);
+	ck_assert_uint_eq(l.n, 0);
+	mu_land(A, B, 100);
+	mu_same("live", 0, mu_dump(A, false), mu_dump(B, false));
+	ck_assert_int_eq(mu_int(A, "SELECT count(*) FROM op"), 0);
+	/* a copy that is recorded, and nobody can look at yet */
+	ck_assert_int_eq(mu_journal(A, &op), 0);
+	ck_assert_int_eq(sq_write(meta_sq(A), again_fn, &l), -EBUSY);
+	l.store = 3;
+	ck_assert_int_eq(sq_write(meta_sq(A), again_fn, &l), 0);
+}
+END_TEST
+
 START_TEST(test_packed_before)
 {
 	struct waiting_store w[4];
@@ -420,6 +522,7 @@ main(void)
 	tcase_add_test(t, test_refused);
 	tcase_add_test(t, test_whole);
 	tcase_add_test(t, test_packed_before);
+	tcase_add_test(t, test_put_again);
 	tcase_add_test(t, test_void);
 	tcase_add_test(t, test_grown);
 	suite_add_tcase(s, t);
