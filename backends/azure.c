@@ -223,7 +223,8 @@ azure_caps(struct store *st)
 	/* Not STORE_LIST_START_AFTER: it is honoured, but costs a request for
 	 * every page before it (azure_list.c). */
 	return STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
-	    STORE_LIST_SORTED | STORE_DELETE_MATCH | STORE_HAS_TAGS;
+	    STORE_LIST_SORTED | STORE_DELETE_MATCH | STORE_HAS_TAGS |
+	    STORE_PULL_KEEPS;
 }
 
 static struct store *

@@ -383,7 +383,8 @@ static unsigned
 gcs_caps(struct store *st)
 {
 	return STORE_CAN_ABSENT | STORE_CAN_MATCH | STORE_CAN_COPY |
-	    STORE_LIST_SORTED | STORE_LIST_START_AFTER | STORE_DELETE_MATCH;
+	    STORE_LIST_SORTED | STORE_LIST_START_AFTER | STORE_DELETE_MATCH |
+	    (((struct gcs *)st)->google ? STORE_PULL_KEEPS : 0);
 }
 
 static struct store *

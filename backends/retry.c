@@ -36,13 +36,17 @@
  *  copy           AMBIGUOUS                      again: the same version;
  *                                                the source gone: AMBIGUOUS
  *  pull           AMBIGUOUS                      the same; EXISTS, then, may
- *                                                be of it or another's
+ *                                                be of it or another's; but
+ *                                                where one that ends late is
+ *                                                put over what is there (not
+ *                                                STORE_PULL_KEEPS): AMBIGUOUS
  *  any of them    THROTTLED, UNREACHABLE,        again; at the end AMBIGUOUS
  *                 BROKEN
  *  any of them    DENIED, NOSPACE, ...           AMBIGUOUS
  *
  * "Again" is safe: a put if absent or if match that lands late meets the
- * second one's object; the rest is the same twice.
+ * second one's object, and so does a pull that is made again; the rest is the
+ * same twice.
  *
  * A call with `once` is made one time and its answer given as it is.
  */
@@ -554,6 +558,7 @@ retry_pull(struct store *s, struct store_call *c, struct store *from,
     const char *key, const struct store_version *version, const char *to,
     struct store_info *ret)
 {
+	bool keeps = (store_caps(s) & STORE_PULL_KEEPS) != 0;
 	struct effort e;
 	enum store_rc rc;
 
@@ -568,7 +573,7 @@ retry_pull(struct store *s, struct store_call *c, struct store *from,
 		/* whoever made it: the caller compares */
 		if (rc == STORE_EXISTS)
 			return effort_sure(&e, rc);
-	} while (rc != STORE_OK && again(&e, rc));
+	} while (rc != STORE_OK && (keeps || !e.maybe) && again(&e, rc));
 	return effort_end(&e, rc);
 }
 

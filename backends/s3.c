@@ -393,6 +393,8 @@ s3_caps(struct store *st)
 		caps |= STORE_LIST_SORTED | STORE_LIST_START_AFTER;
 	if (d->tags)
 		caps |= STORE_HAS_TAGS;
+	if (d->copy == S3_KEPT && d->parts == S3_KEPT)
+		caps |= STORE_PULL_KEEPS;
 	if (d->del == S3_KEPT || d->del == S3_TRIED)
 		caps |= STORE_DELETE_MATCH;
 	return caps;

@@ -142,6 +142,9 @@ enum store_cap {
 	STORE_LIST_START_AFTER = 1 << 4,
 	STORE_DELETE_MATCH = 1 << 5,
 	STORE_HAS_TAGS = 1 << 6,	/* objects have tags */
+	STORE_PULL_KEEPS = 1 << 7,	/* a pull leaves what is there alone,
+					   also one that ends when nobody waits
+					   for it any more */
 };
 
 struct store;

@@ -33,10 +33,15 @@
 #define TICK		(NSEC_PER_SEC / 5)
 #define WRONG_MOST	100u	/* of a store that moved: that will do */
 
+#define LATE		(15 * 60 * NSEC_PER_SEC) /* 5 GB within a store */
+
+struct late { uint32_t store; uint64_t object; int64_t until; };
+
 struct stages {
 	struct lock	 lock;
 	struct stage	*list;
 	uint64_t	 last_id;
+	struct buf	 late;		/* struct late */
 };
 
 struct run {
@@ -82,8 +87,44 @@ stages_free(struct fs *f)
 	if (f->stages == NULL)
 		return;
 	lock_done(&f->stages->lock);
+	buf_done(&f->stages->late);
 	free(f->stages);
 	f->stages = NULL;
+}
+
+/* --- copies that may end late --- */
+
+void
+stage_note_late(struct fs *f, uint32_t store, uint64_t object)
+{
+	struct stages *all = f->stages;
+	struct late l = { store, object, clock_mono() + LATE };
+
+	lock_take(&all->lock);
+	buf_put(&all->late, &l, sizeof l);
+	lock_drop(&all->lock);
+}
+
+bool
+stage_is_late(struct fs *f, uint32_t store, uint64_t object)
+{
+	struct stages *all = f->stages;
+	int64_t now = clock_mono();
+	struct late *l;
+	size_t i, n = 0;
+	bool is = false;
+
+	lock_take(&all->lock);
+	l = (void *)all->late.p;
+	for (i = 0; i < all->late.len / sizeof *l; i++) {
+		if (l[i].until <= now)
+			continue;
+		is = is || (l[i].store == store && l[i].object == object);
+		l[n++] = l[i];
+	}
+	all->late.len = n * sizeof *l;
+	lock_drop(&all->lock);
+	return is;
 }
 
 static void

@@ -270,6 +270,15 @@ ask_source(struct job *j)
 	return 0;
 }
 
+static int
+say_late(struct job *j)
+{
+	j->ended = true;	/* no other source helps */
+	return why_set(&j->why, -EAGAIN, "store '%s' may still be at copying "
+	    "'%s' itself; ask again in a quarter of an hour",
+	    j->s->fixed.store, j->key);
+}
+
 /* What was made here and is wrong goes, and is made anew by the next run. */
 static void
 unmake(struct job *j, const struct store_info *made)
@@ -308,6 +317,23 @@ relay(struct job *j)
 	return 0;
 }
 
+/* The key is the object's own, the same each time (B3), so that a copy which
+ * nobody waits for any more could be put over one that is recorded, as another
+ * version.  Once it is there it has ended: there was one (retry.c). */
+static int
+came_late(struct job *j)
+{
+	struct store_info made;
+	int rc;
+
+	j->why.text[0] = '\0';
+	rc = look(j, &made);
+	if (rc == 0)
+		return -EEXIST;
+	stage_note_late(j->s->f, j->s->to, j->o->id);
+	return rc != -ENOENT ? rc : say_late(j);
+}
+
 enum { BY_STORE = 1, BY_US = 2 };
 
 /* By the store, or else by us, as far as `how` allows it. */
@@ -330,7 +356,14 @@ move(struct job *j, unsigned how)
 		return -EEXIST;
 	case STORE_CHANGED:
 		return errno_of(j, j->at->store, rc);
+	case STORE_AMBIGUOUS:
+		if ((store_caps(j->to) & STORE_PULL_KEEPS) == 0)
+			return came_late(j);
+		break;
 	case STORE_CANCELLED:
+		if ((store_caps(j->to) & STORE_PULL_KEEPS) == 0)
+			stage_note_late(j->s->f, j->s->to, j->o->id);
+		return errno_of(j, j->s->to, rc);
 	case STORE_NOSPACE:
 	case STORE_NOMEM:
 		return errno_of(j, j->s->to, rc);
@@ -432,6 +465,8 @@ stage_copy(struct stage *s, const struct stage_object *o,
 	object_key(o->id, key);
 	j.key = key;
 	rc = stores_get(s->f, s->to, &j.to, &j.why);
+	if (rc == 0 && stage_is_late(s->f, s->to, o->id))
+		rc = say_late(&j);
 	if (rc == 0)
 		rc = content_locations(s->f, o->id, &l);
 	if (rc == 0 && l->n == 0)

@@ -40,6 +40,12 @@ struct stage {
 	struct stage_status fixed;	/* what does not change */
 };
 
+/* The store may still be at copying the object itself, which would be put over
+ * what is there by then: nothing is recorded of it for a while.  Of this mount:
+ * a daemon that begins anew knows of none. */
+void	stage_note_late(struct fs *f, uint32_t store, uint64_t object);
+bool	stage_is_late(struct fs *f, uint32_t store, uint64_t object);
+
 /* Copies it, or finds it there, and compares.  0 and the place's version in
  * ret; -errno with why. */
 int	stage_copy(struct stage *s, const struct stage_object *o,

@@ -9,6 +9,16 @@ static struct fixture fx;
 static struct store *plain;	/* the same directory, no faults */
 static struct store_call call;
 
+static bool forgets;		/* what is pulled late is put over another */
+static struct store_ops forgetful;
+static const struct store_ops *faults;
+
+static unsigned
+forgetful_caps(struct store *s)
+{
+	return faults->caps(s) & ~(unsigned)STORE_PULL_KEEPS;
+}
+
 /* retry over fault over file. */
 static void
 begin(const char *spec)
@@ -22,6 +32,12 @@ begin(const char *spec)
 	plain = help_open(fx.url, true, NULL);
 	ck_assert_msg(fault_layer(fx.s, spec, &fx.s, &why) == 0, "%s",
 	    why.text);
+	if (forgets) {
+		faults = fx.s->ops;
+		forgetful = *faults;
+		forgetful.caps = forgetful_caps;
+		fx.s->ops = &forgetful;
+	}
 	ck_assert_int_eq(retry_layer(fx.s, &o, &fx.s), 0);
 }
 
@@ -214,6 +230,26 @@ START_TEST(pull_is_given_up)
 	    STORE_AMBIGUOUS);
 	ck_assert_msg(strstr(why.text, "(tried 8 times)") != NULL, "%s",
 	    why.text);
+	end();
+}
+END_TEST
+
+/* Nor is it made twice where the first, ending late, would be put over what
+ * came since: until then what failed without a doubt is tried again. */
+START_TEST(pull_that_may_end_late)
+{
+	struct why why = { "" };
+	struct store_call c = { .why = &why };
+	struct store_info info;
+
+	forgets = true;
+	begin("op=pull,nth=1,rc=throttled;op=pull,nth=2,rc=ambiguous");
+	ck_rc(help_put(plain, "a", STORE_ALWAYS, NULL, "A", &info), STORE_OK);
+	ck_rc(store_pull(fx.s, &c, plain, "a", &info.version, "b", NULL),
+	    STORE_AMBIGUOUS);
+	ck_assert_msg(strstr(why.text, "(tried 2 times)") != NULL, "%s",
+	    why.text);
+	help_is_absent(plain, "b");
 	end();
 }
 END_TEST
@@ -529,6 +565,7 @@ main(void)
 	tcase_add_test(t, del_unclear);
 	tcase_add_test(t, copy_unclear);
 	tcase_add_test(t, pull_is_given_up);
+	tcase_add_test(t, pull_that_may_end_late);
 	tcase_add_test(t, get_goes_on);
 	tcase_add_test(t, get_never_mixes);
 	tcase_add_test(t, list_twice_never);

@@ -501,6 +501,88 @@ START_TEST(test_copies_end_where_they_cannot_be_recorded)
 }
 END_TEST
 
+static struct store_ops lost;		/* of a store that answers no pull */
+static const struct store_ops *below;
+static bool lands;
+
+static unsigned
+lost_caps(struct store *s)
+{
+	return below->caps(s) & ~(unsigned)STORE_PULL_KEEPS;
+}
+
+static enum store_rc
+lost_pull(struct store *s, struct store_call *c, struct store *from,
+    const char *key, const struct store_version *version, const char *to,
+    struct store_info *ret)
+{
+	if (lands)
+		ck_assert_int_eq(below->pull(s, c, from, key, version, to,
+		    NULL), STORE_OK);
+	return STORE_AMBIGUOUS;
+}
+
+static int64_t
+copies_there(void)
+{
+	struct sqc *c;
+	struct sqs *q;
+	int64_t n;
+
+	ck_assert_int_eq(sq_read(meta_sq(f->meta), &c), 0);
+	q = sq_prep(c, "SELECT count(*) FROM location WHERE store = 2");
+	ck_assert_int_eq(sqs_step(q), 1);
+	n = sqs_col_int(q, 0);
+	sq_read_end(c);
+	return n;
+}
+
+/* Where a copy that ends late would be put over what is there, nothing is
+ * recorded until it is there, or cannot come any more. */
+START_TEST(test_copies_that_may_end_late)
+{
+	const char *const all[] = { "/" };
+	struct pin_request req = { .selectors = all, .nselectors = 1 };
+	struct stage_status st;
+	struct why why = { "" };
+	char url[400], dir[300];
+	struct store *s;
+	uint64_t seq;
+
+	snprintf(dir, sizeof(dir), "%s/there", fu_dir);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	snprintf(url, sizeof(url), "file://%s", dir);
+	ck_assert_int_eq(sq_write(meta_sq(f->meta), add_store, url), 0);
+	io_release(f, written("one", NEW_SIZE));
+	synced();
+	ck_assert_int_eq(stores_get(f, 2, &s, NULL), 0);
+	below = s->ops;
+	lost = *below;
+	lost.caps = lost_caps;
+	lost.pull = lost_pull;
+	s->ops = &lost;
+	lands = true;
+	ck_assert_int_eq(stage_run(f, &req, "there", NULL, NULL, &st, &seq,
+	    &why), 0);
+	synced();
+	ck_assert_int_eq(copies_there(), 1);
+	io_release(f, written("two", NEW_SIZE));
+	synced();
+	lands = false;
+	ck_assert_int_eq(stage_run(f, &req, "there", NULL, NULL, &st, &seq,
+	    &why), -EAGAIN);
+	/* nor by whoever else comes now */
+	s->ops = below;
+	why.text[0] = '\0';
+	ck_assert_int_eq(stage_run(f, &req, "there", NULL, NULL, &st, &seq,
+	    &why), -EAGAIN);
+	ck_assert_msg(strstr(why.text, "may still be at copying") != NULL,
+	    "%s", why.text);
+	synced();
+	ck_assert_int_eq(copies_there(), 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -517,6 +599,7 @@ main(void)
 	tcase_add_test(t, test_a_failed_open_does_not_forget_what_it_cut);
 	tcase_add_test(t, test_very_many_places);
 	tcase_add_test(t, test_copies_end_where_they_cannot_be_recorded);
+	tcase_add_test(t, test_copies_that_may_end_late);
 	tcase_add_test(t, test_a_large_upload_has_the_time_it_takes);
 	return fu_run("fs_files", t);
 }

@@ -845,6 +845,9 @@ START_TEST(copy_if_absent)
 	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version, "to",
 	    NULL), STORE_OK);
 	ck_assert_str_eq(sv.log, copies[_i].asked);
+	/* who is looked at before may be put over by one that ends late */
+	ck_assert_int_eq((store_caps(server.s) & STORE_PULL_KEEPS) != 0,
+	    strcmp(copies[_i].asked, "HEAD,PUT,") == 0);
 	ck_assert_int_eq((int)find("pre/to")->body.len, 10);
 	ck_rc(put("theirs", STORE_ALWAYS, NULL, 20, NULL), STORE_OK);
 	ck_rc(store_pull(server.s, &call, server.s, "k", &info.version,
