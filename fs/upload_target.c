@@ -104,7 +104,8 @@ upload_may(struct fs *f, const struct target *t)
 {
 	lock_assert_held(&f->upload->lock);
 	return t->active < ACTIVE_OF_ONE && !t->paused &&
-	    clock_mono() >= t->not_before && !f->upload->stop && !stores_is_down(f, t->store);
+	    clock_mono() >= t->not_before && !f->upload->stop &&
+	    !stores_is_down(f, t->store);
 }
 
 void
