@@ -399,7 +399,8 @@ check "a store damages" "$GNSFS" -n "$m" store add damages \
 check_rc 1 "it is read back, and not believed" \
     "$GNSFS" stage "$m/tiny" --to damages
 check_says "with the reason" "is not what was stored"
-check_eq "what it has was put there" 1 "$(grep -c data/ "$T/damages.out")"
+check_eq "what it has was put there, and again, to see what it does" 2 \
+    "$(grep -c data/ "$T/damages.out")"
 quiet "$GNSFS" explain "$m/tiny"
 check_eq "no copy is recorded" 0 "$(grep -c damages "$T/out")"
 stop_mount "$m"
