@@ -56,6 +56,7 @@
 #define RESTART_MS	200	/* readers in the way of a restart */
 #define WAL_LIMIT	((int64_t)16 << 20)	/* bytes till a checkpoint */
 #define WAL_HUGE	((int64_t)256 << 20)	/* bytes till one that waits */
+#define WAL_STEP	((int64_t)1 << 20)	/* bytes sent at a time */
 #define FRAME_HEAD	24	/* bytes of WAL beside each page */
 #define SAME_MAX	32	/* statements of one text in use at once */
 #define READERS		16	/* connections, where nobody says */
@@ -126,6 +127,7 @@ struct sq {
 	_Atomic bool	 wal_bad;	/* one has failed */
 
 	int64_t		 wal_bytes;	/* after the last commit */
+	int64_t		 wal_sent;	/* of them, on their way to the disk */
 	int64_t		 wal_next;	/* checkpoint at that size */
 
 	struct room	*room;		/* the leader's, as these are: C5 */
@@ -961,6 +963,20 @@ run_list(struct sqc *w, struct req *list, bool sync)
 		sq_exec(w, "PRAGMA synchronous=NORMAL");
 }
 
+/* A checkpoint syncs the WAL, and all writers wait for it: what came long
+ * before is on disk by then. */
+static void
+send_wal(struct sq *q)
+{
+	if (q->wal_bytes < q->wal_sent)
+		q->wal_sent = 0;	/* it started over */
+	if (q->wal_bytes - q->wal_sent < WAL_STEP)
+		return;
+	(void)sync_file_range(q->wal_fd, q->wal_sent,
+	    q->wal_bytes - q->wal_sent, SYNC_FILE_RANGE_WRITE);
+	q->wal_sent = q->wal_bytes;
+}
+
 /*
  * PASSIVE does what it can without waiting.  If readers keep the WAL from
  * starting over until it is huge, RESTART waits for them, but not long.
@@ -1168,6 +1184,7 @@ lead_writes(struct sq *q)
 	ran(q, plain);
 	run_list(q->w, full, true);
 	ran(q, full);
+	send_wal(q);
 	look_after_wal(q);
 	look_after_room(q);
 	lock_take(&q->lock);
