@@ -507,6 +507,9 @@ pause_store(struct ctl *c, const struct find *f)
 	if (rc == -EBUSY)
 		why_set(&c->why, rc, "what was stored in '%s' a moment ago is "
 		    "not in the log yet; `gnsfs sync` waits for that", f->name);
+	else if (rc == -ETIMEDOUT)
+		why_set(&c->why, rc, "an upload to '%s' does not end",
+		    f->name);
 	else if (rc != 0)
 		why_set(&c->why, rc, "uploads to '%s' cannot be made anew: %s",
 		    f->name, strerror(-rc));

@@ -35,8 +35,8 @@ void	upload_retry(struct fs *f);
 
 /* From now until upload_resume nothing goes to the store, and no op says of its
  * bytes that they are there but what is frozen: what was put and not recorded
- * is put again.  -EBUSY: an upload does not end, or what was recorded there a
- * moment ago waits. */
+ * is put again.  -ETIMEDOUT: an upload does not end; -EBUSY: nor does what was
+ * recorded there a moment ago land. */
 int	upload_pause(struct fs *f, uint32_t store);
 void	upload_resume(struct fs *f, uint32_t store);
 

@@ -200,7 +200,8 @@ put_again(struct fs *f, uint32_t store)
 	return err;
 }
 
-/* What is under way there ends. */
+/* What is under way there ends.  What hangs at a store that is down is thrown
+ * away when it is back, at another address (upload_put). */
 static int
 drain(struct fs *f, uint32_t store, int64_t until)
 {
@@ -221,7 +222,7 @@ drain(struct fs *f, uint32_t store, int64_t until)
 	while (err == 0 && t->active > 0)
 		err = cond_wait_until(&u->cond, &u->lock, until);
 	lock_drop(&u->lock);
-	return err != 0 && err != -ENOMEM ? -EBUSY : err;
+	return err != -ENOMEM && stores_is_down(f, store) ? 0 : err;
 }
 
 int
