@@ -228,7 +228,8 @@ after()
 }
 
 # write N FILE...: new files; of each its name, its size, how much of it is
-# fsynced before the rest is written (0: nothing), and whether it is closed.
+# fsynced before the rest is written (0: nothing), and whether it is closed, or
+# renamed to which NAME, whose directory is fsynced then.
 cat >"$T/write.py" <<'END'
 import os, sys, time
 m, source, *files = sys.argv[1:]
@@ -241,8 +242,11 @@ for name, size, synced, *end in (x.split() for x in files):
     if synced > 0:
         os.fsync(fd)
     os.write(fd, data[synced:size])
-    if end:
+    if end == ["close"]:
         os.close(fd)
+    elif end:
+        os.rename(f"{m}/{name}", f"{m}/{end[0]}")
+        os.fsync(os.open(os.path.dirname(f"{m}/{end[0]}"), os.O_RDONLY))
 print("ready", flush=True)
 time.sleep(600)
 END
@@ -282,7 +286,10 @@ kill -CONT "$(mount_pid "$m")"
 write 2 "none2 3000000 0" "second/small 9000 9000"
 cut small
 kill -CONT "$(mount_pid "$m")"
-write 3 "grown 3000000 1500000" "closed 3000000 3000000 close" \
+write 3 "dir/kept 100000 100000" "late.tmp 3000000 0 dir/late"
+cut named
+kill -CONT "$(mount_pid "$m")"
+write 4 "grown 3000000 1500000" "closed 3000000 3000000 close" \
     "third/cut 200000 100000"
 if [ "$(uname -r | awk -F. '{ print $1 * 1000 + $2 }')" -ge 6009 ]; then
 	for f in first/large second/small grown third/cut; do
@@ -303,6 +310,12 @@ umount -l "$T/d"
 after small
 check "a small one" synced second/small 9000
 check "and the large one" synced first/large 3000000
+down
+umount -l "$T/d"
+after named
+check "one that has its name since an fsync of the directory" \
+    synced dir/late 3000000
+check_fails "  not the one before" ls "$m/late.tmp"
 down
 umount -l "$T/d"
 mv "$T/stores/away" "$T/stores/cut"
