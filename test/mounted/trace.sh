@@ -198,19 +198,51 @@ python3 - "$m/street" "$T/few" "$T/all" <<-'END'
 	        f.write("".join(x + "\n" for x in files))
 END
 check_eq "eight blocks of it" 8 "$(wc -l <"$T/few")"
-had=$(counter fill_bytes)
-check "a file of each" sh -c "xargs cat <'$T/few' >/dev/null"
 size=$(xargs -n 1 basename <"$T/all" | awk '{ n += length($1) + 6 }
     END { print n }')
-n=0
-for i in $(seq 100); do
-	n=$(($(counter fill_bytes) - had))
-	[ $n -lt "$size" ] || break
-	sleep 0.1
-done
+# brings SECONDS: bytes that come after a file of each was read, until all have.
+brings()
+{
+	had=$(counter fill_bytes)
+	xargs cat <"$T/few" >/dev/null || echo "they cannot be read"
+	for i in $(seq $(($1 * 10))); do
+		n=$(($(counter fill_bytes) - had))
+		[ $n -lt "$size" ] || break
+		sleep 0.1
+	done
+	echo $n
+}
+n=$(brings 10)
+check "a file of each brings all of it" [ "$n" -ge "$size" ]
 : >"$T/trace"
 check "all of it is read" sh -c "xargs cat <'$T/all' >/dev/null"
 check_eq "  and was here" 0 "$(grep -c ' op=get key=data/' "$T/trace")"
+check "evicted once more" "$GNSFS" evict "$m/street"
+n=$(brings 10)
+check "a file of each brings all of it again" [ "$n" -ge "$size" ]
+
+# In a cache that is full, only where there is what nobody used for long.
+check "evicted again" "$GNSFS" evict "$m/street"
+used=$("$GNSFS" status "$m" --json | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["cache"]["used"])')
+stop_mount "$m"
+start_mount "$home" "$m" io_timeout=5s,cache_size=$((used / 9 * 10))
+n=$(brings 2)
+check "in a full cache they bring no others: $n" [ "$n" -lt "$size" ]
+check "evicted" "$GNSFS" evict "$m/street"
+stop_mount "$m"
+check "what it has is an hour older" python3 -c '
+import sqlite3, sys
+for name, table in (("state", "c_file"), ("small", "s_used")):
+    d = sqlite3.connect(f"{sys.argv[1]}/{name}.db")
+    n = d.execute(f"UPDATE {table} SET atime = atime - 3600000000000").rowcount
+    d.commit()
+    if n == 0:
+        sys.exit(1)' "$T/cache.m"
+start_mount "$home" "$m" io_timeout=5s,cache_size=$((used / 9 * 10))
+n=$(brings 10)
+check "what nobody used for long makes room for all of it" [ "$n" -ge "$size" ]
 
 # What is left of large files, whose sums are not of what is left (fs/sums.h).
 mkdir "$m/cut" "$T/cut"
