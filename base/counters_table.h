@@ -31,6 +31,7 @@
 	X(opens_passed, "opens", COUNT, "opens handed a backing file") \
 	X(opens_fed, "opens", COUNT, "opens of small files that came with " \
 	    "their bytes") \
+	X(inodes_in_core, "inodes", GAUGE, "inodes that are open or in use") \
 	X(cache_hits, "reads", COUNT, "reads answered from this host") \
 	X(evicted_bytes, "bytes", COUNT, "bytes evicted") \
 	X(checksum_errors, "chunks", COUNT, "chunks found damaged on disk") \
