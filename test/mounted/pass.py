@@ -253,8 +253,8 @@ def in_stores(path, data):
 	evicted(path)
 	assert get(path) == data
 
-BIG = 40 * MIB
-FEW = 8 * MIB		# a change of some bytes is stored in so many at most
+BIG = 20 * MIB
+FEW = 6 * MIB		# a change of some bytes is stored in so many at most
 
 def soon(what):
 	"""The kernel is told by a thread of its own (F4)."""
@@ -546,7 +546,7 @@ def written_to():
 	assert os.stat("f").st_mtime_ns == 2
 	settled("f")
 	sent = stored() - sent
-	assert 0 < sent < FEW + 6 * MIB, sent
+	assert 0 < sent < FEW + 8 * MIB, sent
 	m.close()
 	os.close(r)
 	in_stores("f", data)
@@ -636,7 +636,7 @@ def untouched():
 	# C2: who joins to change a file, and does not, makes nothing of it
 	data = {}
 	for name in ("none", "once", "dirty", "write"):
-		data[name] = bytearray(os.urandom(BIG // 2))
+		data[name] = bytearray(os.urandom(BIG // 4))
 		put(name, data[name])
 	for name in data:
 		settled(name)
@@ -654,7 +654,7 @@ def untouched():
 		"""As np.load(mmap_mode="r+") of who reads it already."""
 		r = os.open(name, os.O_RDONLY)
 		x = os.open(name, os.O_RDWR)
-		m = mmap.mmap(x, BIG // 2)
+		m = mmap.mmap(x, BIG // 4)
 		os.close(x)
 		assert m[MIB:2 * MIB] == data[name][MIB:2 * MIB]
 		return r, m
