@@ -572,7 +572,8 @@ def joined_seen():
 	assert os.pread(r, 5 * MIB, 0) == data
 	seen("f")
 	os.utime("f", ns=(1, 2))		# and is not undone by who joins
-	x = os.open("f", os.O_RDWR)		# C3: unseen from here on
+	# another open, and C3: unseen from here on
+	x = os.open("/proc/self/fd/%d" % w, os.O_RDWR)
 	seen("f", False)
 	assert os.fstat(x).st_mtime_ns == 2
 	y = mmap.mmap(x, 4 * MIB)
@@ -611,6 +612,15 @@ def joined_seen():
 	for fd in (r, w, t):
 		os.close(fd)
 	in_stores("f", data)
+	r = os.open("f", os.O_RDONLY)
+	w = os.open("f", os.O_WRONLY)
+	os.unlink("f")
+	os.pwrite(w, b"gone", 0)
+	assert os.pread(r, 5, 0) == b"goneR"
+	put("f", b"another")
+	os.close(w)
+	os.close(r)
+	assert get("f") == b"another"
 
 def stayed():
 	# who stays open is stored as it is written, and torn never
