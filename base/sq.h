@@ -1,6 +1,6 @@
 /*
  * sq: a SQLite database: its one writer, its readers, its statements.  The
- * one owner of sqlite3.h (sq_wal.h is a part of it).
+ * one owner of sqlite3.h (sq_impl.h names its files).
  *
  * Writing.  sq_write() queues a function; one of the waiting threads leads:
  * it begins a transaction, runs all that is queued (at most SQ_GROUP), each

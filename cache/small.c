@@ -1,10 +1,12 @@
 /*
- * small: see small.h.  One table, s_small, a row an inode, the newest content
- * that was put.  (atime, len) is an index of its own: the sum of lengths and
- * the least recently used are read without touching the bytes.
+ * small: see small.h.  Two tables, with a row an inode of the newest content
+ * that was put: s_bytes, and s_used (when it was used, how long it is), which
+ * is small, so that lengths, the least recently used and uses themselves are
+ * read and written without touching the pages of bytes.
  *
  * Uses are noted in memory and written some thousands at a time; a crash
- * forgets some, which costs nothing but a worse choice of what to evict.
+ * forgets some, which costs nothing but a worse choice of what to evict.  A
+ * row that is among the newest quarter anyway is left as it is.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -25,10 +27,13 @@ static int
 schema_tx(struct sqc *q, void *arg)
 {
 	return sq_exec(q,
-	    "CREATE TABLE IF NOT EXISTS s_small(ino INTEGER PRIMARY KEY,"
+	    "DROP TABLE IF EXISTS s_small;"		/* of older versions */
+	    "CREATE TABLE IF NOT EXISTS s_bytes(ino INTEGER PRIMARY KEY,"
 	    " object INTEGER, ooff INTEGER, len INTEGER, crc INTEGER,"
-	    " atime INTEGER, data BLOB);"
-	    "CREATE INDEX IF NOT EXISTS s_lru ON s_small(atime, len);");
+	    " data BLOB);"
+	    "CREATE TABLE IF NOT EXISTS s_used(ino INTEGER PRIMARY KEY,"
+	    " atime INTEGER, len INTEGER);"
+	    "CREATE INDEX IF NOT EXISTS s_lru ON s_used(atime, len);");
 }
 
 uint64_t
@@ -98,7 +103,7 @@ small_open(struct cache *c, struct why *why)
 		err = sq_read(c->small, &q);
 	if (err)
 		return err;
-	s = sq_prep(q, "SELECT total(len) + 128 * count(*) FROM s_small");
+	s = sq_prep(q, "SELECT total(len) + 128 * count(*) FROM s_used");
 	if (s == NULL || sqs_step(s) != 1) {
 		err = sq_err(q);
 	} else {
@@ -120,25 +125,48 @@ small_close(struct cache *c)
 	c->touched = NULL;
 }
 
+static int64_t
+oldest(struct sqc *q)
+{
+	struct sqs *s = sq_prep(q,
+	    "SELECT atime FROM s_used ORDER BY atime LIMIT 1");
+	int64_t r = INT64_MAX;
+
+	if (s != NULL && sqs_step(s) == 1)
+		r = sqs_col_int(s, 0);
+	sqs_reset(s);
+	return r;
+}
+
 struct touched { uint64_t *v; unsigned n; };
 
 static int
 touched_tx(struct sqc *q, void *arg)
 {
 	struct touched *t = arg;
-	struct sqs *s = sq_prep(q, "UPDATE s_small SET atime=?2 WHERE ino=?1");
-	int64_t now = clock_real();
+	int64_t now = clock_real(), first = oldest(q);
+	struct sqs *s = sq_prep(q,
+	    "UPDATE s_used SET atime=?2 WHERE ino=?1 AND atime<?3");
 	unsigned i;
 	int err = 0;
 
 	if (s == NULL)
 		return sq_err(q);
-	for (i = 0; !err && i < t->n; i++) {
+	for (i = 0; !err && first < now && i < t->n; i++) {
 		sqs_int(s, 1, t->v[i]);
 		sqs_int(s, 2, now);
+		sqs_int(s, 3, now - (now - first) / 4);
 		err = sqs_run(s);
 	}
 	return err;
+}
+
+static int
+by_ino(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
 }
 
 void
@@ -154,6 +182,7 @@ small_flush_touched(struct cache *c)
 	memcpy(t.v, c->touched, t.n * sizeof(*t.v));
 	c->ntouched = 0;
 	lock_drop(&c->tab_lock);
+	qsort(t.v, t.n, sizeof(*t.v), by_ino);	/* page by page */
 	if (t.n > 0 && sq_write(c->small, touched_tx, &t))
 		log_warn("cannot note uses of small files", "dir=%s",
 		    LOG_Q(c->dir));
@@ -191,7 +220,7 @@ row_get(struct cache *c, const struct small_id *id, struct buf *out)
 	r = sq_read(c->small, &q);
 	if (r)
 		return r;
-	s = sq_prep(q, "SELECT crc,data FROM s_small WHERE ino=?1 AND"
+	s = sq_prep(q, "SELECT crc,data FROM s_bytes WHERE ino=?1 AND"
 	    " object=?2 AND ooff=?3 AND len=?4");
 	if (s == NULL) {
 		r = sq_err(q);
@@ -252,7 +281,7 @@ small_has(struct cache *c, const struct small_id *id)
 
 	if (sq_read(c->small, &q))
 		return false;
-	s = sq_prep(q, "SELECT 1 FROM s_small WHERE ino=?1 AND object=?2"
+	s = sq_prep(q, "SELECT 1 FROM s_bytes WHERE ino=?1 AND object=?2"
 	    " AND ooff=?3 AND len=?4");
 	if (s != NULL) {
 		sqs_int(s, 1, id->ino);
@@ -298,52 +327,63 @@ struct puts {
 };
 
 static int64_t
-old_len(struct sqc *q, uint64_t ino)
+old_cost(struct sqc *q, uint64_t ino)
 {
-	struct sqs *s = sq_prep(q, "SELECT len FROM s_small WHERE ino=?1");
-	int64_t n = 0;
+	uint64_t len = small_bytes_of(q, ino);
+
+	return len == UINT64_MAX ? 0 : (int64_t)small_row_cost(len);
+}
+
+static int
+put_bytes(struct sqc *q, const struct small_put *p)
+{
+	struct sqs *s = sq_prep(q, "INSERT OR REPLACE INTO s_bytes VALUES"
+	    "(?1,?2,?3,?4,?5,?6)");
 
 	if (s == NULL)
-		return 0;
-	sqs_int(s, 1, ino);
-	if (sqs_step(s) == 1)
-		n = small_row_cost(sqs_col_int(s, 0));
-	sqs_reset(s);
-	return n;
+		return sq_err(q);
+	sqs_int(s, 1, p->id.ino);
+	sqs_int(s, 2, p->id.object);
+	sqs_int(s, 3, p->id.ooff);
+	sqs_int(s, 4, p->id.len);
+	sqs_int(s, 5, crc32c(0, p->p, p->id.len));
+	sqs_blob(s, 6, p->p, p->id.len);
+	return sqs_run(s);
+}
+
+static int
+put_used(struct sqc *q, const struct small_id *id, int64_t now)
+{
+	struct sqs *s = sq_prep(q,
+	    "INSERT OR REPLACE INTO s_used VALUES(?1,?2,?3)");
+
+	if (s == NULL)
+		return sq_err(q);
+	sqs_int(s, 1, id->ino);
+	sqs_int(s, 2, now);
+	sqs_int(s, 3, id->len);
+	return sqs_run(s);
 }
 
 static int
 put_tx(struct sqc *q, void *arg)
 {
 	struct puts *a = arg;
-	const struct small_id *id;
 	int64_t now = clock_real(), old;
-	struct sqs *s;
 	unsigned i;
 	int err = 0;
 
 	a->grew = 0;
 	a->nadded = 0;
 	for (i = 0; !err && i < a->n; i++) {
-		id = &a->v[i].id;
-		old = old_len(q, id->ino);
-		s = sq_prep(q, a->added != NULL ?
-		    "INSERT OR IGNORE INTO s_small VALUES"
-		    "(?1,?2,?3,?4,?5,?6,?7)" :
-		    "INSERT OR REPLACE INTO s_small VALUES"
-		    "(?1,?2,?3,?4,?5,?6,?7)");
-		if (s == NULL)
-			return sq_err(q);
-		sqs_int(s, 1, id->ino);
-		sqs_int(s, 2, id->object);
-		sqs_int(s, 3, id->ooff);
-		sqs_int(s, 4, id->len);
-		sqs_int(s, 5, crc32c(0, a->v[i].p, id->len));
-		sqs_int(s, 6, now);
-		sqs_blob(s, 7, a->v[i].p, id->len);
-		err = sqs_run(s);
-		if (err || (a->added != NULL && sq_changes(q) == 0))
+		const struct small_id *id = &a->v[i].id;
+
+		old = old_cost(q, id->ino);
+		if (a->added != NULL && old != 0)
 			continue;
+		err = put_bytes(q, &a->v[i]);
+		if (!err)
+			err = put_used(q, id, now);
 		a->grew += (int64_t)small_row_cost(id->len) - old;
 		if (a->added != NULL)
 			a->added[a->nadded++] = id->ino;
@@ -423,17 +463,32 @@ small_add(struct cache *c, const struct small_put *puts, unsigned n)
 }
 
 static int
+row_drop(struct sqc *q, uint64_t ino)
+{
+	static const char *const tables[] = {
+		"DELETE FROM s_bytes WHERE ino=?1",
+		"DELETE FROM s_used WHERE ino=?1",
+	};
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < 2; i++) {
+		struct sqs *s = sq_prep(q, tables[i]);
+
+		if (s == NULL)
+			return sq_err(q);
+		sqs_int(s, 1, ino);
+		err = sqs_run(s);
+	}
+	return err;
+}
+
+static int
 drop_tx(struct sqc *q, void *arg)
 {
 	struct puts *a = arg;
-	uint64_t ino = a->v->id.ino;
-	struct sqs *s = sq_prep(q, "DELETE FROM s_small WHERE ino=?1");
 
-	a->grew = old_len(q, ino);
-	if (s == NULL)
-		return sq_err(q);
-	sqs_int(s, 1, ino);
-	return sqs_run(s);
+	a->grew = old_cost(q, a->v->id.ino);
+	return row_drop(q, a->v->id.ino);
 }
 
 int
@@ -456,7 +511,7 @@ small_drop(struct cache *c, uint64_t ino)
 uint64_t
 small_bytes_of(struct sqc *q, uint64_t ino)
 {
-	struct sqs *s = sq_prep(q, "SELECT len FROM s_small WHERE ino=?1");
+	struct sqs *s = sq_prep(q, "SELECT len FROM s_used WHERE ino=?1");
 	uint64_t n = UINT64_MAX;
 
 	if (s == NULL)
@@ -472,15 +527,11 @@ int64_t
 small_oldest(struct cache *c)
 {
 	struct sqc *q;
-	struct sqs *s;
-	int64_t r = INT64_MAX;
+	int64_t r;
 
 	if (sq_read(c->small, &q))
-		return r;
-	s = sq_prep(q, "SELECT atime FROM s_small ORDER BY atime LIMIT 1");
-	if (s != NULL && sqs_step(s) == 1)
-		r = sqs_col_int(s, 0);
-	sqs_reset(s);
+		return INT64_MAX;
+	r = oldest(q);
 	sq_read_end(q);
 	return r;
 }
@@ -507,7 +558,7 @@ victims_find(struct cache *c, int64_t after, uint64_t after_ino,
 	r = sq_read(c->small, &q);
 	if (r)
 		return r;
-	s = sq_prep(q, "SELECT ino,len,atime FROM s_small WHERE atime>=?1"
+	s = sq_prep(q, "SELECT ino,len,atime FROM s_used WHERE atime>=?1"
 	    " AND (atime>?1 OR ino>?2) ORDER BY atime, ino LIMIT 256");
 	if (s == NULL) {
 		r = sq_err(q);
@@ -529,16 +580,11 @@ static int
 evict_tx(struct sqc *q, void *arg)
 {
 	struct victims *v = arg;
-	struct sqs *s = sq_prep(q, "DELETE FROM s_small WHERE ino=?1");
 	unsigned i;
 	int err = 0;
 
-	if (s == NULL)
-		return sq_err(q);
-	for (i = 0; !err && i < v->n; i++) {
-		sqs_int(s, 1, v->ino[i]);
-		err = sqs_run(s);
-	}
+	for (i = 0; !err && i < v->n; i++)
+		err = row_drop(q, v->ino[i]);
 	return err;
 }
 

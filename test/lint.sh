@@ -103,7 +103,7 @@ lint_includes()
 # Who may include what: a pattern of headers, then one of files.
 owners='^fuse					^fs/fuse_
 ^curl/						^backends/http[.]c$
-^sqlite3[.]h$					^base/sq(_wal)?[.]c$
+^sqlite3[.]h$					^base/sq_(wal[.]c|impl[.]h)$
 ^openssl/		^(base/hash|backends/(sig|token|creds)[a-z0-9_]*)[.]c$
 ^zstd						^base/compress[.]c$
 ^jansson[.]h$	^(fs/|tools/|test/|backends/(creds|token|gcs)[a-z0-9_]*[.]c$)

@@ -525,7 +525,7 @@ rm "$f"
 the_same "a backing file missing: not a wrong byte"
 python3 -c 'import sqlite3, sys
 d = sqlite3.connect(sys.argv[1])
-n = d.execute("UPDATE s_small SET data = zeroblob(length(data))").rowcount
+n = d.execute("UPDATE s_bytes SET data = zeroblob(length(data))").rowcount
 d.commit()
 assert n > 0' "$C/small.db"
 the_same "small bytes altered: not a wrong one"

@@ -184,7 +184,7 @@ END_TEST
 static int
 flip_tx(struct sqc *s, void *arg)
 {
-	return sq_exec(s, "UPDATE s_small SET data=zeroblob(len)");
+	return sq_exec(s, "UPDATE s_bytes SET data=zeroblob(len)");
 }
 
 START_TEST(test_small_damaged)
