@@ -147,8 +147,8 @@ int	bfile_is_final(struct bfile *b);
 bool	bfile_is_all_dirty(struct bfile *b);
 /* The disk below has leases, as both ask for (C2): 0; -EINVAL. */
 int	bfile_has_leases(struct bfile *b);
-/* A store through a mapping, to a page that is dirty, moves the file's times.
- * Of a new file without a byte. */
+/* A store through a mapping, its first to a page that is dirty and that it has
+ * read, moves the file's times.  Of a new file without a byte. */
 bool	bfile_tells_stores(struct bfile *b);
 /* All of it is here and known to be sound, so that the kernel may read it
  * without us; asks no disk (C4). */

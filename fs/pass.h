@@ -35,9 +35,10 @@
  *     that mapping's first to a page, whatever state the page is in.  No
  *     mapping that can write is older than the note: all of them had yet to
  *     ask for each page, also for those that were dirty, or under writeback,
- *     since before.  pass_probe tries on a dirty page that the disk does so
- *     (tmpfs does not).  A ctime of QUIET ago is not given again, nor on disks
- *     that keep whole seconds.  In doubt, and after a crash, all is dirty.
+ *     since before.  pass_probe tries that the disk does so, on a page that is
+ *     dirty and was read: tmpfs, which is never written back, does not.  A
+ *     ctime of QUIET ago is not given again, nor on disks that keep whole
+ *     seconds.  In doubt, and after a crash, all is dirty.
  * F6  None is passed to write when the cache is near its limit.  What those
  *     that were passed before write beyond it is the overshoot that the manual
  *     states; pass_tick makes room for it by evicting.

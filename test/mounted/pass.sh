@@ -13,7 +13,8 @@ m=$T/m
 format_home "$url"
 GNSFS_BIN=$GNSFS
 STORE=$(store_dir file home)
-export GNSFS_BIN STORE
+DISK=$(stat -f -c %T "$T")
+export GNSFS_BIN STORE DISK
 
 # counter NAME [DIR]
 counter()
