@@ -107,13 +107,35 @@ closed(struct env *e, struct bfile *b, uint64_t seq)
 	ck_assert_int_eq(sq_write(e->q, closed_tx, &a), 0);
 }
 
+static bool
+has_seq(struct env *e, uint64_t seq)
+{
+	struct bfile *b;
+	bool r = false;
+	unsigned i;
+
+	ck_assert_int_eq(bfile_get(e->c, INO, &b), 0);
+	lock_take(&b->lock);
+	for (i = 0; i < b->dirty.n; i++)
+		r = r || b->dirty.v[i].seq == seq;
+	lock_drop(&b->lock);
+	bfile_put(b);
+	return r;
+}
+
+/* The cache's thread may have looked before the commit, and looks again. */
 static void
 landed(struct env *e, uint64_t seq)
 {
 	struct call a = { .c = e->c, .ino = INO, .seq = seq };
+	int i;
 
 	ck_assert_int_eq(sq_write(e->q, landed_tx, &a), 0);
 	cache_landed_commit(e->c);
+	for (i = 0; i < 5000 && has_seq(e, seq); i++) {
+		(void)clock_sleep(NSEC_PER_MSEC);
+		cache_landed_commit(e->c);
+	}
 }
 
 static char *
