@@ -33,6 +33,7 @@
 	    "through the daemon") \
 	X(opens_fed, "opens", COUNT, "opens of small files that came with " \
 	    "their bytes") \
+	X(inodes_in_core, "inodes", GAUGE, "inodes that are open or in use") \
 	X(cache_hits, "reads", COUNT, "reads answered from this host") \
 	X(evicted_bytes, "bytes", COUNT, "bytes evicted") \
 	X(checksum_errors, "chunks", COUNT, "chunks found damaged on disk") \

@@ -765,25 +765,30 @@ bfile_fd(const struct bfile *b)
 	return b->fd;
 }
 
+static int
+reg_fd(struct bfile *b)
+{
+	int fd;
+
+	lock_take(&b->lock);
+	fd = b->reg_fd;
+	if (fd < 0 && (fd = file_again(b->fd)) >= 0)
+		b->reg_fd = fd;
+	lock_drop(&b->lock);
+	return fd;
+}
+
 int
 bfile_reg_fd(const struct bfile *cb)
 {
 	struct bfile *b = (struct bfile *)cb;
-	char proc[40];
-	int fd;
+	int fd = reg_fd(b);
 
-	lock_take(&b->lock);
-	if (b->reg_fd < 0) {
-		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", b->fd);
-		fd = sys.open(proc, O_RDONLY | O_CLOEXEC, 0);
-		if (fd < 0) {
-			lock_drop(&b->lock);
-			return fd;
-		}
-		b->reg_fd = fd;
+	if (fd == -EMFILE || fd == -ENFILE) {
+		bfile_trim(b->c, 0);
+		slots_retire_now(b->c);
+		fd = reg_fd(b);
 	}
-	fd = b->reg_fd;
-	lock_drop(&b->lock);
 	return fd;
 }
 

@@ -47,7 +47,9 @@ bool	bfile_is_known(struct sqc *q, uint64_t ino);
 uint64_t bfile_ino(const struct bfile *b);
 uint32_t bfile_incarnation(const struct bfile *b);
 /* For the daemon's own reads and writes, and (O_RDONLY, leases and later
- * backing ids: C2, F2) the description registered.  Borrowed. */
+ * backing ids: C2, F2) the description registered.  Borrowed.  -EMFILE,
+ * -ENFILE: half of the descriptors that are for backing files are in use,
+ * though idle ones were closed.  No lock is held. */
 int	bfile_fd(const struct bfile *b);
 int	bfile_reg_fd(const struct bfile *b);
 /* Path below the cache directory, for explain --local-path; new. */

@@ -113,6 +113,9 @@ void	cache_set_limit(struct cache *c, uint64_t bytes);
  * through without keeping; a writer waits, then fails).  `dirty`: may use
  * what only dirty bytes may (they pass the limit's soft edge). */
 int	cache_room(struct cache *c, uint64_t n, bool dirty);
+/* What cache_room would evict first was last used before `before`
+ * (clock_real); false where there is nothing. */
+bool	cache_has_older(struct cache *c, int64_t before);
 /* Waits until cache_room may succeed or the deadline (clock_mono). */
 int	cache_room_wait(struct cache *c, uint64_t n, int64_t deadline);
 /* Half of all that there is room for, *retall, is taken by what cannot make

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -55,6 +56,21 @@ file_try(const char *path, int flags)
 		return fd;
 	if (flags & O_EXCL)
 		sys.unlink(path);	/* made just now */
+	sys.close(fd);
+	return -EMFILE;
+}
+
+/* To be open counts for more than to be read without us. */
+int
+file_again(int was)
+{
+	char proc[40];
+	int fd;
+
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", was);
+	fd = sys.open(proc, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0 || (uint64_t)fd < fd_own() / 2)
+		return fd;
 	sys.close(fd);
 	return -EMFILE;
 }

@@ -303,6 +303,18 @@ cache_room(struct cache *c, uint64_t n, bool dirty)
 	return space_make(c, n, dirty ? limit + limit / 16 : limit);
 }
 
+bool
+cache_has_older(struct cache *c, int64_t before)
+{
+	struct cands v;
+
+	if (small_oldest(c) < before)
+		return true;
+	map_save_all(c);	/* uses */
+	return candidates(c, INT64_MIN, 0, &v) == 0 && v.n > 0 &&
+	    v.atime[0] < before;
+}
+
 int
 cache_room_wait(struct cache *c, uint64_t n, int64_t deadline)
 {

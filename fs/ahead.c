@@ -26,10 +26,12 @@
 #define QUEUED_MAX	1024	/* requests that wait */
 #define RUN_BYTES	(1u << 20)	/* of one request, about */
 #define GAP		(32u << 10)	/* fetched rather than asked around */
+#define UNUSED		(600 * NSEC_PER_SEC)	/* evicted for a guess */
+#define UNUSED_LOOK	NSEC_PER_SEC	/* between looks whether there is any */
 
 struct seen {
 	uint64_t	 block;
-	int		 misses;	/* below 0: after it was fetched */
+	int		 misses;
 	unsigned	 left;		/* jobs of it that are under way */
 	bool		 fetched, failed;
 };
@@ -67,6 +69,8 @@ struct ahead {
 	struct street	 streets[STREETS];
 	struct run	*head, **tail;
 	unsigned	 queued, active;
+	int64_t		 looked;	/* clock_mono: may_evict */
+	bool		 unused;	/* there was then */
 };
 
 struct block { struct fs *f; uint64_t first; struct run *head, *last; };
@@ -191,11 +195,51 @@ run_whole(const struct run *r, struct whole *ret)
 	sq_read_end(c);
 }
 
+static bool
+has_room(struct fs *f)
+{
+	struct cache_stat st;
+
+	cache_stat(f->cache, &st);
+	return st.used + st.reserved < st.limit / 5 * 4;
+}
+
+/* Is there what nobody used for long?  In a full cache there is most often:
+ * else it would never be of use again to those who read small files. */
+static bool
+may_evict(struct fs *f)
+{
+	struct ahead *a = f->ahead;
+	int64_t now = clock_mono();
+	bool look, unused;
+
+	lock_take(&a->lock);
+	look = a->looked == 0 || now - a->looked >= UNUSED_LOOK;
+	if (look)
+		a->looked = now;
+	unused = a->unused;
+	lock_drop(&a->lock);
+	if (!look)
+		return unused;
+	unused = cache_has_older(f->cache, clock_real() - UNUSED);
+	lock_take(&a->lock);
+	a->unused = unused;
+	lock_drop(&a->lock);
+	return unused;
+}
+
+static bool
+may_keep(struct fs *f)
+{
+	return has_room(f) || may_evict(f);
+}
+
 static void
 run_keep(struct run *r)
 {
 	struct small_put puts[BLOCK];
 	struct whole whole;
+	uint64_t total = 0;
 	unsigned i, n = 0;
 
 	run_whole(r, &whole);
@@ -206,18 +250,11 @@ run_keep(struct run *r)
 			continue;
 		counter_add(fill_bytes, (int64_t)x->id.len);
 		puts[n++] = (struct small_put){ x->id, bytes_of(r, x) };
+		total += x->id.len;
 	}
-	if (n > 0)
+	if (n > 0 && (has_room(r->f) ||
+	    cache_room(r->f->cache, total, false) == 0))
 		(void)small_add(r->f->cache, puts, n);
-}
-
-static bool
-has_room(struct fs *f)
-{
-	struct cache_stat st;
-
-	cache_stat(f->cache, &st);
-	return st.used + st.reserved < st.limit / 5 * 4;
 }
 
 /* What is here by now, or being fetched by another, is left out. */
@@ -249,7 +286,7 @@ run_get(struct run *r, const struct extent *e)
 	r->seen = r->from;
 	came = buf_grow(&r->bytes, len) != NULL &&
 	    content_fetch(r->f, e, get_from(r), len, "ahead", run_sink,
-	    r) == 0 && r->bytes.len == len && has_room(r->f);
+	    r) == 0 && r->bytes.len == len && may_keep(r->f);
 	if (came)
 		run_keep(r);
 	for (; r->from < r->to; r->from++)
@@ -267,7 +304,7 @@ run_fetch(struct run *r)
 	    .copies = r->copies, .key = r->key, .version = r->version };
 	bool came = true;
 
-	if (!has_room(r->f))
+	if (!may_keep(r->f))
 		return false;
 	if (r->copies > 1 && content_locations(r->f, r->object, &l) == 0 &&
 	    l->n > 0) {
@@ -299,6 +336,7 @@ block_ended(struct ahead *a, uint64_t block, bool came)
 		s->failed |= !came;
 		if (--s->left == 0 && s->failed)
 			*s = (struct seen){ .block = block };
+		s->misses = 0;		/* of what is gone again */
 	}
 	lock_drop(&a->lock);
 }
@@ -420,7 +458,7 @@ block_job(void *arg)
 	struct run *r;
 	bool told;
 
-	told = !atomic_load(&f->stopping) && has_room(f) &&
+	told = !atomic_load(&f->stopping) && may_keep(f) &&
 	    sq_read(meta_sq(f->meta), &c) == 0 &&
 	    meta_small_extents(c, b->first, BLOCK, block_add, b) == 0;
 	sq_read_end(c);
@@ -462,9 +500,9 @@ take_block(struct ahead *a, uint64_t block)
 {
 	struct seen *s = seen_of(a, block);
 
-	if (s->misses < 0 || a->queued >= QUEUED_MAX)
+	if (s->left > 0 || a->queued >= QUEUED_MAX)
 		return false;
-	s->misses = -BLOCK;		/* evicted again, it counts anew */
+	s->misses = 0;
 	s->fetched = true;
 	s->left++;
 	return true;

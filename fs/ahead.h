@@ -11,13 +11,14 @@
  *
  * It is a guess, so it is cheap to be wrong: how many misses it takes bounds
  * what is fetched in vain (of a block of a pack, where it costs bytes but no
- * request, two of 64; else eight; of a street eight of 1,024, else 32),
- * nothing is evicted for it, and no row replaced by it.  A file is fetched
+ * request, two of 64; else eight; of a street eight of 1,024, else 32), in a
+ * cache that is full only what nobody used for ten minutes is evicted for it,
+ * and no row is replaced by it.  A file is fetched
  * once (flight.h): a reader that misses one that a request of ours is fetching
  * waits for its bytes, what a reader is fetching when our request is made is
  * left out of it, and one that waits in our queue is the first reader's.  What
- * did not come, for an outage or want of room, is tried again after as many
- * misses.
+ * did not come, for an outage or want of room, or went again, is fetched again
+ * after as many misses.
  */
 #ifndef FS_AHEAD_H
 #define FS_AHEAD_H

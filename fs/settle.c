@@ -16,16 +16,14 @@
 #define GROUP		64		/* files of one commit */
 #define GATHER		(4 * NSEC_PER_MSEC)	/* how long others may join */
 #define ENOUGH		24		/* not waited for more */
-#define QUEUE_MAX	256		/* beyond, the closer settles itself */
+#define QUEUE_MAX	256		/* beyond, the closer tries itself */
 #define PAUSE		(1 * NSEC_PER_SEC)	/* after a failure */
-
-struct queued { struct queued *next; struct vnode *v; };
 
 struct settler {
 	struct lock	 lock;
 	struct cond	 cond;
 	pthread_t	 thread;
-	struct queued	*head, **tail;
+	struct vnode	*head, **tail;	/* by queue_next */
 	unsigned	 n;
 	uint64_t	 put, done;	/* ever queued, ever gone through */
 	uint64_t	 closes;	/* ever begun */
@@ -286,6 +284,31 @@ group_tx(struct sqc *c, void *arg)
 	return err;
 }
 
+/* With the caller's reference to v.  It cannot fail: bytes that wait for room
+ * have nobody else. */
+static void
+enqueue(struct fs *f, struct vnode *v)
+{
+	struct settler *st = f->settler;
+	bool twice;
+
+	lock_take(&st->lock);
+	twice = v->queued;	/* a group enters each gate once */
+	if (!twice) {
+		v->queued = true;
+		v->queue_next = NULL;
+		*st->tail = v;
+		st->tail = &v->queue_next;
+		st->n++;
+		st->put++;
+		if (st->n == 1 || st->n >= ENOUGH)
+			cond_signal(&st->cond);
+	}
+	lock_drop(&st->lock);
+	if (twice)
+		vnode_put(f, v);
+}
+
 /* v's reference goes, or back into the queue when it is still dirty. */
 static bool
 let_go(struct fs *f, struct vnode *v, int err)
@@ -300,7 +323,7 @@ let_go(struct fs *f, struct vnode *v, int err)
 	log_error("a closed file could not be journalled; its bytes are kept "
 	    "and it is tried again", "ino=%llu err=%d",
 	    (unsigned long long)v->ino, err);
-	settle_later(f, v);
+	enqueue(f, v);
 	return false;
 }
 
@@ -311,32 +334,30 @@ is_open(const struct vnode *v)
 	return v->writers > 0 || (v->opens > 0 && v->pass_id != 0);
 }
 
-/* Settles the n vnodes of the list; false: some are to be tried again. */
+/* Settles the n vnodes of v; false: some are to be tried again. */
 static bool
-settle_group(struct fs *f, struct queued *list)
+settle_group(struct fs *f, struct vnode *const *v, unsigned n)
 {
 	static struct settle s[GROUP];	/* the thread's alone */
 	struct group g = { .v = s };
 	struct vnode *idle[GROUP];
-	struct queued *q;
 	unsigned i, nidle = 0;
 	bool all = true;
 	int err;
 
-	for (; (q = list) != NULL; free(q)) {
-		list = q->next;
-		vnode_enter(q->v);
-		err = is_open(q->v) ? 0 : prepare(f, q->v, &s[g.n]);
+	for (i = 0; i < n; i++) {
+		vnode_enter(v[i]);
+		err = is_open(v[i]) ? 0 : prepare(f, v[i], &s[g.n]);
 		if (err == 1) {
 			g.n++;
 			continue;
 		}
-		if (!is_open(q->v))
+		if (!is_open(v[i]))
 			settle_done(&s[g.n]);
 		if (err == 0)
-			idle[nidle++] = q->v;
+			idle[nidle++] = v[i];
 		else
-			all = let_go(f, q->v, err) && all;
+			all = let_go(f, v[i], err) && all;
 	}
 	for (i = 0; i < nidle; i++)
 		all = let_go(f, idle[i], 0) && all;
@@ -353,24 +374,21 @@ settle_group(struct fs *f, struct queued *list)
 	return all;
 }
 
-/* Up to GROUP of the queue; the lock is held. */
-static struct queued *
-take_group(struct settler *st)
+/* Up to GROUP of the queue, into ret; the lock is held. */
+static unsigned
+take_group(struct settler *st, struct vnode **ret)
 {
-	struct queued *list = st->head, **p = &st->head;
 	unsigned n;
 
-	for (n = 0; n < GROUP && *p != NULL; n++) {
-		(*p)->v->queued = false;
-		p = &(*p)->next;
+	for (n = 0; n < GROUP && st->head != NULL; n++) {
+		ret[n] = st->head;
+		st->head = ret[n]->queue_next;
+		ret[n]->queued = false;
 	}
 	st->n -= n;
-	if (*p == NULL)
+	if (st->head == NULL)
 		st->tail = &st->head;
-	st->head = *p;
-	if (list != st->head)
-		*p = NULL;
-	return n > 0 ? list : NULL;
+	return n;
 }
 
 static void *
@@ -378,10 +396,11 @@ settler(void *arg)
 {
 	struct fs *f = arg;
 	struct settler *st = f->settler;
-	struct queued *list;
+	struct vnode *group[GROUP];
+	uint64_t round = 0;		/* done then, all were tried once */
+	bool ok = true, pause;		/* in this round */
 	int64_t until;
 	unsigned n;
-	bool ok = true;
 
 	lock_take(&st->lock);
 	while (!st->stop || st->n > 0) {
@@ -389,21 +408,24 @@ settler(void *arg)
 			cond_wait(&st->cond, &st->lock);
 			continue;
 		}
-		until = clock_mono() + (ok ? GATHER : PAUSE);
+		pause = !ok && st->done >= round;
+		until = clock_mono() + (pause ? PAUSE : GATHER);
 		while (!st->stop &&
-		    (!ok || (st->n < ENOUGH && !st->flush)) &&
+		    (pause || (st->n < ENOUGH && !st->flush)) &&
 		    cond_wait_until(&st->cond, &st->lock, until) == 0)
 			;
-		n = st->n;
-		list = take_group(st);
-		n -= st->n;
+		if (ok || pause) {
+			round = st->put;
+			ok = true;
+		}
+		n = take_group(st, group);
 		lock_drop(&st->lock);
-		ok = settle_group(f, list);
+		ok = settle_group(f, group, n) && ok;
 		lock_take(&st->lock);
 		st->done += n;
 		st->flush = st->flush && st->done < st->put;
 		cond_broadcast(&st->went);
-		if (st->stop && !ok)
+		if (st->stop && !ok && st->done >= round)
 			break;		/* io_recover finds it */
 	}
 	lock_drop(&st->lock);
@@ -414,38 +436,24 @@ void
 settle_later(struct fs *f, struct vnode *v)
 {
 	struct settler *st = f->settler;
-	struct queued *q = malloc(sizeof *q);
-	bool full, twice;
+	bool full;
+	int err;
 
 	lock_take(&st->lock);
-	/* a group enters each gate once */
-	twice = v->queued;
-	full = !twice && (q == NULL || st->n >= QUEUE_MAX);
-	if (!full && !twice) {
-		v->queued = true;
-		*q = (struct queued){ .v = v };
-		*st->tail = q;
-		st->tail = &q->next;
-		st->n++;
-		st->put++;
-		if (st->n == 1 || st->n >= ENOUGH)
-			cond_signal(&st->cond);
-	}
+	full = !v->queued && st->n >= QUEUE_MAX;
 	lock_drop(&st->lock);
-	if (!full && !twice)
-		return;
-	free(q);
-	if (twice) {
-		vnode_put(f, v);
-		return;
+	if (full) {
+		vnode_enter(v);
+		err = is_open(v) ? 0 : settle_now(f, v);
+		vnode_leave(v);
+		if (err == 0) {
+			vnode_put(f, v);
+			return;
+		}
 	}
-	vnode_enter(v);
-	if (!is_open(v) && settle_now(f, v) != 0)
-		log_error("a closed file could not be journalled; its bytes "
-		    "are kept for the next mount", "ino=%llu",
-		    (unsigned long long)v->ino);
-	vnode_leave(v);
-	vnode_put(f, v);
+	/* whatever there is in it: without its vnode nobody knows how long it
+	 * is */
+	enqueue(f, v);
 }
 
 void
@@ -531,7 +539,7 @@ void
 settle_stop(struct fs *f)
 {
 	struct settler *st = f->settler;
-	struct queued *q;
+	struct vnode *v;
 
 	if (st == NULL)
 		return;
@@ -541,10 +549,9 @@ settle_stop(struct fs *f)
 	cond_broadcast(&st->went);
 	lock_drop(&st->lock);
 	(void)pthread_join(st->thread, NULL);
-	while ((q = st->head) != NULL) {
-		st->head = q->next;
-		vnode_put(f, q->v);
-		free(q);
+	while ((v = st->head) != NULL) {
+		st->head = v->queue_next;
+		vnode_put(f, v);
 	}
 	f->settler = NULL;
 	cond_done(&st->cond);

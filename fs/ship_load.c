@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/dirattr.h"
+#include "meta/digest.h"
 #include "meta/reload.h"
 
 #define SNAPSHOT_STORED_MAX (64u << 20)
@@ -24,6 +25,7 @@ begin_fn(struct sqc *c, void *arg)
 
 struct load_piece {
 	struct ship_fetch	*t;
+	struct digest		*sum;
 	const uint8_t		*hash;
 	struct why		*why;
 };
@@ -34,12 +36,13 @@ load_piece_fn(struct sqc *c, void *arg)
 	struct load_piece *p = arg;
 
 	return piece_load(c, p->t->bytes.p, p->t->bytes.len, p->hash, 0, 0,
-	    p->why);
+	    p->sum, p->why);
 }
 
 struct load_end {
 	struct ship	*sh;
 	const struct snapshot *s;
+	uint8_t		 digest[32];	/* of what was loaded */
 	struct buf	 changed;	/* u64 inodes */
 	struct why	*why;
 };
@@ -59,7 +62,7 @@ load_end_fn(struct sqc *c, void *arg)
 	struct load_end *e = arg;
 	int err;
 
-	err = snapshot_loaded(c, e->s, e->why);
+	err = snapshot_loaded(c, e->s, e->digest, e->why);
 	if (err == 0)
 		err = reload_end(c, note_changed, &e->changed);
 	return err;
@@ -80,13 +83,15 @@ add_pieces(struct ship_fetches *fs, const struct snapshot *s, unsigned from)
 
 /* Loads all pieces: while some are loaded the next are on their way. */
 static int
-load_pieces(struct ship *sh, const struct snapshot *s, struct why *why)
+load_pieces(struct ship *sh, const struct snapshot *s, uint8_t retdigest[32],
+    struct why *why)
 {
 	struct ship_fetches *fs = calloc(2, sizeof(*fs));
-	int err = 0;
+	struct digest *sum = NULL;
+	int err = fs == NULL ? -ENOMEM : digest_new(&sum);
 
-	if (fs == NULL)
-		return -ENOMEM;
+	if (err != 0)
+		goto out;
 	ship_fetches_init(&fs[0], sh);
 	ship_fetches_init(&fs[1], sh);
 	add_pieces(&fs[0], s, 0);
@@ -97,7 +102,7 @@ load_pieces(struct ship *sh, const struct snapshot *s, struct why *why)
 		add_pieces(&fs[turn ^ 1], s, i + now->n);
 		for (unsigned k = 0; err == 0 && k < now->n; k++, i++) {
 			struct why own = { "" };
-			struct load_piece p = { &now->v[k],
+			struct load_piece p = { &now->v[k], sum,
 			    s->pieces[i].hash, &own };
 
 			err = ship_fetch_result(&now->v[k], why);
@@ -118,6 +123,8 @@ load_pieces(struct ship *sh, const struct snapshot *s, struct why *why)
 	ship_fetches_wait(&fs[1]);
 	ship_fetches_done(&fs[0]);
 	ship_fetches_done(&fs[1]);
+out:
+	digest_final(sum, retdigest);
 	free(fs);
 	return err < 0 ? err : 0;
 }
@@ -148,7 +155,7 @@ ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
 	end.s = &s;
 	err = sq_write(q, begin_fn, NULL);
 	if (err >= 0)
-		err = load_pieces(sh, &s, why);
+		err = load_pieces(sh, &s, end.digest, why);
 	if (err == 0)
 		err = sq_write(q, load_end_fn, &end);
 	dirattrs_clear(sh->fs->dirs);

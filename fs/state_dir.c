@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,23 +67,41 @@ local_id(const char *dir, struct home_id *ret, char *url, size_t nurl)
 	return err;
 }
 
+/* On disk when it returns. */
+static int
+write_synced(const char *path, const char *text)
+{
+	int fd = sys.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = sys_pwrite_all(fd, text, strlen(text), 0);
+	if (err == 0)
+		err = sys.fsync(fd);
+	sys.close(fd);
+	if (err != 0)
+		sys.unlink(path);
+	return err == -EDQUOT ? -ENOSPC : err;
+}
+
+/* Without it what is beside it, synced or not, could not be mounted. */
 static int
 write_local_id(const char *dir, const struct home_id *id, const char *url)
 {
 	char *path = join(dir, "home.json"), *tmp = join(dir, "home.json.new");
 	json_t *j = json_pack("{s:s, s:s, s:s}", "name", id->name, "uuid",
 	    id->uuid, "url", url);
-	int err = 0;
+	char *text = j == NULL ? NULL : json_dumps(j, JSON_INDENT(2));
+	int err = -ENOMEM;
 
-	if (path == NULL || tmp == NULL || j == NULL)
-		err = -ENOMEM;
-	else if (json_dump_file(j, tmp, JSON_INDENT(2)) != 0) {
-		err = errno == ENOSPC || errno == EDQUOT ? -ENOSPC : -EIO;
-		sys.unlink(tmp);
-	} else
+	if (path != NULL && tmp != NULL && text != NULL)
+		err = write_synced(tmp, text);
+	if (err == 0)
 		err = sys.rename(tmp, path);
 	if (err == 0)
 		err = sys_sync_parent(path);
+	free(text);
 	json_decref(j);
 	free(tmp);
 	free(path);

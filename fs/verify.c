@@ -17,6 +17,7 @@
 #include "fs/control_impl.h"
 #include "fs/home.h"
 #include "fs/stores.h"
+#include "meta/digest.h"
 #include "meta/import.h"
 #include "meta/piece.h"
 #include "meta/reload.h"
@@ -192,6 +193,7 @@ replay_from(struct verify *v, uint64_t first)
 
 struct piece {
 	struct verify		*v;
+	struct digest		*sum;
 	const struct buf	*b;
 	const uint8_t		*hash;
 };
@@ -202,7 +204,7 @@ piece_tx(struct sqc *q, void *arg)
 	struct piece *p = arg;
 
 	return piece_load(q, p->b->p, p->b->len, p->hash, 0, 0,
-	    &p->v->c->why);
+	    p->sum, &p->v->c->why);
 }
 
 static int
@@ -217,7 +219,11 @@ ignore_ino(void *arg, uint64_t ino)
 	return 0;
 }
 
-struct loaded { struct verify *v; const struct snapshot *s; };
+struct loaded {
+	struct verify		*v;
+	const struct snapshot	*s;
+	uint8_t			 digest[32];
+};
 
 static int
 end_tx(struct sqc *q, void *arg)
@@ -225,7 +231,7 @@ end_tx(struct sqc *q, void *arg)
 	struct loaded *l = arg;
 	int rc;
 
-	rc = snapshot_loaded(q, l->s, &l->v->c->why);
+	rc = snapshot_loaded(q, l->s, l->digest, &l->v->c->why);
 	return rc != 0 ? rc : reload_end(q, ignore_ino, NULL);
 }
 
@@ -234,7 +240,8 @@ load_snapshot(struct verify *v, uint64_t lsn)
 {
 	struct sq *db = meta_sq(v->m);
 	struct snapshot s = { 0 };
-	struct loaded l = { v, &s };
+	struct loaded l = { .v = v, .s = &s };
+	struct digest *sum = NULL;
 	struct buf b = BUF_INIT;
 	struct why own = { "" };
 	char key[KEY_MAX];
@@ -248,15 +255,18 @@ load_snapshot(struct verify *v, uint64_t lsn)
 	if (rc == -EBADMSG)
 		(void)home_damaged(v->home, key, own.text, &v->c->why);
 	if (rc == 0)
+		rc = digest_new(&sum);
+	if (rc == 0)
 		rc = sq_write(db, begin_tx, NULL);
 	for (i = 0; rc >= 0 && i < s.npieces; i++) {
-		struct piece p = { v, &b, s.pieces[i].hash };
+		struct piece p = { v, sum, &b, s.pieces[i].hash };
 
 		buf_reset(&b);
 		rc = get_piece(v, p.hash, &b);
 		if (rc == 0)
 			rc = sq_write(db, piece_tx, &p);
 	}
+	digest_final(sum, l.digest);
 	if (rc >= 0)
 		rc = sq_write(db, end_tx, &l);
 	snapshot_done(&s);

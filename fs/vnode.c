@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/counters.h"
 #include "base/log.h"
 #include "fs/content.h"
 #include "fs/node.h"
@@ -98,6 +99,7 @@ vnode_get(struct fs *f, uint64_t ino, struct vnode **ret)
 			v->next = *chain_of(t, ino);
 			*chain_of(t, ino) = v;
 			atomic_fetch_add(&t->count, 1);
+			counter_add(inodes_in_core, 1);
 		}
 	}
 	v->refs++;
@@ -163,6 +165,7 @@ vnode_put(struct fs *f, struct vnode *v)
 	}
 	take_out_locked(t, v);
 	lock_drop(&t->lock);
+	counter_add(inodes_in_core, -1);
 	bfile_put(v->b);
 	buf_done(&v->bytes);
 	free(v->held);

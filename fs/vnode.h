@@ -46,7 +46,8 @@ struct vnode {
 	bool		 truncated;	/* over stored content: L11 */
 	bool		 mtime_set;	/* attr.mtime is an explicit one */
 	bool		 no_xattrs;	/* for certain: a new file */
-	bool		 queued;	/* under the settler's lock */
+	bool		 queued;	/* under the settler's lock, as */
+	struct vnode	*queue_next;	/* this is */
 	int		 pass_id; /* its opens are passed, with this id; or 0 */
 	const char	*unpassed;	/* why the first of them is not */
 	bool		 unseen;	/* passed to writers (fs/pass.h) */

@@ -37,7 +37,8 @@ load_piece(struct sqc *c, void *arg)
 {
 	const struct loading *l = arg;
 
-	return piece_load(c, l->p, l->n, l->hash, l->lo, l->hi, l->why);
+	return piece_load(c, l->p, l->n, l->hash, l->lo, l->hi, NULL,
+	    l->why);
 }
 
 static int

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "meta/digest.h"
 #include "meta/frame.h"
 #include "meta/piece.h"
 #include "meta/segment.h"
@@ -143,7 +144,7 @@ piece_writer_end(struct piece_writer *w)
 }
 
 static int
-piece_read_rows(struct cur *c, const char *what,
+piece_read_rows(struct cur *c, const char *what, struct digest *sum,
     int (*each)(void *arg, const struct row *r), void *arg, struct why *why)
 {
 	struct row rows[2];
@@ -158,6 +159,7 @@ piece_read_rows(struct cur *c, const char *what,
 		    what);
 	for (uint64_t i = 0; i < n; i++) {
 		struct row *r = &rows[i % 2];
+		const uint8_t *image = c->p;
 
 		row_decode(c, (enum tbl)tbl, r);
 		if (cur_err(c) != 0)
@@ -167,6 +169,9 @@ piece_read_rows(struct cur *c, const char *what,
 			return why_set(why, -EBADMSG, "%s: row %" PRIu64
 			    " is out of order", what, i);
 		err = each(arg, r);
+		if (err == 0 && sum != NULL)
+			err = digest_add(sum, (enum tbl)tbl, image,
+			    (size_t)(c->p - image));
 		if (err != 0)
 			return err;
 	}
@@ -178,8 +183,8 @@ piece_read_rows(struct cur *c, const char *what,
 /* last, if not NULL, is called after all rows, which are still there then. */
 static int
 piece_read_until(const void *p, size_t n, const uint8_t *hash,
-    int (*each)(void *arg, const struct row *r), int (*last)(void *arg),
-    void *arg, struct why *why)
+    struct digest *sum, int (*each)(void *arg, const struct row *r),
+    int (*last)(void *arg), void *arg, struct why *why)
 {
 	uint8_t got[SHA256_LEN];
 	char hex[SHA256_HEX], what[32];
@@ -196,7 +201,7 @@ piece_read_until(const void *p, size_t n, const uint8_t *hash,
 	err = frame_open(p, n, piece_magic, PIECE_MAX + PIECE_HEAD, what, &raw,
 	    &c, why);
 	if (err == 0)
-		err = piece_read_rows(&c, what, each, arg, why);
+		err = piece_read_rows(&c, what, sum, each, arg, why);
 	if (err == 0 && last != NULL)
 		err = last(arg);
 	buf_done(&raw);
@@ -207,7 +212,7 @@ int
 piece_read(const void *p, size_t n, const uint8_t *hash,
     int (*each)(void *arg, const struct row *r), void *arg, struct why *why)
 {
-	return piece_read_until(p, n, hash, each, NULL, arg, why);
+	return piece_read_until(p, n, hash, NULL, each, NULL, arg, why);
 }
 
 struct load {
@@ -275,9 +280,10 @@ load_row(void *arg, const struct row *r)
 
 int
 piece_load(struct sqc *c, const void *p, size_t n, const uint8_t hash[32],
-    uint64_t lo, uint64_t hi, struct why *why)
+    uint64_t lo, uint64_t hi, struct digest *sum, struct why *why)
 {
 	struct load l = { .c = c, .lo = lo, .hi = hi, .why = why };
 
-	return piece_read_until(p, n, hash, load_row, load_flush, &l, why);
+	return piece_read_until(p, n, hash, sum, load_row, load_flush, &l,
+	    why);
 }

@@ -50,9 +50,11 @@ int	piece_read(const void *p, size_t n, const uint8_t *hash,
 	    struct why *why);
 /* Writer.  Loads rows; with lo/hi non-zero, every inode and object id in it
  * must lie there, and only tables that an import has may be in it: -EBADMSG.
- * -EEXIST: a row is there already. */
+ * -EEXIST: a row is there already.  sum, NULL accepted, gets the images. */
+struct digest;
 int	piece_load(struct sqc *c, const void *p, size_t n,
-	    const uint8_t hash[32], uint64_t lo, uint64_t hi, struct why *why);
+	    const uint8_t hash[32], uint64_t lo, uint64_t hi,
+	    struct digest *sum, struct why *why);
 
 /* --- snapshots: the log prefix as pieces (M4) --- */
 struct snapshot {
@@ -73,10 +75,11 @@ int	snapshot_encode(const struct snapshot *s, struct buf *out);
 int	snapshot_decode(const void *p, size_t n, struct snapshot *ret,
 	    struct why *why);
 void	snapshot_done(struct snapshot *s);
-/* Writer.  After all pieces were loaded into an empty tree: checks the digest
- * (-EBADMSG), sets the head. */
+/* Writer.  After all pieces were loaded into an empty tree: checks their digest
+ * (-EBADMSG), sets the head.  It is of what was loaded: to read ten million
+ * inodes once more would take half as long again. */
 int	snapshot_loaded(struct sqc *c, const struct snapshot *s,
-	    struct why *why);
+	    const uint8_t digest[32], struct why *why);
 
 /* SHA-256 over all images of the log prefix, tables ascending, keys
  * ascending, each image preceded by its table number (u8) and length (u32)

@@ -5,15 +5,43 @@
 #include "meta/internal.h"
 #include "meta/reload.h"
 
-int
-reload_is_begun(struct sqc *c)
+/* What meta's `loading` says. */
+enum { WHOLE, LOADING, LOADING_FIRST };	/* the last: there was no tree before */
+
+static int
+state(struct sqc *c)
 {
 	int64_t v;
 	int err = meta_get_int(c, "loading", &v);
 
-	if (err == -ENOENT)
-		return 0;
-	return err != 0 ? err : v != 0;
+	return err == -ENOENT ? WHOLE : err != 0 ? err : (int)v;
+}
+
+int
+reload_is_begun(struct sqc *c)
+{
+	int st = state(c);
+
+	return st < 0 ? st : st != WHOLE;
+}
+
+/* What there is before: *retstate. */
+static int
+keep(struct sqc *c, int *retstate)
+{
+	struct sqs *s = sq_prep(c, "SELECT 1 FROM inode WHERE ino <> 1 "
+	    "LIMIT 1");
+	int rc = sqs_has_row(s);
+
+	if (rc < 0)
+		return rc;
+	*retstate = rc == 0 ? LOADING_FIRST : LOADING;
+	return rc == 0 ? 0 : sq_exec(c, "DROP TABLE IF EXISTS reload_extent;"
+	    "CREATE TABLE reload_extent(ino INTEGER NOT NULL, "
+	    "off INTEGER NOT NULL, len INTEGER NOT NULL, "
+	    "object INTEGER NOT NULL, ooff INTEGER NOT NULL, "
+	    "crc INTEGER NOT NULL, PRIMARY KEY(ino, off)) WITHOUT ROWID;"
+	    "INSERT INTO reload_extent SELECT * FROM extent");
 }
 
 /* An earlier loading that died had kept the extents of the whole tree. */
@@ -21,16 +49,11 @@ int
 reload_begin(struct sqc *c)
 {
 	char sql[128];
-	int err;
+	int err, st = state(c);
 
-	err = reload_is_begun(c);
-	if (err < 0)
-		return err;
-	if (err == 0)
-		err = sq_exec(c, "DROP TABLE IF EXISTS reload_extent;"
-		    "CREATE TABLE reload_extent AS SELECT * FROM extent");
-	else
-		err = 0;
+	if (st < 0)
+		return st;
+	err = st == WHOLE ? keep(c, &st) : 0;
 	for (unsigned t = 0; err == 0 && t < T_COUNT; t++) {
 		snprintf(sql, sizeof(sql), "DELETE FROM %s%s",
 		    tbl_descs[t].name, t == T_INODE ? " WHERE ino <> 1" : "");
@@ -43,27 +66,49 @@ reload_begin(struct sqc *c)
 	if (err == 0)
 		err = meta_set_int(c, "head_lsn", 0);
 	if (err == 0)
-		err = meta_set_int(c, "loading", 1);
+		err = meta_set_int(c, "loading", st);
 	return err;
+}
+
+/* Row by row: what sorts or gathers would have all of a tree in memory. */
+static int
+each_of(struct sqc *c, const char *sql, int (*each)(void *arg, uint64_t ino),
+    void *arg)
+{
+	struct sqs *s = sq_prep(c, sql);
+	uint64_t ino, last = 0;
+	int rc;
+
+	while ((rc = sqs_step(s)) == 1) {
+		ino = (uint64_t)sqs_col_int(s, 0);
+		if (ino != last && (rc = each(arg, ino)) != 0)
+			break;
+		last = ino;
+	}
+	sqs_reset(s);
+	return rc;
 }
 
 int
 reload_end(struct sqc *c, int (*each)(void *arg, uint64_t ino), void *arg)
 {
-	struct sqs *s = sq_prep(c, "SELECT ino FROM "
-	    "(SELECT * FROM reload_extent EXCEPT SELECT * FROM extent) "
-	    "UNION SELECT ino FROM "
-	    "(SELECT * FROM extent EXCEPT SELECT * FROM reload_extent) "
-	    "ORDER BY ino");
-	int rc;
+	int rc = state(c);
 
-	while ((rc = sqs_step(s)) == 1)
-		if ((rc = each(arg, (uint64_t)sqs_col_int(s, 0))) != 0)
-			break;
-	sqs_reset(s);
-	if (rc == 0)
-		rc = meta_set_int(c, "loading", 0);
-	return rc != 0 ? rc : sq_exec(c, "DELETE FROM reload_extent");
+	if (rc == LOADING) {
+		rc = each_of(c, "SELECT r.ino FROM reload_extent r "
+		    "LEFT JOIN extent e ON e.ino = r.ino AND e.off = r.off "
+		    "WHERE e.ino IS NULL OR e.len <> r.len OR "
+		    "e.object <> r.object OR e.ooff <> r.ooff OR "
+		    "e.crc <> r.crc", each, arg);
+		if (rc == 0)
+			rc = each_of(c, "SELECT e.ino FROM extent e "
+			    "LEFT JOIN reload_extent r "
+			    "ON r.ino = e.ino AND r.off = e.off "
+			    "WHERE r.ino IS NULL", each, arg);
+		if (rc == 0)
+			rc = sq_exec(c, "DROP TABLE reload_extent");
+	}
+	return rc < 0 ? rc : meta_set_int(c, "loading", WHOLE);
 }
 
 int

@@ -4,7 +4,7 @@
  *
  *   reload_begin → piece_load of every piece → snapshot_loaded → reload_end
  *
- * From reload_begin on the table meta says loading = 1: a database that says
+ * From reload_begin on the table meta says loading > 0: a database that says
  * so holds half a tree and is good for nothing but another reload_begin.
  * Nothing may be pending in the journal.
  */
@@ -17,7 +17,8 @@
  * files' bytes were. */
 int	reload_begin(struct sqc *c);
 /* Writer.  Tells each inode whose extents are not what they were (also those
- * that are gone), and ends the loading. */
+ * that are gone; some twice), and ends the loading.  Of a tree that was empty
+ * before, none: no bytes of it were here. */
 int	reload_end(struct sqc *c, int (*each)(void *arg, uint64_t ino),
 	    void *arg);
 /* Is a loading under way (or did one die)?  1, 0, -errno. */

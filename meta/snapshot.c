@@ -209,16 +209,12 @@ snapshot_done(struct snapshot *s)
 }
 
 int
-snapshot_loaded(struct sqc *c, const struct snapshot *s, struct why *why)
+snapshot_loaded(struct sqc *c, const struct snapshot *s,
+    const uint8_t digest[32], struct why *why)
 {
 	struct meta_head h = { .lsn = s->lsn };
-	uint8_t got[SHA256_LEN];
-	int err;
 
-	err = meta_digest(c, got);
-	if (err != 0)
-		return err;
-	if (memcmp(got, s->digest, sizeof(got)) != 0)
+	if (memcmp(digest, s->digest, SHA256_LEN) != 0)
 		return why_set(why, -EBADMSG, "snapshot %" PRIu64 ": what was "
 		    "loaded is not what it was made from", s->lsn);
 	memcpy(h.hash, s->head, sizeof(h.hash));

@@ -9,6 +9,7 @@ begin
 url=$(store_url file home)
 m=$T/m
 boot=0
+opts=
 format_home "$url" --name boot
 
 # up: a mount after a boot.  down: a power cut.
@@ -17,7 +18,7 @@ up()
 	boot=$((boot + 1))
 	GNSFS_SYS_BOOT_ID=$(printf '%08d-0000-4000-8000-000000000000' $boot)
 	export GNSFS_SYS_BOOT_ID
-	start_mount "$url" "$m" "lag=200ms,debug,log=$T/boot$boot.log"
+	start_mount "$url" "$m" "lag=200ms,debug,log=$T/boot$boot.log$opts"
 }
 
 down()
@@ -202,6 +203,133 @@ check "sync" "$GNSFS" sync "$m" --timeout 20
 check "fsck finds one digest" "$GNSFS" fsck "$m"
 stop_mount "$m"
 start_mount "$url" "$m" "cache=$T/fresh"
+sums "$m" | diff "$T/sums" - >"$T/diff"
+check "the same on a fresh host" sh -c "cat '$T/diff'; [ ! -s '$T/diff' ]"
+stop_mount "$m"
+
+# --- a power cut of a disk: what it had got by then, and nothing else ---
+# cut NAME: the disk as it is now becomes $T/NAME; a file that nobody synced,
+# written just before, says whether it is one.  The daemon is stopped: what it
+# told the store after it would be of another time.
+cut()
+{
+	cp "$T/half" "$T/d/unsynced.$1"
+	kill -STOP "$(mount_pid "$m")"
+	cp --sparse=always "$image" "$T/$1"
+}
+
+# after NAME: a host that comes up with that disk.
+after()
+{
+	mount -o loop "$T/$1" "$T/d" || bail "the disk cannot be mounted"
+	check_fails "$1: it was cut off" cmp "$T/half" \
+	    "$T/d/unsynced.$1"
+	up
+}
+
+# write N FILE...: new files; of each its name, its size, how much of it is
+# fsynced before the rest is written (0: nothing), and whether it is closed, or
+# renamed to which NAME, whose directory is fsynced then.
+cat >"$T/write.py" <<'END'
+import os, sys, time
+m, source, *files = sys.argv[1:]
+data = open(source, "rb").read()
+for name, size, synced, *end in (x.split() for x in files):
+    size, synced = int(size), int(synced)
+    os.makedirs(os.path.dirname(f"{m}/{name}"), exist_ok=True)
+    fd = os.open(f"{m}/{name}", os.O_CREAT | os.O_RDWR, 0o644)
+    os.write(fd, data[:synced])
+    if synced > 0:
+        os.fsync(fd)
+    os.write(fd, data[synced:size])
+    if end == ["close"]:
+        os.close(fd)
+    elif end:
+        os.rename(f"{m}/{name}", f"{m}/{end[0]}")
+        os.fsync(os.open(os.path.dirname(f"{m}/{end[0]}"), os.O_RDONLY))
+print("ready", flush=True)
+time.sleep(600)
+END
+write()
+{
+	_ready=$T/write.$1
+	shift
+	spawn python3 "$T/write.py" "$m" "$T/half" "$@" >"$_ready"
+	writers="$writers $!"
+	wait_for 20 grep -q ready "$_ready" || bail "nobody writes"
+}
+
+is_passed()
+{
+	"$GNSFS" explain "$m/$1" | grep -q "kernel: passthrough"
+}
+
+# synced NAME SIZE: so much of it is there, and no more.
+synced()
+{
+	head -c "$2" "$T/half" | cmp - "$m/$1"
+}
+
+url=$(store_url file cut)
+opts=,cache=$T/d/c,cache_size=1G
+writers=
+format_home "$url" --name cut
+disk "$T/d" 512M
+device=$(findmnt -no SOURCE "$T/d")
+image=$(cat "/sys/block/${device##*/}/loop/backing_file")
+mount -o remount,commit=600 "$T/d" || bail "no disk that waits"
+up
+# one at a time: what is synced last syncs the database for all before it
+write 1 "none 3000000 0" "first/large 3000000 3000000"
+cut large
+kill -CONT "$(mount_pid "$m")"
+write 2 "none2 3000000 0" "second/small 9000 9000"
+cut small
+kill -CONT "$(mount_pid "$m")"
+write 3 "dir/kept 100000 100000" "late.tmp 3000000 0 dir/late"
+cut named
+kill -CONT "$(mount_pid "$m")"
+write 4 "grown 3000000 1500000" "closed 3000000 3000000 close" \
+    "third/cut 200000 100000"
+if [ "$(uname -r | awk -F. '{ print $1 * 1000 + $2 }')" -ge 6009 ]; then
+	for f in first/large second/small grown third/cut; do
+		check "$f is passed" is_passed $f
+	done
+fi
+cut grown
+mv "$T/stores/cut" "$T/stores/away"
+down
+# shellcheck disable=SC2086 # one word a process
+kill $writers
+umount -l "$T/d"
+after large
+check "a large file is there after its fsync" synced first/large 3000000
+check "one that was not synced has nothing" synced none 0
+down
+umount -l "$T/d"
+after small
+check "a small one" synced second/small 9000
+check "and the large one" synced first/large 3000000
+down
+umount -l "$T/d"
+after named
+check "one that has its name since an fsync of the directory" \
+    synced dir/late 3000000
+check_fails "  not the one before" ls "$m/late.tmp"
+down
+umount -l "$T/d"
+mv "$T/stores/away" "$T/stores/cut"
+after grown
+check "one that grew is as long as it was then" synced grown 1500000
+check "one that was closed" synced closed 3000000
+check "another that grew" synced third/cut 100000
+check "and the small one" synced second/small 9000
+sums "$m" >"$T/sums"
+check "sync" "$GNSFS" sync "$m" --timeout 20
+check "fsck finds one digest" "$GNSFS" fsck "$m"
+stop_mount "$m"
+umount "$T/d"
+start_mount "$url" "$m" "cache=$T/fresh.cut"
 sums "$m" | diff "$T/sums" - >"$T/diff"
 check "the same on a fresh host" sh -c "cat '$T/diff'; [ ! -s '$T/diff' ]"
 stop_mount "$m"

@@ -8,6 +8,11 @@
 #	fill FILE			takes what the disk has
 #	map FILE SEED SIZE		reads it through a mapping
 #	many DIR N			N files open at once, 16 threads
+#	short DIR FIRST SIZE PID GNSFS	files of DIR/lake are opened, and new ones
+#					made in DIR/d, with one descriptor to be
+#					had, or none
+#	hold MODEL DIR NAME COUNT SIZE READY GO	writes DIR/NAME0 .., makes READY,
+#					closes them all when GO is there
 #	fails CMD...			fails with ENOSPC; prints the milliseconds
 #	weave FILE COPY SIZE		writes SIZE bytes, and now and then changes
 #					what it wrote before and reads all back,
@@ -136,6 +141,82 @@ def many(top, n):
     return len(wrong) > 0 or not set(told) <= {"ENFILE"}
 
 
+SPARE = 256                     # descriptors that the daemon has, at most
+
+
+def descriptors(pid, n):
+    """Of backing files the daemon may open n more: half of fewer than 256
+    descriptors is for its own work."""
+    used = {int(x) for x in os.listdir(f"/proc/{pid}/fd")}
+    least = [x for x in range(SPARE) if x not in used][n]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (2 * least, SPARE))
+
+
+# Passed, not passed for want of a descriptor, or refused with ENFILE: nothing
+# else, and the bytes are right.
+def short(top, prefix, size, pid, gnsfs):
+    why = "there was no descriptor left for it"
+    pid, size, seen = int(pid), int(size), {}
+
+    def one(path, flags, n, data):
+        # what is idle is closed first: it would make room
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, SPARE))
+        try:
+            os.close(os.open(f"{top}/lake/{prefix}0", os.O_RDONLY))
+        except OSError as e:
+            assert e.errno == errno.ENFILE, e
+        descriptors(pid, n)
+        fd = None
+        try:
+            fd = os.open(path, flags, 0o644)
+            if flags & os.O_CREAT:
+                assert os.write(fd, data) == size
+                os.fsync(fd)
+            assert os.pread(fd, size, 0) == data, path
+        except OSError as e:
+            assert e.errno == errno.ENFILE, e
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (SPARE, SPARE))
+        if fd is None:
+            return "ENFILE"
+        said = subprocess.run([gnsfs, "explain", path], check=True,
+                              capture_output=True, text=True).stdout
+        assert os.pread(fd, size, 0) == data, path
+        os.close(fd)
+        return why if why in said else "passed" if "kernel: " in said else said
+
+    for kind, n in (("read", 1), ("new", 0)):
+        for i in range(1, 20):
+            path = f"{top}/lake/{prefix}{i}" if n else f"{top}/d/short{i}"
+            data = content(os.path.basename(path), size)
+            flags = os.O_RDONLY if n else os.O_CREAT | os.O_RDWR
+            how = one(path, flags, n, data)
+            seen.setdefault(kind, []).append(how)
+            # others of the daemon's may have been quicker: once more
+            if how == why:
+                break
+    print(seen)
+    return not all(x[-1] == why and set(x) <= {why, "passed", "ENFILE"}
+                   for x in seen.values())
+
+
+def hold(model, top, prefix, count, size, ready, go):
+    fds = []
+    for i in range(int(count)):
+        name = f"{prefix}{i}"
+        fds.append(os.open(f"{top}/{name}", os.O_CREAT | os.O_RDWR, 0o644))
+        os.write(fds[-1], content(name, int(size)))
+    open(ready, "w").close()
+    end = time.monotonic() + 60
+    while not os.path.exists(go) and time.monotonic() < end:
+        time.sleep(0.05)
+    for fd in fds:
+        os.close(fd)
+    with open(model, "a") as log:
+        for i in range(int(count)):
+            print(f"{prefix}{i}", size, file=log)
+    return 0
+
+
 def fails(*cmd):
     begun = time.monotonic()
     r = subprocess.run(cmd, capture_output=True, text=True)
@@ -217,6 +298,7 @@ def starts(path, size, kept):
 
 
 sys.exit({"put": put, "check": check, "gone": gone, "fill": fill,
-          "map": mapped, "many": many, "fails": fails, "weave": weave,
+          "map": mapped, "many": many, "short": short, "hold": hold,
+          "fails": fails, "weave": weave,
           "halt": halt, "starts": starts}
          [sys.argv[1]](*sys.argv[2:]))

@@ -56,6 +56,23 @@ fill()
 	say "free there: $(df --output=avail -k "${1%/*}" | tail -1) KiB"
 }
 
+# hold DIR COUNT SIZE: new files are written and stay open; let_go: closed.
+# $T/held is their model then.
+hold()
+{
+	rm -f "$T/held" "$T/ready" "$T/go"
+	spawn $py hold "$T/held" "$1" h "$2" "$3" "$T/ready" "$T/go"
+	holder=$!
+	check "new files are open" wait_for 20 test -e "$T/ready"
+}
+
+let_go()
+{
+	touch "$T/go"
+	wait $holder
+	check_eq "  and are closed" 0 $?
+}
+
 # Percent of a file that is on this host.
 cached()
 {
@@ -196,6 +213,16 @@ case_b()
 	check "with room all works again" wait_for 10 touch "$T/b/d/new"
 	check "writes too" $py put "$T/mb" "$T/b/d" v 5 2000000
 	check "sync" "$GNSFS" sync "$T/b" --timeout 60
+	# more than wait to be settled at once, and it cannot be recorded
+	hold "$T/b/d" 400 20000
+	fill "$T/db/foreign"
+	let_go
+	sleep 1
+	check "closed on a full disk, they are as they were" \
+	    $py check "$T/held" "$T/b/d"
+	rm "$T/db/foreign"
+	cat "$T/held" >>"$T/mb"
+	check "with room they are stored" "$GNSFS" sync "$T/b" --timeout 60
 	check "every byte is here" $py check "$T/mb" "$T/b/d"
 	stop_mount "$T/b"
 	elsewhere "$url" "$T/mb" /d
@@ -322,6 +349,17 @@ case_e()
 	check "each" wait_for 10 $py check "$T/lakee.model" "$T/e/lake"
 	mkdir "$T/e/d"
 	check "files can be written" $py put "$T/me" "$T/e/d" w 50 100000
+	[ "$(uname -r | awk -F. '{ print $1 * 1000 + $2 }')" -lt 6009 ] ||
+	    check "with one descriptor or none files are not passed, but work" \
+	    $py short "$T/e" le- 100000 "$pid" "$GNSFS"
+	say "$(tail -1 "$T/out")"
+	hold "$T/e/d" 40 100000
+	check "no descriptor" prlimit --pid "$pid" --nofile=4:256
+	let_go
+	check "some again" prlimit --pid "$pid" --nofile=256:256
+	check "closed without a descriptor, they are here" wait_for 10 \
+	    $py check "$T/held" "$T/e/d"
+	cat "$T/held" >>"$T/me"
 	check "sync" "$GNSFS" sync "$T/e" --timeout 60
 	check "each" $py check "$T/me" "$T/e/d"
 	stop_mount "$T/e"

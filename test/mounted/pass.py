@@ -873,6 +873,94 @@ def small():
 	why("f", "small files are read through the page cache")
 	os.close(fd)
 
+def changed_by_nobody(path, data):
+	"""A private mapping: right, and whatever is stored into it is nobody
+	else's.  Returns what holds it."""
+	before = os.stat(path).st_mtime_ns
+	fd = os.open(path, os.O_RDONLY)
+	m = mmap.mmap(fd, len(data), flags=mmap.MAP_PRIVATE)
+	at = len(data) // 2
+	assert m[at:at + 10] == data[at:at + 10]
+	m[at:at + 4], m[0:1] = b"mine", b"!"
+	assert m[:] == b"!" + data[1:at] + b"mine" + data[at + 4:]
+	assert os.pread(fd, len(data), 0) == data and get(path) == data
+	m.flush()
+	assert os.stat(path).st_mtime_ns == before
+	assert os.getxattr(path, "user.gnsfs.dirty") == b"0"
+	return fd, m
+
+def private():
+	small, large = os.urandom(5000), os.urandom(3 * MIB)
+	put("small", small)
+	put("large", large)
+	put("cold", large)
+	for name in "small", "large", "cold":
+		settled(name)
+	evicted("cold")
+	held = [changed_by_nobody("large", large)]
+	passed("large")
+	held.append(changed_by_nobody("small", small))
+	why("small", "small files are read through the page cache")
+	held.append(changed_by_nobody("cold", large))
+	why("cold", "it was opened before all of it was here")
+	# of one that is written meanwhile, too
+	w = os.open("new", os.O_RDWR | os.O_CREAT)
+	os.write(w, large)
+	m = mmap.mmap(w, len(large), flags=mmap.MAP_PRIVATE)
+	m[5:9] = b"mine"
+	os.pwrite(w, b"ours", MIB)
+	large_now = large[:MIB] + b"ours" + large[MIB + 4:]
+	assert os.pread(w, len(large), 0) == large_now and m[5:9] == b"mine"
+	passed("new")
+	held.append((w, m))
+	gnsfs("sync", ".")
+	for fd, m in held:
+		m.flush()
+		m.close()
+		os.close(fd)
+	settled("new")
+	for name, data in ("small", small), ("large", large), \
+	    ("cold", large), ("new", large_now):
+		assert get(name) == data
+		evicted(name)
+		assert get(name) == data, name	# as it is stored
+
+def edge():
+	# F6, of a cache of 1 GiB: up to three quarters of it, and no more
+	quarter = 256 * MIB
+	a = os.open("a", os.O_RDWR | os.O_CREAT)
+	os.ftruncate(a, 3 * quarter - 1)	# takes no disk, but counts
+	b = os.open("b", os.O_RDWR | os.O_CREAT)
+	passed("b")
+	os.ftruncate(a, 3 * quarter)
+	c = os.open("c", os.O_RDWR | os.O_CREAT)
+	why("c", "the cache was filling up when it was opened")
+	passed("b")
+	# who was given it before goes on, past all of it
+	os.ftruncate(a, 4 * quarter - MIB)
+	data = os.urandom(5 * MIB)
+	assert os.pwrite(b, data, 0) == len(data)
+	def dirty():
+		return json.loads(subprocess.run([os.environ["GNSFS_BIN"],
+		    "status", "--json", "."], capture_output=True,
+		    check=True).stdout)["cache"]["dirty"]
+	soon(lambda: dirty() > 4 * quarter)
+	assert os.pwrite(b, data, len(data)) == len(data)
+	d = os.open("d", os.O_RDWR | os.O_CREAT)
+	why("d", "the cache was filling up when it was opened")
+	assert get("b") == data * 2
+	# there is room again, and what went past it is stored when it is closed
+	os.unlink("a")
+	os.close(a)
+	soon(lambda: dirty() < 3 * quarter)
+	e = os.open("e", os.O_RDWR | os.O_CREAT)
+	passed("e")
+	for fd in b, c, d, e:
+		os.close(fd)
+	settled("b")
+	evicted("b")
+	assert get("b") == data * 2
+
 def tight():
 	# F6: near the cache's limit nothing new is written unseen
 	fd = os.open("f", os.O_RDWR | os.O_CREAT)

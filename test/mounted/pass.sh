@@ -1,9 +1,10 @@
 # pass.sh: passthrough (fs/pass.h): what the kernel does with a backing file
 # itself is what it would be through the daemon: sizes and times while a file
 # is written (F3), opens that join (F1), mappings that outlive their close
-# (C2), files with content opened for writing (C3), small caches (F6), kill -9
-# (F2); test/mounted/pass.py has the cases.  Then the same with
-# passthrough=off, and that what is stored is the same.
+# (C2), private ones, files with content opened for writing (C3), caches that
+# are small or filling up (F6), kill -9 (F2); test/mounted/pass.py has the
+# cases.  Then the same with passthrough=off, and that what is stored is the
+# same.
 # timeout: 400
 
 . "$(dirname "$0")/../lib.sh"
@@ -37,8 +38,8 @@ cases()
 
 all="growing times append truncate holes copy joined trunc_again unlinked
     readers reopened direct locks mapped mapped_late mapped_small fsynced
-    mapped_synced mapped_synced_small mapped_unlinked mapped_again raced idle
-    setid storm kinds small early appended written_to joined_seen stayed
+    mapped_synced mapped_synced_small mapped_unlinked mapped_again private raced
+    idle setid storm kinds small early appended written_to joined_seen stayed
     untouched"
 
 how=passed
@@ -197,11 +198,19 @@ how="off"
 check_eq "a small cache passes no new file" 0 \
     "$(counter opens_passed "$T/tight")"
 stop_mount "$T/tight"
+if [ "$tight" = passed ]; then
+	how=passed
+	start_mount "$url" "$T/edge" lag=200ms,cache_size=1G
+	cases "$T/edge" edge
+	stop_mount "$T/edge"
+	how="off"
+fi
 
 start_mount "$url" "$m" lag=200ms,passthrough=off
 mkdir "$m/b"
 [ -z "${GNSFS_TEST_SHORT:-}" ] ||
-    all="growing times copy joined reopened mapped_late mapped_synced storm"
+    all="growing times copy joined reopened mapped_late mapped_synced private
+    storm"
 # shellcheck disable=SC2086 # one word a case
 cases "$m/b" $all
 check_eq "and passed none" 0 "$(counter opens_passed)"

@@ -411,6 +411,63 @@ START_TEST(test_a_failed_open_does_not_forget_what_it_cut)
 }
 END_TEST
 
+/* --- closes that cannot be recorded --- */
+
+#define MANY	600u		/* more than wait to be settled at once */
+
+static void
+holds(const char *name, size_t n)
+{
+	struct handle *h;
+	struct attr a;
+	char have[200];
+
+	ck_assert_int_eq(tree_lookup(f, META_ROOT, name, &a), 0);
+	ck_assert_msg(a.size == n, "%s is %llu bytes long, not %zu", name,
+	    (unsigned long long)a.size, n);
+	ck_assert_int_eq(io_open(f, a.ino, O_RDONLY, &h), 0);
+	ck_assert_int_eq(io_read(f, h, have, sizeof(have), 0), n);
+	ck_assert_mem_eq(have, bytes, n);
+	io_release(f, h);
+}
+
+/* A full disk, or no memory: what was closed is as it was, however much of it
+ * there is, and is recorded once it can be, without another mount. */
+START_TEST(test_closed_files_wait_until_they_can_be_recorded)
+{
+	struct sq *q = meta_sq(f->meta);
+	struct handle *h[MANY];
+	char name[20];
+	int64_t end;
+	unsigned i;
+
+	for (i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		h[i] = written(name, 1 + i % 150);
+	}
+	ck_assert_int_eq(sq_write(q, run_sql, "CREATE TRIGGER refuse BEFORE "
+	    "INSERT ON op BEGIN SELECT RAISE(FAIL, 'by a test'); END"), 0);
+	for (i = 0; i < MANY; i++)
+		io_release(f, h[i]);
+	clock_sleep(300 * NSEC_PER_MSEC);
+	for (i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		ck_assert_uint_eq(recorded_size(name), 0);
+		holds(name, 1 + i % 150);
+	}
+	ck_assert_int_eq(sq_write(q, run_sql, "DROP TRIGGER refuse"), 0);
+	end = clock_mono() + patience;
+	for (i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		while (recorded_size(name) == 0 && clock_mono() < end)
+			clock_sleep(20 * NSEC_PER_MSEC);
+		ck_assert_uint_eq(recorded_size(name), 1 + i % 150);
+		holds(name, 1 + i % 150);
+	}
+	synced();
+}
+END_TEST
+
 /* --- copies in other stores --- */
 
 static int
@@ -471,6 +528,8 @@ main(void)
 	tcase_add_test(t, test_what_takes_away_needs_no_room);
 	tcase_add_test(t, test_allocation_waits_for_uploads);
 	tcase_add_test(t, test_a_failed_open_does_not_forget_what_it_cut);
+	tcase_add_test(t,
+	    test_closed_files_wait_until_they_can_be_recorded);
 	tcase_add_test(t, test_copies_end_where_they_cannot_be_recorded);
 	tcase_add_test(t, test_a_large_upload_has_the_time_it_takes);
 	return fu_run("fs_files", t);

@@ -247,7 +247,8 @@ load_fn(struct sqc *c, void *arg)
 	struct loading *l = arg;
 
 	return piece_load(c, l->ps->v[l->i].p, l->ps->v[l->i].len,
-	    l->ps->v[l->i].hash, l->lo, l->hi, &l->why);
+	    l->ps->v[l->i].hash, l->lo, l->hi, NULL,
+	    &l->why);
 }
 
 static int

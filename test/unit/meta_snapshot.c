@@ -1,4 +1,5 @@
 /* snapshot: the log prefix as pieces and back (L12, M4). */
+#include "meta/digest.h"
 #include "meta_trees.h"
 
 static void
@@ -22,16 +23,19 @@ static int
 load_fn(struct sqc *c, void *arg)
 {
 	struct loading *l = arg;
-	int err = 0;
+	struct digest *sum;
+	uint8_t digest[32];
+	int err = digest_new(&sum);
 
 	for (unsigned i = 0; err == 0 && i < l->s->npieces; i++) {
 		int k = pieces_find(l->ps, l->s->pieces[i].hash);
 
 		ck_assert_int_ge(k, 0);
 		err = piece_load(c, l->ps->v[k].p, l->ps->v[k].len,
-		    l->s->pieces[i].hash, 0, 0, &l->why);
+		    l->s->pieces[i].hash, 0, 0, sum, &l->why);
 	}
-	return err != 0 ? err : snapshot_loaded(c, l->s, &l->why);
+	digest_final(sum, digest);
+	return err != 0 ? err : snapshot_loaded(c, l->s, digest, &l->why);
 }
 
 static int
