@@ -29,6 +29,8 @@
 	    "themselves") \
 	X(fill_waits, "reads", COUNT, "reads that waited for a fill") \
 	X(opens_passed, "opens", COUNT, "opens handed a backing file") \
+	X(opens_seen, "opens", COUNT, "opens to write to such a file " \
+	    "through the daemon") \
 	X(opens_fed, "opens", COUNT, "opens of small files that came with " \
 	    "their bytes") \
 	X(inodes_in_core, "inodes", GAUGE, "inodes that are open or in use") \

@@ -131,6 +131,7 @@ static void
 destroy(struct bfile *b)
 {
 	map_pages_drop(b);
+	kept_drop(b);
 	dset_done(&b->dirty);
 	lock_done(&b->lock);
 	cond_done(&b->cond);

@@ -98,9 +98,7 @@ int	bfile_overlay(struct bfile *b, void *buf, size_t n, uint64_t off);
 ssize_t	bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off);
 /* Notes that [off, off+len) was written by other means (splice,
  * copy_file_range on bfile_fd).  A fill of an absent chunk may overwrite such
- * bytes until this returns, so write so only where bfile_has says 1.  0 and
- * UINT64_MAX: all of it, before a writable open that the daemon does not see
- * the writes of (C3). */
+ * bytes until this returns, so write so only where bfile_has says 1. */
 int	bfile_wrote(struct bfile *b, uint64_t off, uint64_t len);
 /* Size becomes `size`; what is beyond is dirty zeros. */
 int	bfile_truncate(struct bfile *b, uint64_t size);
@@ -122,12 +120,20 @@ void	bfile_writers(struct bfile *b, int delta);
 /* Size and times as the disk has them; ns. */
 struct bfile_stat { uint64_t size; int64_t mtime, ctime; };
 int	bfile_stat(struct bfile *b, struct bfile_stat *ret);
+/* The kernel has it, or is about to: no chunk of it is punched (K7).  When it
+ * begins nobody writes to it and all of it is here. */
+void	bfile_lend(struct bfile *b, bool yes);
 /* From now on any byte may change at any moment.  Until bfile_unseen_end all
  * of it is dirty for the op that is journalled last, whatever lands meanwhile;
  * for the index it is dirty and unclosed, durably when this returns, so that
  * a crash finds it (F2).  Only uploads of copies.  -errno: as it was; -EIO:
  * not all of it is here, or sound. */
 int	bfile_unseen_begin(struct bfile *b);
+/* Instead of bfile_unseen_end, where the caller knows that no byte has changed
+ * since bfile_unseen_begin: in one transaction it is clean again, with the
+ * checksums that it had.  -ENODATA: it was not wholly clean and sound then, or
+ * something was written or closed; -errno: still unseen, as it was. */
+int	bfile_unseen_undo(struct bfile *b);
 /* Who writes so syncs each write himself (O_DSYNC): durably, until what he
  * wrote is clean, its length after a power cut is what the disk says (L11). */
 int	bfile_unseen_synced(struct bfile *b);
@@ -138,8 +144,14 @@ void	bfile_account(struct bfile *b);
 /* Nobody is writing to it, by a descriptor or a mapping (F_RDLCK: C2), now:
  * 0, -EAGAIN. */
 int	bfile_is_final(struct bfile *b);
+/* All of it is dirty by the index: it may have been unseen when the daemon was
+ * killed.  What is not so was not. */
+bool	bfile_is_all_dirty(struct bfile *b);
 /* The disk below has leases, as both ask for (C2): 0; -EINVAL. */
 int	bfile_has_leases(struct bfile *b);
+/* A store through a mapping, its first to a page that is dirty and that it has
+ * read, moves the file's times.  Of a new file without a byte. */
+bool	bfile_tells_stores(struct bfile *b);
 /* All of it is here and known to be sound, so that the kernel may read it
  * without us; asks no disk (C4). */
 bool	bfile_is_sound(struct bfile *b);

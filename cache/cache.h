@@ -32,7 +32,8 @@
  *      made first; one that a crash cut off is completed at the next start.
  *  K3  A dirty or in-flight (uploading) interval is never overwritten by a
  *      fill, punched, or evicted.
- *  K4  Dirty becomes clean only by bfile_landed (B6).
+ *  K4  Dirty becomes clean only by bfile_landed (B6); or bfile_unseen_undo
+ *      says that what was clean never changed.
  *  K5  Space: what is reserved for pins plus what is used never exceeds the
  *      limit by more than the dirty bytes do.
  *  K6  An upload of a file that is open (VIEW_LIVE) is good if, at its end,
@@ -42,7 +43,8 @@
  *      takes them; what is not good is thawed.
  *  K7  Of a file that is open, clean chunks are punched that the index says
  *      are absent by then, when every read that found them here is over
- *      (bfile_read_begin), and nobody but the daemon has the file (C2).
+ *      (bfile_read_begin), and nobody but the daemon has the file, or is
+ *      about to (C2, bfile_lend).
  */
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H

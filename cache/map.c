@@ -660,10 +660,25 @@ bfile_is_sound(struct bfile *b)
 	(void)bfile_size(b);
 	lock_take(&b->lock);
 	map_settle(b);
-	r = atomic_load(&b->all_here) && b->nunver == 0 &&
-	    !atomic_load(&b->gone);
+	r = b->nunver == 0 && map_is_whole(b) && !atomic_load(&b->gone);
 	lock_drop(&b->lock);
 	return r;
+}
+
+bool
+map_is_whole(const struct bfile *b)
+{
+	uint64_t size = atomic_load(&b->size), n = chunks_of(size), k = 0;
+
+	if (atomic_load(&b->all_here))
+		return true;
+	/* chunks that are not present are dirty, or it is not */
+	if (b->npresent < n && n - b->npresent >
+	    dset_bytes(&b->dirty, size) / CACHE_CHUNK + 1)
+		return false;
+	while (k < n && chunk_is_here(b, k))
+		k++;
+	return k == n;
 }
 
 struct run { uint64_t from, to; };

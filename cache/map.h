@@ -115,6 +115,7 @@ struct bfile {
 	_Atomic bool	 need_save;
 	_Atomic bool	 unseen;	/* bfile_unseen_begin */
 	_Atomic bool	 syncs_itself;	/* bfile_unseen_synced */
+	_Atomic bool	 lent;		/* bfile_lend */
 	_Atomic int	 writers;
 	_Atomic uint64_t own;		/* changes of ctime that we made */
 	_Atomic uint64_t used, dirty_bytes;	/* as accounted */
@@ -138,6 +139,12 @@ struct bfile {
 	int64_t		 mtime;
 	bool		 pinned;
 	uint64_t	 res;		/* reserved for it and not yet used */
+	struct kept {			/* for bfile_unseen_undo; v NULL: not */
+		struct page	**v;
+		unsigned	 n;
+		uint64_t	 npresent;
+		int64_t		 mtime;
+	} kept;
 };
 
 struct slot { int64_t n; int fd; };
@@ -284,6 +291,11 @@ int	bfile_writable(struct bfile *b);
 
 /* --- rw.c --- */
 int	punch_bytes(struct bfile *b, uint64_t off, uint64_t len);
+void	busy_init_write(struct busy *e, uint64_t off, uint64_t end);
+/* [off, end) was written; the lock is held and the caller's BUSY_WRITE covers
+ * its chunks.  Drops the lock meanwhile. */
+int	write_record(struct bfile *b, uint64_t size, uint64_t off,
+	    uint64_t end);
 
 /* --- map.c --- */
 void	map_settle(struct bfile *b);			/* lock */
@@ -304,6 +316,8 @@ bool	chunk_is_sound(const struct bfile *b, uint64_t k);
 /* All of it that lies in the file: sound or dirty.  lock. */
 bool	chunk_is_here(const struct bfile *b, uint64_t k);
 void	map_pages_drop(struct bfile *b);		/* lock */
+/* All of it is here, sound or dirty. */
+bool	map_is_whole(const struct bfile *b);		/* lock */
 /* Before [off, end) is changed, in no BUSY: chunks of an earlier boot that are
  * changed in part are compared with their checksums (C4), for they have none
  * after it. */
@@ -320,6 +334,9 @@ chunks_of(uint64_t size)
 {
 	return (size + CACHE_CHUNK - 1) / CACHE_CHUNK;
 }
+
+/* --- unseen.c --- */
+void	kept_drop(struct bfile *b);			/* lock */
 
 /* --- small.c --- */
 int	small_open(struct cache *c, struct why *why);

@@ -9,7 +9,9 @@
  * A run of chunks goes so:
  *   taken     in `busy`, so that nobody fills or writes them; not here any more
  *   lease     nobody else has the file, mapped or open (C2): nor will he, as
- *             what is not whole is not handed to the kernel
+ *             what is not whole is not handed to the kernel (what was handed to
+ *             it is left alone: between its answer and its open below a lease
+ *             knows nothing of who joins)
  *   drained   reads that found them here are over
  *   saved     the index says that they are not here (K1)
  *   punched
@@ -84,7 +86,8 @@ static bool
 may_punch(const struct bfile *b)
 {
 	return atomic_load(&b->writers) > 0 && b->ino != 0 &&
-	    !atomic_load(&b->unseen) && !atomic_load(&b->gone);
+	    !atomic_load(&b->unseen) && !atomic_load(&b->lent) &&
+	    !atomic_load(&b->gone);
 }
 
 static bool

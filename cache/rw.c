@@ -372,12 +372,8 @@ widen(struct bfile *b, uint64_t size, uint64_t *off, uint64_t *end)
 	}
 }
 
-/*
- * [off, end) was written; the lock is held and the caller's BUSY_WRITE covers
- * its chunks.  Drops the lock meanwhile.  force: record even what is covered.
- */
-static int
-record(struct bfile *b, uint64_t size, uint64_t off, uint64_t end)
+int
+write_record(struct bfile *b, uint64_t size, uint64_t off, uint64_t end)
 {
 	struct record r = { .b = b, .mtime = clock_real() };
 	uint64_t k;
@@ -470,7 +466,7 @@ writeback(struct bfile *b, uint64_t end)
 	sync_file_range(b->fd, from, end - from, SYNC_FILE_RANGE_WRITE);
 }
 
-static void
+void
 busy_init_write(struct busy *e, uint64_t off, uint64_t end)
 {
 	e->kind = BUSY_WRITE;
@@ -529,7 +525,7 @@ write_failed(struct bfile *b, uint64_t size, uint64_t off, uint64_t end)
 		end = size;
 	if (off < end && (chunk_present(b, off / CACHE_CHUNK) ||
 	    chunk_present(b, (end - 1) / CACHE_CHUNK)))
-		record(b, size, off, end);
+		write_record(b, size, off, end);
 }
 
 ssize_t
@@ -567,7 +563,7 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 	busy_enter(b, &e);
 	size = atomic_load(&b->size);
 	first = is_here(b, off, end);
-	err = first ? record(b, size, off, end) : 0;
+	err = first ? write_record(b, size, off, end) : 0;
 	if (err)
 		goto out;
 	lock_drop(&b->lock);
@@ -578,7 +574,7 @@ bfile_write(struct bfile *b, const void *p, size_t n, uint64_t off)
 		if (first)
 			map_update(b);
 		else
-			err = record(b, size, off, end);
+			err = write_record(b, size, off, end);
 	} else {
 		write_failed(b, size, off, end);
 	}
@@ -608,7 +604,7 @@ bfile_wrote(struct bfile *b, uint64_t off, uint64_t len)
 	err = sys.fstat(b->fd, &st);
 	if (!err) {
 		grow_size(b, st.st_size);
-		err = record(b, size, off, end);
+		err = write_record(b, size, off, end);
 	}
 	busy_leave(b, &e);
 	lock_drop(&b->lock);
@@ -616,73 +612,7 @@ bfile_wrote(struct bfile *b, uint64_t off, uint64_t len)
 	return err;
 }
 
-/* --- writes that nobody tells of --- */
-
-int
-bfile_unseen_begin(struct bfile *b)
-{
-	bool recorded = atomic_load(&b->open_all) &&
-	    atomic_load(&b->close_seq) == 0 &&
-	    !(b->base && atomic_load(&b->synced));
-	int err;
-
-	(void)bfile_size(b);
-	lock_take(&b->lock);
-	map_settle(b);
-	/* the room is for the end */
-	err = atomic_load(&b->all_here) ? dset_reserve(&b->dirty, 2) : -EIO;
-	lock_drop(&b->lock);
-	if (!err && !recorded)
-		err = bfile_wrote(b, 0, UINT64_MAX);
-	if (!err)
-		atomic_store(&b->unseen, true);
-	return err;
-}
-
-void
-bfile_unseen_end(struct bfile *b)
-{
-	struct stat st;
-
-	(void)bfile_size(b);
-	lock_take(&b->lock);
-	map_settle(b);
-	if (sys.fstat(b->fd, &st) == 0)
-		b->mtime = ns_of(&st.st_mtim);
-	/* as the index has had it all along */
-	b->dirty.n = 0;
-	dset_add(&b->dirty, 0, INF, 0);
-	atomic_store(&b->unseen, false);
-	atomic_store(&b->syncs_itself, false);
-	atomic_fetch_add(&b->gen, 1);
-	map_update(b);
-	lock_drop(&b->lock);
-	map_account(b);
-}
-
-int
-bfile_is_final(struct bfile *b)
-{
-	bool given;
-
-	lock_take(&b->lock);
-	given = b->reg_fd >= 0;
-	lock_drop(&b->lock);
-	return given ? bfile_lease(b, F_RDLCK) : 0;
-}
-
-int
-bfile_has_leases(struct bfile *b)
-{
-	int fd = bfile_reg_fd(b), err;
-
-	if (fd < 0)
-		return fd;
-	err = bfile_lease(b, F_RDLCK);
-	if (err == 0)
-		err = bfile_lease(b, F_WRLCK);
-	return err == -EAGAIN ? 0 : err;	/* somebody has it */
-}
+/* --- changes of size --- */
 
 /* [from, ∞) is dirty now, after a change of size that was made already. */
 static int
@@ -692,7 +622,7 @@ resized(struct bfile *b, uint64_t from)
 	uint64_t size = atomic_load(&b->size);
 	int err;
 
-	err = record(b, INF, from, INF);
+	err = write_record(b, INF, from, INF);
 	for (k = chunks_of(size); !err && b->npresent > 0 && k < had; k++)
 		chunk_clear(b, k);
 	map_update(b);
@@ -810,7 +740,7 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 	clears = mode & ~FALLOC_FL_KEEP_SIZE && off < end &&
 	    !atomic_load(&b->open_all);
 	first = clears && is_here(b, off, end);
-	err = first ? record(b, INF, off, end) : 0;
+	err = first ? write_record(b, INF, off, end) : 0;
 	lock_drop(&b->lock);
 	if (!err)
 		err = fallocate_bytes(b, mode, off, len);
@@ -819,7 +749,7 @@ bfile_fallocate(struct bfile *b, int mode, uint64_t off, uint64_t len)
 	if (!err && size > old && !atomic_load(&b->open_all))
 		err = resized(b, old);
 	if (!err && clears && !first)
-		err = record(b, INF, off, end);
+		err = write_record(b, INF, off, end);
 	busy_leave(b, &e);
 	lock_drop(&b->lock);
 	map_account(b);

@@ -159,9 +159,10 @@ int	front_reads_start(struct fuse_front *fr);
 /* No request is being handled.  Those that wait end. */
 void	front_reads_stop(struct fuse_front *fr);
 
-/* fuse_write.c: answers req.  p: n bytes; copy: to be freed, NULL: borrowed */
+/* fuse_write.c: answers req.  p: n bytes; copy: to be freed, NULL: borrowed.
+ * sync: with the bytes on disk (O_DSYNC). */
 void	front_write(fuse_req_t req, struct handle *h, const void *p, size_t n,
-	    off_t off, void *copy);
+	    off_t off, bool sync, void *copy);
 int	front_writes_start(struct fuse_front *fr);
 /* No request is being handled. */
 void	front_writes_stop(struct fuse_front *fr);

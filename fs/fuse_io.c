@@ -2,6 +2,7 @@
 #include "fs/fuse_front.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/counters.h"
@@ -23,6 +24,7 @@ opened(struct fuse_file_info *fi, struct handle *h)
 {
 	fi->fh = (uintptr_t)h;
 	fuse_dev_answer_passed(fi, h->passed ? h->v->pass_id : 0);
+	fi->direct_io = h->seen;
 	fi->keep_cache = !h->passed;	/* only this kernel changes what it
 				   caches; what others change is invalidated
 				   (F4) */
@@ -167,7 +169,9 @@ op_write_buf(fuse_req_t req, fuse_ino_t node, struct fuse_bufvec *in,
 	if (r >= 0 && fuse_dev_asks_clear())
 		r = tree_clear_ids(f, h->v->ino);
 	if (r >= 0) {
-		front_write(req, h, mem.buf[0].mem, n, off, copy);
+		/* of others the kernel asks for it itself, by FSYNC */
+		front_write(req, h, mem.buf[0].mem, n, off, h->seen &&
+		    (fi->flags & O_DSYNC), copy);
 		return;
 	}
 	fuse_reply_err(req, (int)-r);

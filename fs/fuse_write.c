@@ -25,6 +25,7 @@ struct writing {
 	struct handle	*h;		/* the kernel keeps it open */
 	size_t		 n;
 	off_t		 off;
+	bool		 sync;
 	int64_t		 deadline;	/* clock_mono */
 	char		 bytes[];
 };
@@ -37,9 +38,11 @@ struct front_writes {
 
 static void
 do_write(fuse_req_t req, struct handle *h, const void *p, size_t n, off_t off,
-    int64_t deadline)
+    bool sync, int64_t deadline)
 {
+	struct bfile *spent = NULL;
 	ssize_t r;
+	int err = 0;
 
 	io_interrupted = front_interrupted;
 	io_interrupted_arg = req;
@@ -47,10 +50,13 @@ do_write(fuse_req_t req, struct handle *h, const void *p, size_t n, off_t off,
 	r = io_write(req_fs(req), h, p, n, (uint64_t)off);
 	io_interrupted = NULL;
 	io_deadline = 0;
-	if (r < 0)
-		fuse_reply_err(req, (int)-r);
+	if (r > 0 && sync)
+		err = io_fsync(req_fs(req), h, &spent);
+	if (r < 0 || err != 0)
+		fuse_reply_err(req, r < 0 ? (int)-r : -err);
 	else
 		fuse_reply_write(req, (size_t)r);
+	bfile_put(spent);
 }
 
 static void
@@ -60,14 +66,15 @@ run(void *arg)
 	struct fuse_front *fr = fuse_req_userdata(w->req);
 	size_t n = w->n;
 
-	do_write(w->req, w->h, w->bytes, n, w->off, w->deadline);
+	do_write(w->req, w->h, w->bytes, n, w->off, w->sync, w->deadline);
 	free(w);
 	atomic_fetch_sub(&fr->writes->kept, n);
 }
 
 /* False: it is not to wait elsewhere. */
 static bool
-hand_over(fuse_req_t req, struct handle *h, const void *p, size_t n, off_t off)
+hand_over(fuse_req_t req, struct handle *h, const void *p, size_t n, off_t off,
+    bool sync)
 {
 	struct fuse_front *fr = fuse_req_userdata(req);
 	struct front_writes *ws = fr->writes;
@@ -79,7 +86,7 @@ hand_over(fuse_req_t req, struct handle *h, const void *p, size_t n, off_t off)
 	if (w == NULL)
 		goto no;
 	*w = (struct writing){ .req = req, .h = h, .n = n, .off = off,
-	    .deadline = clock_mono() + fr->fs->opt.io_timeout };
+	    .sync = sync, .deadline = clock_mono() + fr->fs->opt.io_timeout };
 	memcpy(w->bytes, p, n);
 	if (workers_submit(ws->pool, WORK_NORMAL, run, w) == 0)
 		return true;
@@ -91,12 +98,12 @@ no:
 
 void
 front_write(fuse_req_t req, struct handle *h, const void *p, size_t n,
-    off_t off, void *copy)
+    off_t off, bool sync, void *copy)
 {
 	struct fuse_front *fr = fuse_req_userdata(req);
 
-	if (front_may_wait(fr) || !hand_over(req, h, p, n, off))
-		do_write(req, h, p, n, off, 0);
+	if (front_may_wait(fr) || !hand_over(req, h, p, n, off, sync))
+		do_write(req, h, p, n, off, sync, 0);
 	front_waited(fr);
 	free(copy);
 }

@@ -17,6 +17,7 @@ struct handle {
 	int		 flags;		/* O_* */
 	bool		 writes;
 	bool		 passed;	/* fs/pass.h */
+	bool		 seen;		/* but its writes come to us */
 	unsigned	 kind;		/* of a new file (pass_kind); else 0 */
 	struct window_streams streams;	/* read-ahead, under v->lock */
 };

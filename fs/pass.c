@@ -13,6 +13,7 @@
 #include "fs/settle.h"
 
 #define STEP	(20 * NSEC_PER_MSEC)	/* of the coarsest clock of a disk */
+#define QUIET	(3 * NSEC_PER_SEC)	/* as old no disk's times are now's */
 #define SPARE	((uint64_t)256 << 20)	/* of the disk, for others */
 #define FINAL_TRIES	6
 #define ENOUGH_SMALL	3
@@ -150,6 +151,7 @@ pass_probe(struct fs *f, struct pass_dev *p)
 	if (id > 0) {
 		p->close(p->arg, id);
 		err = bfile_has_leases(b);
+		p->tells = err == 0 && bfile_tells_stores(b);
 	}
 	if (err < 0 && !is_short(err))
 		refuse(p, err);
@@ -176,9 +178,19 @@ pass_is_old(int64_t ctime)
 	return clock_real() - ctime > STEP;
 }
 
+/* Whatever is done to it from now on will be seen in its ctime, if that is old
+ * (C2). */
+static bool
+will_tell(struct fs *f, const struct vnode *v)
+{
+	return f->pass != NULL && f->pass->tells && !v->dirty &&
+	    bfile_is_final(v->b) == 0;
+}
+
 static int
 begin_unseen(struct fs *f, struct vnode *v, bool fresh)
 {
+	bool tells = !fresh && will_tell(f, v);
 	struct bfile_stat st;
 	int err = bfile_stat(v->b, &st);
 
@@ -186,13 +198,20 @@ begin_unseen(struct fs *f, struct vnode *v, bool fresh)
 		err = bfile_unseen_begin(v->b);
 	if (err != 0)
 		return err;
+	if (!tells || clock_real() - st.ctime < QUIET)
+		tells = false;
 	lock_take(&v->lock);
 	v->unseen = true;
+	v->clean = tells ? st : (struct bfile_stat){ .ctime = 0 };
 	v->seen_ctime = pass_is_old(st.ctime) ? st.ctime : 0;
 	v->last_ctime = st.ctime;
 	/* it may have been told before; of a new one all changes come by
 	 * calls that the kernel knows of, until it asks */
 	v->told_ctime = fresh ? 0 : st.ctime;
+	/* what was set explicitly is not older than what was written just
+	 * before */
+	if (v->mtime_set && v->seen_ctime == 0)
+		(void)pass_set_mtime(v, v->attr.mtime);
 	lock_drop(&v->lock);
 	atomic_fetch_add(&f->unseen, 1);
 	return 0;
@@ -210,35 +229,58 @@ close_id(struct fs *f, struct vnode *v)
 	lock_take(&v->lock);
 	v->pass_id = 0;
 	lock_drop(&v->lock);
+	bfile_lend(v->b, false);
+}
+
+/* F1: nothing that h changes goes past us. */
+static bool
+is_seen(const struct handle *h, bool fresh)
+{
+	return !fresh && !h->v->unseen &&
+	    (h->flags & O_ACCMODE) == O_WRONLY;
+}
+
+/* The first of the opens decides for all (F1). */
+static void
+decide(struct fs *f, struct handle *h, bool fresh)
+{
+	struct vnode *v = h->v;
+	const char *why = why_not(f, h, fresh);
+	int id = 0;
+
+	if (why == NULL && (id = get_id(f, v)) == 0)
+		why = BY "there was no descriptor left for it when it was "
+		    "opened";
+	lock_take(&v->lock);
+	v->pass_id = id;
+	v->unpassed = why;
+	lock_drop(&v->lock);
+	if (id != 0)
+		bfile_lend(v->b, true);
 }
 
 int
 pass_open(struct fs *f, struct handle *h, bool fresh)
 {
 	struct vnode *v = h->v;
-	const char *why = NULL;
-	int err = 0, id = 0;
+	int err = 0;
 
-	if (v->pass_id == 0 && v->opens == 0) {
-		why = why_not(f, h, fresh);
-		if (why == NULL && (id = get_id(f, v)) == 0)
-			why = BY "there was no descriptor left for it when "
-			    "it was opened";
-		lock_take(&v->lock);
-		v->pass_id = id;
-		v->unpassed = why;
-		lock_drop(&v->lock);
-	}
+	if (v->pass_id == 0 && v->opens == 0)
+		decide(f, h, fresh);
 	if (v->pass_id == 0)
 		return 0;
-	if (h->writes && !v->unseen)
+	h->seen = h->writes && is_seen(h, fresh);
+	if (h->writes && !h->seen && !v->unseen)
 		err = begin_unseen(f, v, fresh);
 	/* the kernel syncs what it writes, and tells nobody */
-	if (err == 0 && h->writes && (h->flags & O_DSYNC))
+	if (err == 0 && h->writes && !h->seen && (h->flags & O_DSYNC))
 		err = bfile_unseen_synced(v->b);
 	if (err == 0) {
 		h->passed = true;
-		counter_add(opens_passed, 1);
+		if (h->seen)
+			counter_add(opens_seen, 1);
+		else
+			counter_add(opens_passed, 1);
 		return 0;
 	}
 	if (v->opens == 0)
@@ -249,13 +291,33 @@ pass_open(struct fs *f, struct handle *h, bool fresh)
 	return 0;
 }
 
+/* bfile_is_final; who closed it may be about to let go of what the kernel was
+ * handed. */
+static int
+await_final(struct bfile *b)
+{
+	int i, err = -EAGAIN;
+
+	for (i = 0; i < FINAL_TRIES && err == -EAGAIN; i++) {
+		if (i > 0)
+			(void)clock_sleep(NSEC_PER_MSEC / 2);
+		err = bfile_is_final(b);
+	}
+	return err;
+}
+
 void
 pass_close(struct fs *f, struct handle *h)
 {
+	struct vnode *v = h->v;
+
 	if (!h->passed)
 		return;
-	pass_look(h->v);
-	close_id(f, h->v);
+	pass_look(v);
+	/* so that its upload needs no second try */
+	if (h->seen && v->writers == 0 && !v->unseen)
+		(void)await_final(v->b);
+	close_id(f, v);
 }
 
 /* The lock is held.  What a mapping did is news to the kernel. */
@@ -272,16 +334,33 @@ tell(struct fs *f, struct vnode *v)
 	lock_drop(&f->pass->lock);
 }
 
-static void
-end_unseen(struct fs *f, struct vnode *v)
+/* Nobody has changed anything, and nobody can (C2). */
+static bool
+is_untouched(const struct vnode *v)
 {
+	struct bfile_stat st;
+
+	return v->clean.ctime != 0 && !v->dirty &&
+	    bfile_stat(v->b, &st) == 0 && st.ctime == v->clean.ctime &&
+	    st.mtime == v->clean.mtime && st.size == v->clean.size;
+}
+
+/* final: as a lease has just said. */
+static void
+end_unseen(struct fs *f, struct vnode *v, bool final)
+{
+	bool same;
+
 	pass_look(v);
-	bfile_unseen_end(v->b);
+	same = final && is_untouched(v) && bfile_unseen_undo(v->b) == 0;
+	if (!same)
+		bfile_unseen_end(v->b);
 	lock_take(&v->lock);
 	v->unseen = false;
 	/* its bytes are nobody's again, whatever a copy's upload has made of
 	 * them; a new file without any has said all */
-	if (!v->dirty && (bfile_size(v->b) > 0 || v->attr.size > 0)) {
+	if (!same && !v->dirty &&
+	    (bfile_size(v->b) > 0 || v->attr.size > 0)) {
 		v->dirty = true;
 		v->dirty_since = clock_mono();
 	}
@@ -289,20 +368,6 @@ end_unseen(struct fs *f, struct vnode *v)
 	lock_drop(&v->lock);
 	atomic_fetch_sub(&f->unseen, 1);
 	close_id(f, v);
-}
-
-/* Who closed it may be about to let go of what the kernel was handed. */
-static bool
-is_final(struct bfile *b)
-{
-	int i;
-
-	for (i = 0; i < FINAL_TRIES; i++) {
-		if (bfile_is_final(b) != -EAGAIN)
-			return true;
-		(void)clock_sleep(NSEC_PER_MSEC / 2);
-	}
-	return false;
 }
 
 static void
@@ -320,10 +385,13 @@ linger(struct fs *f, struct vnode *v)
 void
 pass_settle(struct fs *f, struct vnode *v)
 {
+	int err;
+
 	if (!v->unseen || v->writers > 0)
 		return;
-	if (is_final(v->b))
-		end_unseen(f, v);
+	err = await_final(v->b);
+	if (err != -EAGAIN)
+		end_unseen(f, v, err == 0);
 	else
 		linger(f, v);
 }
@@ -332,7 +400,7 @@ void
 pass_drop(struct fs *f, struct vnode *v)
 {
 	if (v->unseen)
-		end_unseen(f, v);
+		end_unseen(f, v, false);
 }
 
 void
@@ -340,7 +408,10 @@ pass_recover(struct fs *f, struct vnode *v)
 {
 	/* a lease of this tells writers from readers */
 	(void)bfile_reg_fd(v->b);
-	if (!v->unseen && !is_final(v->b) && begin_unseen(f, v, true) == 0)
+	/* who still has it open and was `seen` can do nothing any more */
+	if (v->unseen || !bfile_is_all_dirty(v->b))
+		return;
+	if (await_final(v->b) == -EAGAIN && begin_unseen(f, v, true) == 0)
 		linger(f, v);
 }
 
@@ -395,10 +466,12 @@ static void
 tick_idle(struct fs *f, struct vnode *v)
 {
 	bool over;
+	int err;
 
 	vnode_enter(v);
-	if (v->unseen && v->writers == 0 && bfile_is_final(v->b) != -EAGAIN)
-		end_unseen(f, v);
+	err = v->unseen && v->writers == 0 ? bfile_is_final(v->b) : -EAGAIN;
+	if (err != -EAGAIN)
+		end_unseen(f, v, err == 0);
 	over = v->lingers && !v->unseen;
 	if (over && v->unlinked && v->opens == 0)
 		settle_drop(f, v);
@@ -505,17 +578,19 @@ pass_path(struct fs *f, uint64_t ino, struct bfile *b)
 {
 	struct vnode *v = vnode_peek(f, ino);
 	const char *why = NULL;
-	bool passed = false;
+	bool passed = false, seen = false;
 
 	if (v != NULL) {
 		lock_take(&v->lock);
 		passed = v->pass_id != 0;
+		seen = v->writers > 0 && !v->unseen;
 		why = v->opens > 0 ? v->unpassed : NULL;
 		lock_drop(&v->lock);
 		vnode_put(f, v);
 	}
 	if (passed)
-		return "kernel: passthrough";
+		return seen ? "kernel: passthrough; who writes to it does so "
+		    "through the daemon" : "kernel: passthrough";
 	if (!can_pass(f))
 		return BY "passthrough is off (status says why)";
 	if (why != NULL)

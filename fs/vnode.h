@@ -52,6 +52,7 @@ struct vnode {
 	const char	*unpassed;	/* why the first of them is not */
 	bool		 unseen;	/* passed to writers (fs/pass.h) */
 	bool		 lingers;	/* it has a reference for that */
+	struct bfile_stat clean;	/* as it began, clean; else ctime 0 */
 	int64_t		 seen_ctime;	/* what of it was noted; 0: look */
 	int64_t		 last_ctime;	/* as last looked at */
 	int64_t		 told_ctime;	/* as the kernel was told; 0 */

@@ -240,8 +240,8 @@ const struct tool_key keys_explain[] = {
 	{ "type", "file, dir or other." },
 	{ "imported", "Whether it is of an import." },
 	{ "mode", "How its bytes are kept on this host." },
-	{ "io", "Who reads and writes it: the kernel or the daemon, and "
-	    "why." },
+	{ "io", "Who reads and writes it: the kernel, but for those who write "
+	    "through the daemon, or the daemon, and why." },
 	{ "dirty", "Whether some of it is in no store yet." },
 	{ "cached_percent", "How much of it is on this host." },
 	{ "cached_bytes", "The same in bytes." },

@@ -229,6 +229,33 @@ def reopened():
 	settled("f")
 	assert get("f") == data
 
+def counter(name):
+	return json.loads(subprocess.run([os.environ["GNSFS_BIN"], "status",
+	    "--json", "."], capture_output=True,
+	    check=True).stdout)["counters"][name]
+
+def stored():
+	"""Bytes of all objects, from the first: what the store ever got."""
+	return sum(os.stat(os.path.join(d, f)).st_size for d, _, files in
+	    os.walk(os.path.join(os.environ["STORE"], "data"))
+	    for f in files)
+
+def seen(path, yes=True):
+	"""It is passed; are writes to it the daemon's?"""
+	io = explain(path)["io"]
+	if how == "passed":
+		assert io.startswith("kernel: ") and \
+		    ("through the daemon" in io) == yes, io
+
+def in_stores(path, data):
+	"""What is stored is data."""
+	settled(path)
+	evicted(path)
+	assert get(path) == data
+
+BIG = 20 * MIB
+FEW = 6 * MIB		# a change of some bytes is stored in so many at most
+
 def soon(what):
 	"""The kernel is told by a thread of its own (F4)."""
 	end = time.monotonic() + 20
@@ -410,12 +437,278 @@ def raced():
 	os.close(r)
 	assert get("f") == data[:MIB + 39]
 
+def appended():
+	# F1: who joins readers to write alone is seen; others see it at once
+	data = bytearray(os.urandom(BIG + 5))
+	put("f", data)
+	settled("f")
+	ready, go = os.pipe(), os.pipe()
+	pid = os.fork()
+	if pid == 0:			# another process reads it all the while
+		fd = os.open("f", os.O_RDONLY)
+		m = mmap.mmap(fd, BIG, prot=mmap.PROT_READ)
+		n = len(os.pread(fd, BIG + 5, 0))
+		os.write(ready[1], b"r")
+		os.read(go[0], 1)
+		ok = n == BIG + 5 and m[BIG // 2:BIG // 2 + 6] == b"middle" \
+		    and os.pread(fd, 2000, BIG + 5) == b"n" * 1024
+		os._exit(0 if ok else 1)
+	os.read(ready[0], 1)
+	passed("f")
+	sent, opens = stored(), counter("opens_seen")
+	a = os.open("f", os.O_WRONLY | os.O_APPEND)
+	seen("f")
+	assert counter("opens_seen") - opens == (how == "passed")
+	for prot in (mmap.PROT_READ, mmap.PROT_WRITE):
+		try:
+			mmap.mmap(a, MIB, prot=prot)
+			assert False
+		except PermissionError:
+			pass
+	os.write(a, b"n" * 1024)
+	assert os.stat("f").st_size == BIG + 1029
+	assert os.lseek(a, 0, os.SEEK_END) == BIG + 1029
+	w = os.open("f", os.O_WRONLY)
+	os.pwrite(w, b"middle", BIG // 2)
+	os.write(go[1], b"g")
+	assert os.waitpid(pid, 0)[1] == 0
+	t = os.stat("f").st_mtime_ns
+	assert abs(t - time.time_ns()) < 5 * 10**9
+	os.close(a)
+	os.close(w)
+	data += b"n" * 1024
+	data[BIG // 2:BIG // 2 + 6] = b"middle"
+	assert get("f") == data and os.stat("f").st_mtime_ns == t
+	settled("f")
+	sent = stored() - sent
+	assert 0 < sent < FEW, sent
+	in_stores("f", data)
+
+def written_to():
+	# F1: each way to change a file by such an open, with readers who have
+	# it open and mapped
+	data = bytearray(os.urandom(BIG))
+	put("f", data)
+	settled("f")
+	r = os.open("f", os.O_RDONLY)
+	m = mmap.mmap(r, BIG, prot=mmap.PROT_READ)
+	def same():
+		assert os.stat("f").st_size == len(data)
+		assert os.pread(r, len(data) + 1, 0) == data
+		n = min(len(data), BIG)
+		assert m[:n] == data[:n]
+	sent = stored()
+	w = os.open("f", os.O_WRONLY)
+	seen("f")
+	os.pwrite(w, b"one", MIB - 1)
+	data[MIB - 1:MIB + 2] = b"one"
+	same()
+	os.posix_fallocate(w, len(data) - 5, 3000)
+	data += bytes(2995)
+	same()
+	p = os.pipe()
+	os.write(p[1], b"piped")
+	assert os.splice(p[0], w, 5, offset_dst=2 * MIB) == 5
+	data[2 * MIB:2 * MIB + 5] = b"piped"
+	put("small", b"copied" * 100)
+	s = os.open("small", os.O_RDONLY)
+	assert os.copy_file_range(s, w, 600, 0, 3 * MIB) == 600
+	data[3 * MIB:3 * MIB + 600] = b"copied" * 100
+	os.lseek(w, 4 * MIB, os.SEEK_SET)
+	assert os.sendfile(w, s, 0, 600) == 600
+	data[4 * MIB:4 * MIB + 600] = b"copied" * 100
+	os.close(s)
+	same()
+	os.ftruncate(w, len(data) + MIB)
+	data += bytes(MIB)
+	same()
+	os.ftruncate(w, BIG - 100)
+	del data[BIG - 100:]
+	same()
+	os.pwrite(w, b"end", BIG - 100)
+	data += b"end"
+	same()
+	d = os.open("f", os.O_WRONLY | os.O_DSYNC)
+	os.pwrite(d, b"sync", 5 * MIB)
+	data[5 * MIB:5 * MIB + 4] = b"sync"
+	os.close(d)
+	d = os.open("f", os.O_WRONLY | os.O_DIRECT)
+	page = mmap.mmap(-1, 4096)
+	os.pwritev(d, [page], 6 * MIB)
+	data[6 * MIB:6 * MIB + 4096] = bytes(4096)
+	os.close(d)
+	os.fsync(w)
+	same()
+	os.utime("f", ns=(1, 2))
+	assert os.fstat(w).st_mtime_ns == 2
+	os.close(w)
+	same()
+	assert os.stat("f").st_mtime_ns == 2
+	settled("f")
+	sent = stored() - sent
+	assert 0 < sent < FEW + 8 * MIB, sent
+	m.close()
+	os.close(r)
+	in_stores("f", data)
+	assert os.stat("f").st_mtime_ns == 2
+
+def joined_seen():
+	# F1: while one is seen others come and go, in each way
+	data = bytearray(os.urandom(4 * MIB))
+	put("f", data)
+	settled("f")
+	r = os.open("f", os.O_RDONLY)
+	w = os.open("f", os.O_WRONLY)
+	os.pwrite(w, b"one", 1)
+	data[1:4] = b"one"
+	os.close(r)				# the seen one is alone
+	passed("f")
+	r = os.open("f", os.O_RDONLY)		# joins it
+	assert os.pread(r, 4 * MIB, 0) == data
+	m = mmap.mmap(r, 4 * MIB, prot=mmap.PROT_READ)
+	v = os.open("f", os.O_WRONLY | os.O_APPEND)
+	os.write(v, b"two")
+	data += b"two"
+	assert os.pread(r, 5 * MIB, 0) == data
+	seen("f")
+	os.utime("f", ns=(1, 2))		# and is not undone by who joins
+	# another open, and C3: unseen from here on
+	x = os.open("/proc/self/fd/%d" % w, os.O_RDWR)
+	seen("f", False)
+	assert os.fstat(x).st_mtime_ns == 2
+	y = mmap.mmap(x, 4 * MIB)
+	y[MIB:MIB + 3] = b"six"
+	data[MIB:MIB + 3] = b"six"
+	os.pwrite(w, b"ten", 2 * MIB)		# also what is seen
+	data[2 * MIB:2 * MIB + 3] = b"ten"
+	assert y[2 * MIB:2 * MIB + 3] == b"ten" == m[2 * MIB:2 * MIB + 3]
+	assert os.pread(r, 5 * MIB, 0) == data
+	os.close(x)
+	y[3 * MIB:3 * MIB + 3] = b"elf"
+	data[3 * MIB:3 * MIB + 3] = b"elf"
+	os.pwrite(v, b"!", 0)			# appended
+	data += b"!"
+	os.close(v)
+	os.close(w)
+	gnsfs("sync", ".")
+	w = os.open("f", os.O_WRONLY)		# joins what lingers
+	os.pwrite(w, b"end", 0)
+	data[0:3] = b"end"
+	y.close()
+	assert os.pread(r, 5 * MIB, 0) == data
+	os.close(w)
+	m.close()
+	os.close(r)
+	in_stores("f", data)
+	r = os.open("f", os.O_RDONLY)
+	w = os.open("f", os.O_WRONLY)
+	os.pwrite(w, b"old" * MIB, 0)
+	t = os.open("f", os.O_WRONLY | os.O_TRUNC)
+	os.pwrite(w, b"new", 0)
+	os.write(t, b"NEWER" * 20000)
+	os.pwrite(w, b"new", 0)
+	data = b"newER" + b"NEWER" * 19999
+	assert os.pread(r, MIB, 0) == data
+	for fd in (r, w, t):
+		os.close(fd)
+	in_stores("f", data)
+	r = os.open("f", os.O_RDONLY)
+	w = os.open("f", os.O_WRONLY)
+	os.unlink("f")
+	os.pwrite(w, b"gone", 0)
+	assert os.pread(r, 5, 0) == b"goneR"
+	put("f", b"another")
+	os.close(w)
+	os.close(r)
+	assert get("f") == b"another"
+
+def stayed():
+	# who stays open is stored as it is written, and torn never
+	data = bytearray(os.urandom(BIG))
+	put("f", data)
+	settled("f")
+	r = os.open("f", os.O_RDONLY)
+	w = os.open("f", os.O_WRONLY)
+	sent = stored()
+	for i in range(3):
+		os.pwrite(w, b"%d" % i * 100, i * MIB)
+		data[i * MIB:i * MIB + 100] = b"%d" % i * 100
+		gnsfs("sync", ".")
+		settled("f")
+	seen("f")
+	sent = stored() - sent
+	assert 0 < sent < FEW, sent
+	os.close(r)
+	os.close(w)
+	in_stores("f", data)
+
+def untouched():
+	# C2: who joins to change a file, and does not, makes nothing of it
+	data = {}
+	for name in ("none", "once", "dirty", "write"):
+		data[name] = bytearray(os.urandom(BIG // 4))
+		put(name, data[name])
+	for name in data:
+		settled(name)
+	# pages of it are dirty, by a write that is stored since
+	r = os.open("dirty", os.O_RDONLY)
+	w = os.open("dirty", os.O_WRONLY)
+	os.pwrite(w, b"before", 5000)
+	data["dirty"][5000:5006] = b"before"
+	os.close(w)
+	os.close(r)
+	settled("dirty")
+	if how == "passed":
+		time.sleep(3.2)			# QUIET
+	def join(name):
+		"""As np.load(mmap_mode="r+") of who reads it already."""
+		r = os.open(name, os.O_RDONLY)
+		x = os.open(name, os.O_RDWR)
+		m = mmap.mmap(x, BIG // 4)
+		os.close(x)
+		assert m[MIB:2 * MIB] == data[name][MIB:2 * MIB]
+		return r, m
+	def leave(r, m):
+		m.close()
+		os.close(r)
+	sent, done = stored(), counter("uploads_done")
+	for _ in range(2):
+		r, m = join("none")
+		gnsfs("sync", ".")
+		leave(r, m)
+		settled("none")
+		assert explain("none")["cached_percent"] == 100
+	r = os.open("none", os.O_RDONLY)
+	passed("none")
+	os.close(r)
+	done = counter("uploads_done") - done
+	sent = stored() - sent
+	if os.environ["DISK"] == "tmpfs" and how == "passed":
+		assert done == 2, done		# it tells of no store
+	else:
+		assert done == 0 == sent, (done, sent)
+	r, m = join("once")
+	m[3 * MIB:3 * MIB + 1] = b"!"
+	data["once"][3 * MIB:3 * MIB + 1] = b"!"
+	leave(r, m)
+	r, m = join("write")
+	x = os.open("write", os.O_RDWR)
+	os.pwrite(x, data["write"][:1], 0)	# the same, who knows
+	os.pwrite(x, b"!", MIB)
+	data["write"][MIB:MIB + 1] = b"!"
+	os.close(x)
+	leave(r, m)
+	r, m = join("dirty")
+	m[5001:5002] = b"!"
+	data["dirty"][5001:5002] = b"!"
+	leave(r, m)
+	for name in data:
+		in_stores(name, data[name])
+
 def idle():
 	# what stays open and is not written is uploaded for a sync, once
 	def done():
-		return json.loads(subprocess.run([os.environ["GNSFS_BIN"],
-		    "status", "--json", "."], capture_output=True,
-		    check=True).stdout)["counters"]["uploads_done"]
+		return counter("uploads_done")
 	gnsfs("sync", ".")
 	fd = os.open("f", os.O_RDWR | os.O_CREAT)
 	os.write(fd, b"x" * MIB)
@@ -513,6 +806,30 @@ def survive():
 	m[0:1] = b"b"
 	if which != "mapped":
 		os.pwrite(fd, b"end", size)
+
+def seen_survive():
+	# the daemon is killed while one is seen, who keeps it open: pass.sh
+	name, go, nothing = sys.argv[4:]
+	r = os.open(name, os.O_RDONLY)
+	m = mmap.mmap(r, 0, prot=mmap.PROT_READ)
+	w = os.open(name, os.O_WRONLY)
+	seen(name)
+	os.pwrite(w, b"middle", 2 * MIB)
+	os.pwrite(w, b"end", os.fstat(w).st_size)
+	j = os.open(nothing, os.O_RDONLY)
+	x = os.open(nothing, os.O_RDWR)
+	n = mmap.mmap(x, 0)
+	put(go + ".ready", b"")
+	end = time.monotonic() + 100
+	while not os.path.exists(go) and time.monotonic() < end:
+		time.sleep(0.05)
+	assert m[2 * MIB:2 * MIB + 6] == b"middle"
+	try:
+		os.pwrite(w, b"lost", 0)
+		assert False
+	except OSError as e:
+		assert e.errno == errno.ENOTCONN, e
+	n[0:1] = b"!"
 
 def mapped_late():
 	late("f", 3 * MIB)

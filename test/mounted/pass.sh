@@ -13,7 +13,9 @@ url=$(store_url file home)
 m=$T/m
 format_home "$url"
 GNSFS_BIN=$GNSFS
-export GNSFS_BIN
+STORE=$(store_dir file home)
+DISK=$(stat -f -c %T "$T")
+export GNSFS_BIN STORE DISK
 
 # counter NAME [DIR]
 counter()
@@ -37,7 +39,8 @@ cases()
 all="growing times append truncate holes copy joined trunc_again unlinked
     readers reopened direct locks mapped mapped_late mapped_small fsynced
     mapped_synced mapped_synced_small mapped_unlinked mapped_again private raced
-    idle setid storm kinds small early"
+    idle setid storm kinds small early appended written_to joined_seen stayed
+    untouched"
 
 how=passed
 start_mount "$url" "$m" lag=200ms
@@ -146,6 +149,42 @@ if [ "$how" = passed ]; then
 		check "and it is stored" cmp "$T/fourth/k/s$i" "$T/want.s$i"
 	done
 	stop_mount "$T/fourth"
+fi
+
+# One whose writes the daemon sees may keep the file when it is killed: what he
+# wrote is there, and no more than that is stored again (F1); who joined and
+# changed nothing yet does so later, and that is stored (C2).
+if [ "$how" = passed ]; then
+	start_mount "$url" "$m" lag=200ms
+	head -c 20000000 /dev/urandom >"$T/seen"
+	head -c 1000000 /dev/urandom >"$T/joined"
+	cp "$T/seen" "$T/joined" "$m/k"
+	check "sync of a large file" "$GNSFS" sync "$m"
+	sent=$(du -sb "$STORE/data" | cut -f1)
+	python3 "$TOP/test/mounted/pass.py" seen_survive "$m/k" "$how" \
+	    seen "$T/go.seen" joined &
+	pid_seen=$!
+	wait_for 10 test -e "$T/go.seen.ready" || bail "no survivor"
+	printf middle |
+	    dd of="$T/seen" bs=1 seek=2097152 conv=notrunc 2>"$T/out"
+	printf end >>"$T/seen"
+	kill_mount "$m"
+	start_mount "$url" "$m" lag=200ms
+	check "what was seen is there" cmp "$m/k/seen" "$T/seen"
+	check "sync beside who has it open still" "$GNSFS" sync "$m" \
+	    --timeout 60
+	sent=$(($(du -sb "$STORE/data" | cut -f1) - sent))
+	check "stores that alone: $sent" test $((sent / 8000000)) = 0
+	: >"$T/go.seen"
+	check "who has it open finds that it is over" wait "$pid_seen"
+	printf '!' | dd of="$T/joined" bs=1 conv=notrunc 2>"$T/out"
+	sleep 1
+	check "sync when he is gone" "$GNSFS" sync "$m" --timeout 60
+	stop_mount "$m"
+	start_mount "$url" "$T/fifth" lag=200ms
+	check "what was seen is stored" cmp "$T/fifth/k/seen" "$T/seen"
+	check "and what was not" cmp "$T/fifth/k/joined" "$T/joined"
+	stop_mount "$T/fifth"
 fi
 
 # Near the limit of the cache nothing new is written unseen (F6).

@@ -107,13 +107,35 @@ closed(struct env *e, struct bfile *b, uint64_t seq)
 	ck_assert_int_eq(sq_write(e->q, closed_tx, &a), 0);
 }
 
+static bool
+has_seq(struct env *e, uint64_t seq)
+{
+	struct bfile *b;
+	bool r = false;
+	unsigned i;
+
+	ck_assert_int_eq(bfile_get(e->c, INO, &b), 0);
+	lock_take(&b->lock);
+	for (i = 0; i < b->dirty.n; i++)
+		r = r || b->dirty.v[i].seq == seq;
+	lock_drop(&b->lock);
+	bfile_put(b);
+	return r;
+}
+
+/* The cache's thread may have looked before the commit, and looks again. */
 static void
 landed(struct env *e, uint64_t seq)
 {
 	struct call a = { .c = e->c, .ino = INO, .seq = seq };
+	int i;
 
 	ck_assert_int_eq(sq_write(e->q, landed_tx, &a), 0);
 	cache_landed_commit(e->c);
+	for (i = 0; i < 5000 && has_seq(e, seq); i++) {
+		(void)clock_sleep(NSEC_PER_MSEC);
+		cache_landed_commit(e->c);
+	}
 }
 
 static char *
@@ -469,6 +491,254 @@ START_TEST(test_not_whole)
 }
 END_TEST
 
+/* Clean, of 3 MB and 77 bytes 'a', checksums known, and sound. */
+static struct bfile *
+clean_file(struct env *e)
+{
+	struct bfile *b;
+	char *p = malloc(MB);
+	uint64_t k, gen;
+
+	memset(p, 'a', MB);
+	ck_assert_int_eq(bfile_make(e->c, INO, SIZE, &b), 0);
+	gen = bfile_clean_gen(b);
+	for (k = 0; k < 4; k++)
+		ck_assert_int_eq(bfile_fill(b, k, gen, p, k < 3 ? MB : 77,
+		    -1), 0);
+	ck_assert(bfile_is_sound(b) && !bfile_is_dirty(b));
+	free(p);
+	return b;
+}
+
+/* As clean_file has it. */
+static void
+check_clean(struct bfile *b)
+{
+	uint32_t crc;
+	uint64_t k;
+
+	ck_assert(bfile_is_sound(b) && !bfile_is_dirty(b));
+	lock_take(&b->lock);
+	for (k = 0; k < 4; k++)
+		ck_assert(chunk_crc(b, k, &crc));
+	lock_drop(&b->lock);
+	ck_assert_int_eq(bfile_verify(b), 0);
+	check_all(b, 'a', SIZE);
+}
+
+/* Nobody changed anything: it is as it was, here and for the next start. */
+START_TEST(test_undo)
+{
+	struct cache_orphan o[4] = { { 0 } };
+	struct cache_stat st;
+	struct env e;
+	struct bfile *b;
+	uint64_t gen;
+	int i;
+
+	env_open(&e);
+	b = clean_file(&e);
+	for (i = 0; i < 3; i++) {
+		gen = bfile_clean_gen(b);
+		ck_assert_int_eq(bfile_unseen_begin(b), 0);
+		ck_assert(bfile_is_dirty(b) && bfile_is_all_dirty(b));
+		if (i == 1)
+			ck_assert_int_eq(bfile_unseen_synced(b), 0);
+		if (i == 2)
+			ck_assert_int_eq(bfile_sync(b), 0);
+		ck_assert_int_eq(bfile_unseen_undo(b), 0);
+		ck_assert_uint_ne(bfile_clean_gen(b), gen);
+		check_clean(b);
+	}
+	cache_stat(e.c, &st);
+	ck_assert_uint_eq(st.dirty, 0);
+	bfile_put(b);
+	env_close(&e);
+	boot(2);			/* what is not synced is L11's */
+	env_open(&e);
+	ck_assert_int_eq(cache_recover(e.c, note_orphan, o), 0);
+	ck_assert_uint_eq(o[0].ino, 0);
+	ck_assert_int_eq(bfile_get(e.c, INO, &b), 0);
+	check_clean(b);
+	ck_assert_int_eq(bfile_write(b, "b", 1, MB), 1);
+	ck_assert(bfile_is_dirty(b) && !bfile_is_all_dirty(b));
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+/* It was not clean, or something was written or closed: all stays dirty. */
+START_TEST(test_no_undo)
+{
+	struct env e;
+	struct bfile *b;
+
+	env_open(&e);
+	b = clean_file(&e);
+	if (_i == 0)
+		ck_assert_int_eq(bfile_write(b, "b", 1, MB), 1);
+	if (_i == 1) {
+		ck_assert_int_eq(bfile_write(b, "b", 1, MB), 1);
+		closed(&e, b, 1);
+	}
+	ck_assert_int_eq(bfile_unseen_begin(b), 0);
+	if (_i == 2)
+		closed(&e, b, 1);
+	if (_i == 3) {
+		ck_assert_int_eq(bfile_sync(b), 0);
+		ck_assert_int_eq(bfile_write(b, "b", 1, MB), 1);
+	}
+	ck_assert_int_eq(bfile_unseen_undo(b), -ENODATA);
+	ck_assert(bfile_is_all_dirty(b));
+	ck_assert_int_eq(bfile_unseen_begin(b), 0);	/* still */
+	bfile_unseen_end(b);
+	ck_assert(bfile_is_all_dirty(b));
+	ck_assert_int_eq(bfile_unseen_undo(b), -ENODATA);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+static void
+undo_steps(int last)
+{
+	struct env e;
+	struct bfile *b;
+	int fd;
+
+	env_open(&e);
+	b = clean_file(&e);
+	if (map_save(e.c, &b, 1, true) != 0 || bfile_unseen_begin(b) != 0)
+		_exit(1);
+	if (last == 1) {
+		fd = pass(b);
+		put(fd, 'b', 0, SIZE);
+	}
+	if (last == 2 && bfile_unseen_undo(b) != 0)
+		_exit(1);
+	_exit(0);
+}
+
+/* A crash before it is taken back: all is dirty; after: clean, and here. */
+START_TEST(test_undo_crash)
+{
+	struct cache_orphan o[4] = { { 0 } };
+	struct env e;
+	struct bfile *b;
+
+	ck_assert_int_eq(died(undo_steps, _i), 0);
+	env_open(&e);
+	ck_assert_int_eq(cache_recover(e.c, note_orphan, o), 0);
+	ck_assert_uint_eq(o[0].ino, _i == 2 ? 0 : INO);
+	ck_assert_int_eq(bfile_get(e.c, INO, &b), 0);
+	if (_i == 2) {
+		check_clean(b);
+	} else {
+		ck_assert(bfile_is_all_dirty(b));
+		check_all(b, _i == 0 ? 'a' : 'b', SIZE);
+		closed(&e, b, 1);
+		store(&e, b, 1, false, _i == 0 ? 'a' : 'b');
+		ck_assert(!bfile_is_dirty(b));
+		ck_assert_int_eq(bfile_verify(b), 0);
+	}
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+/* What the daemon wrote to a whole file is as much here as what it has not:
+ * who joins then finds it whole. */
+START_TEST(test_joined)
+{
+	struct env e;
+	struct bfile *b;
+	char *p = malloc(3 * MB);
+	int fd;
+
+	memset(p, 'a', 3 * MB);
+	env_open(&e);
+	b = clean_file(&e);
+	ck_assert_int_eq(bfile_write(b, p, 3 * MB, SIZE), 3 * (ssize_t)MB);
+	ck_assert(bfile_is_sound(b) && !bfile_is_all_dirty(b));
+	ck_assert_int_eq(bfile_unseen_begin(b), 0);
+	fd = pass(b);
+	put(fd, 'a', 10, 10);
+	ck_assert_int_eq(bfile_write(b, p, MB, SIZE + 3 * MB), (ssize_t)MB);
+	close(fd);
+	bfile_unseen_end(b);
+	check_all(b, 'a', SIZE + 4 * MB);
+	ck_assert(bfile_is_all_dirty(b));
+	bfile_put(b);
+	env_close(&e);
+	free(p);
+}
+END_TEST
+
+/* K7: what the kernel has, or is about to, is not punched. */
+START_TEST(test_lent)
+{
+	struct env e;
+	struct bfile *b;
+
+	env_open(&e);
+	b = clean_file(&e);
+	ck_assert_int_ge(bfile_reg_fd(b), 0);
+	bfile_lend(b, true);
+	bfile_writers(b, 1);
+	ck_assert_uint_eq(punch_open_files(e.c, UINT64_MAX), 0);
+	check_clean(b);
+	bfile_lend(b, false);
+	ck_assert_uint_eq(punch_open_files(e.c, UINT64_MAX), 3 * MB);
+	ck_assert(!bfile_is_sound(b));
+	bfile_writers(b, -1);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
+/* C2: where the disk is said to tell, a mapping's first store to a page moves
+ * ctime: to a page that is clean, dirty, or was stored to by a mapping that is
+ * gone. */
+START_TEST(test_tells)
+{
+	struct bfile_stat was, is;
+	struct env e;
+	struct bfile *b;
+	char *p;
+	int i, fd;
+	bool tells;
+
+	env_open(&e);
+	ck_assert_int_eq(bfile_new(e.c, &b), 0);
+	ck_assert_int_ge(bfile_reg_fd(b), 0);
+	ck_assert_int_eq(bfile_has_leases(b), 0);
+	tells = bfile_tells_stores(b);
+	ck_assert_uint_eq(bfile_size(b), 0);
+	bfile_put(b);
+	b = clean_file(&e);		/* all its pages are dirty */
+	fd = pass(b);
+	for (i = 0; i < 3; i++) {
+		if (i == 2)
+			ck_assert_int_eq(fdatasync(fd), 0);
+		age();
+		ck_assert_int_eq(bfile_stat(b, &was), 0);
+		p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    0);
+		ck_assert_ptr_ne(p, MAP_FAILED);
+		ck_assert_int_eq(p[MB], 'a');	/* read before */
+		ck_assert_int_eq(bfile_stat(b, &is), 0);
+		ck_assert_int_eq(is.ctime, was.ctime);
+		p[MB] = 'a';
+		ck_assert_int_eq(bfile_stat(b, &is), 0);
+		ck_assert(!tells || is.ctime > was.ctime);
+		munmap(p, SIZE);
+	}
+	close(fd);
+	bfile_put(b);
+	env_close(&e);
+}
+END_TEST
+
 struct scribe { int fd; _Atomic bool stop; };
 
 static void *
@@ -611,6 +881,12 @@ main(void)
 	tcase_add_test(t, test_torn);
 	tcase_add_test(t, test_leases);
 	tcase_add_test(t, test_mapping);
+	tcase_add_test(t, test_undo);
+	tcase_add_loop_test(t, test_no_undo, 0, 4);
+	tcase_add_loop_test(t, test_undo_crash, 0, 3);
+	tcase_add_test(t, test_joined);
+	tcase_add_test(t, test_lent);
+	tcase_add_test(t, test_tells);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	bad = srunner_ntests_failed(r);
