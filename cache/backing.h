@@ -144,6 +144,8 @@ void	bfile_account(struct bfile *b);
 /* Nobody is writing to it, by a descriptor or a mapping (F_RDLCK: C2), now:
  * 0, -EAGAIN. */
 int	bfile_is_final(struct bfile *b);
+/* The same where there is no descriptor for that: nobody has it at all. */
+int	bfile_is_alone(struct bfile *b);
 /* All of it is dirty by the index: it may have been unseen when the daemon was
  * killed.  What is not so was not. */
 bool	bfile_is_all_dirty(struct bfile *b);
@@ -244,6 +246,9 @@ void	bfile_thaw(struct bfile *b, uint64_t seq, uint64_t to);
 /* Frees a view that is not used, without the check. */
 void	upload_drop(struct upload_view *v);
 
+/* Are bytes of op seq here, its intervals or what its upload took?  1, 0,
+ * -errno. */
+int	bfile_has_op(struct sqc *q, uint64_t ino, uint64_t seq);
 /* Landed (K4), in the landing transaction: seq's intervals become clean and
  * present (newer ones stay dirty). */
 int	bfile_landed(struct cache *c, struct sqc *q, uint64_t ino,

@@ -28,7 +28,6 @@
 #include "base/sys.h"
 #include "cache/map.h"
 
-#define SAVE_AFTER	(2 * NSEC_PER_SEC)
 #define POOL_DEFAULT	64
 #define STOCK		2		/* pools */
 

@@ -36,6 +36,7 @@
 #include "cache/cache.h"
 #include "cache/small.h"
 
+#define SAVE_AFTER	(2 * NSEC_PER_SEC)	/* uses are in the index */
 #define INF		((uint64_t)INT64_MAX)
 #define PAGE_CHUNKS	256u
 #define PAGE_SPAN	((uint64_t)PAGE_CHUNKS * CACHE_CHUNK)

@@ -6,7 +6,9 @@
  *
  * Uses are noted in memory and written some thousands at a time; a crash
  * forgets some, which costs nothing but a worse choice of what to evict.  A
- * row that is among the newest quarter anyway is left as it is.
+ * row that is among the newest quarter anyway, and of the last five minutes,
+ * is left as it is.  What is pinned is in use as long as it is: found at the
+ * old end it goes to the new one.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +24,8 @@
 #include "cache/map.h"
 
 #define TOUCHED_MAX	4096
+#define RECENT		(300 * NSEC_PER_SEC)	/* a use not noted anew */
+#define OLDEST_TRIES	64	/* batches of pinned ones */
 
 static int
 schema_tx(struct sqc *q, void *arg)
@@ -125,26 +129,13 @@ small_close(struct cache *c)
 	c->touched = NULL;
 }
 
-static int64_t
-oldest(struct sqc *q)
-{
-	struct sqs *s = sq_prep(q,
-	    "SELECT atime FROM s_used ORDER BY atime LIMIT 1");
-	int64_t r = INT64_MAX;
-
-	if (s != NULL && sqs_step(s) == 1)
-		r = sqs_col_int(s, 0);
-	sqs_reset(s);
-	return r;
-}
-
-struct touched { uint64_t *v; unsigned n; };
+struct touched { const uint64_t *v; unsigned n; int64_t before; };
 
 static int
 touched_tx(struct sqc *q, void *arg)
 {
 	struct touched *t = arg;
-	int64_t now = clock_real(), first = oldest(q);
+	int64_t now = clock_real();
 	struct sqs *s = sq_prep(q,
 	    "UPDATE s_used SET atime=?2 WHERE ino=?1 AND atime<?3");
 	unsigned i;
@@ -152,10 +143,10 @@ touched_tx(struct sqc *q, void *arg)
 
 	if (s == NULL)
 		return sq_err(q);
-	for (i = 0; !err && first < now && i < t->n; i++) {
+	for (i = 0; !err && i < t->n; i++) {
 		sqs_int(s, 1, t->v[i]);
 		sqs_int(s, 2, now);
-		sqs_int(s, 3, now - (now - first) / 4);
+		sqs_int(s, 3, t->before);
 		err = sqs_run(s);
 	}
 	return err;
@@ -172,21 +163,24 @@ by_ino(const void *a, const void *b)
 void
 small_flush_touched(struct cache *c)
 {
-	struct touched t = { .n = 0 };
+	int64_t now = clock_real(), first = small_oldest(c), recent;
+	uint64_t *v = malloc(TOUCHED_MAX * sizeof(*v));
+	struct touched t = { .v = v };
 
-	t.v = malloc(TOUCHED_MAX * sizeof(*t.v));
-	if (t.v == NULL)
+	if (v == NULL)
 		return;
+	recent = first < now ? (now - first) / 4 : 0;
+	t.before = now - (recent < RECENT ? recent : RECENT);
 	lock_take(&c->tab_lock);
 	t.n = c->ntouched;
-	memcpy(t.v, c->touched, t.n * sizeof(*t.v));
+	memcpy(v, c->touched, t.n * sizeof(*v));
 	c->ntouched = 0;
 	lock_drop(&c->tab_lock);
-	qsort(t.v, t.n, sizeof(*t.v), by_ino);	/* page by page */
+	qsort(v, t.n, sizeof(*v), by_ino);	/* page by page */
 	if (t.n > 0 && sq_write(c->small, touched_tx, &t))
 		log_warn("cannot note uses of small files", "dir=%s",
 		    LOG_Q(c->dir));
-	free(t.v);
+	free(v);
 }
 
 static void
@@ -523,19 +517,6 @@ small_bytes_of(struct sqc *q, uint64_t ino)
 	return n;
 }
 
-int64_t
-small_oldest(struct cache *c)
-{
-	struct sqc *q;
-	int64_t r;
-
-	if (sq_read(c->small, &q))
-		return INT64_MAX;
-	r = oldest(q);
-	sq_read_end(q);
-	return r;
-}
-
 /* --- eviction --- */
 
 #define EVICT_ROWS	256
@@ -574,6 +555,37 @@ victims_find(struct cache *c, int64_t after, uint64_t after_ino,
 	}
 	sq_read_end(q);
 	return r < 0 ? r : 0;
+}
+
+/* The oldest that may go: 1 and *ret; 0: there is none; -EAGAIN: those that
+ * were oldest are pinned, and are the newest now. */
+static int
+oldest_free(struct cache *c, struct victims *v, int64_t *ret)
+{
+	struct touched t = { .v = v->ino, .before = INT64_MAX };
+	int err = victims_find(c, INT64_MIN, 0, v);
+
+	if (err != 0 || v->n == 0)
+		return err;
+	while (t.n < v->n && cache_is_pinned(c, v->ino[t.n]))
+		t.n++;
+	if (t.n < v->n)
+		*ret = v->atime[t.n];
+	err = t.n > 0 ? sq_write(c->small, touched_tx, &t) : 0;
+	return err < 0 ? err : t.n < v->n ? 1 : -EAGAIN;
+}
+
+int64_t
+small_oldest(struct cache *c)
+{
+	struct victims *v = malloc(sizeof(*v));
+	int64_t r = INT64_MAX;
+	int i, rc = -EAGAIN;
+
+	for (i = 0; v != NULL && rc == -EAGAIN && i < OLDEST_TRIES; i++)
+		rc = oldest_free(c, v, &r);
+	free(v);
+	return r;
 }
 
 static int

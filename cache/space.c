@@ -310,9 +310,9 @@ cache_has_older(struct cache *c, int64_t before)
 
 	if (small_oldest(c) < before)
 		return true;
-	map_save_all(c);	/* uses */
+	/* uses of the last seconds may not be saved yet */
 	return candidates(c, INT64_MIN, 0, &v) == 0 && v.n > 0 &&
-	    v.atime[0] < before;
+	    v.atime[0] < before - SAVE_AFTER;
 }
 
 int

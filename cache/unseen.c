@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -225,9 +226,15 @@ bfile_is_final(struct bfile *b)
 	bool given;
 
 	lock_take(&b->lock);
-	given = b->reg_fd >= 0;
+	given = b->reg_fd >= 0 || atomic_load(&b->unseen);
 	lock_drop(&b->lock);
 	return given ? bfile_lease(b, F_RDLCK) : 0;
+}
+
+int
+bfile_is_alone(struct bfile *b)
+{
+	return bfile_lease(b, F_WRLCK);
 }
 
 bool
@@ -248,6 +255,29 @@ bfile_lend(struct bfile *b, bool yes)
 	atomic_store(&b->lent, yes);
 }
 
+/* C2: does a lease know of a mapping whose descriptor is closed?  On overlayfs
+ * it does not: what is mapped there is the file below. */
+static int
+lease_sees_mapping(struct bfile *b)
+{
+	char proc[40];
+	void *p;
+	int fd, err;
+
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", b->fd);
+	fd = sys.open(proc, O_RDWR | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	p = mmap(NULL, TRY_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	err = p == MAP_FAILED ? -errno : 0;
+	sys.close(fd);
+	if (err != 0)
+		return err;
+	err = bfile_lease(b, F_RDLCK);
+	munmap(p, TRY_LEN);
+	return err == -EAGAIN ? 0 : err == 0 ? -EINVAL : err;
+}
+
 int
 bfile_has_leases(struct bfile *b)
 {
@@ -255,7 +285,9 @@ bfile_has_leases(struct bfile *b)
 
 	if (fd < 0)
 		return fd;
-	err = bfile_lease(b, F_RDLCK);
+	err = lease_sees_mapping(b);
+	if (err == 0)
+		err = bfile_lease(b, F_RDLCK);
 	if (err == 0)
 		err = bfile_lease(b, F_WRLCK);
 	return err == -EAGAIN ? 0 : err;	/* somebody has it */

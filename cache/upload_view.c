@@ -562,17 +562,23 @@ has_dirty_of(struct sqc *q, uint64_t ino, uint64_t seq)
 	    " alldirty=1 AND allseq=?2 LIMIT 1", ino, seq);
 }
 
+int
+bfile_has_op(struct sqc *q, uint64_t ino, uint64_t seq)
+{
+	int r = has_row(q, "SELECT 1 FROM c_frozen WHERE ino=?1 AND seq=?2",
+	    ino, seq);
+
+	return r != 0 ? r : has_dirty_of(q, ino, seq);
+}
+
 /* An op may land whose bytes were dropped here, after an unclean boot (L11):
  * of the file that it was uploaded from nothing is left.  What was fetched in
  * its place meanwhile is of the extents before it. */
 static int
 drop_others(struct sqc *q, struct landed *l)
 {
-	int r = has_row(q, "SELECT 1 FROM c_frozen WHERE ino=?1 AND seq=?2",
-	    l->ino, l->seq);
+	int r = bfile_has_op(q, l->ino, l->seq);
 
-	if (r == 0)
-		r = has_dirty_of(q, l->ino, l->seq);
 	l->dropped = r == 0;
 	return r == 0 ? index_pages_cut(q, l->ino, 0) : r < 0 ? r : 0;
 }

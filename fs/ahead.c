@@ -28,6 +28,7 @@
 #define GAP		(32u << 10)	/* fetched rather than asked around */
 #define UNUSED		(600 * NSEC_PER_SEC)	/* evicted for a guess */
 #define UNUSED_LOOK	NSEC_PER_SEC	/* between looks whether there is any */
+#define UNUSED_AGAIN	(60 * NSEC_PER_SEC)	/* after one that was wrong */
 
 struct seen {
 	uint64_t	 block;
@@ -69,7 +70,7 @@ struct ahead {
 	struct street	 streets[STREETS];
 	struct run	*head, **tail;
 	unsigned	 queued, active;
-	int64_t		 looked;	/* clock_mono: may_evict */
+	int64_t		 look;		/* clock_mono: may_evict then */
 	bool		 unused;	/* there was then */
 };
 
@@ -214,9 +215,9 @@ may_evict(struct fs *f)
 	bool look, unused;
 
 	lock_take(&a->lock);
-	look = a->looked == 0 || now - a->looked >= UNUSED_LOOK;
+	look = now >= a->look;
 	if (look)
-		a->looked = now;
+		a->look = now + UNUSED_LOOK;
 	unused = a->unused;
 	lock_drop(&a->lock);
 	if (!look)
@@ -228,13 +229,25 @@ may_evict(struct fs *f)
 	return unused;
 }
 
+/* There was none after all. */
+static void
+may_not_evict(struct fs *f)
+{
+	struct ahead *a = f->ahead;
+
+	lock_take(&a->lock);
+	a->unused = false;
+	a->look = clock_mono() + UNUSED_AGAIN;
+	lock_drop(&a->lock);
+}
+
 static bool
 may_keep(struct fs *f)
 {
 	return has_room(f) || may_evict(f);
 }
 
-static void
+static bool
 run_keep(struct run *r)
 {
 	struct small_put puts[BLOCK];
@@ -252,9 +265,11 @@ run_keep(struct run *r)
 		puts[n++] = (struct small_put){ x->id, bytes_of(r, x) };
 		total += x->id.len;
 	}
-	if (n > 0 && (has_room(r->f) ||
-	    cache_room(r->f->cache, total, false) == 0))
-		(void)small_add(r->f->cache, puts, n);
+	if (n == 0 || has_room(r->f) ||
+	    cache_room(r->f->cache, total, false) == 0)
+		return n == 0 || small_add(r->f->cache, puts, n) == 0;
+	may_not_evict(r->f);
+	return false;
 }
 
 /* What is here by now, or being fetched by another, is left out. */
@@ -288,7 +303,7 @@ run_get(struct run *r, const struct extent *e)
 	    content_fetch(r->f, e, get_from(r), len, "ahead", run_sink,
 	    r) == 0 && r->bytes.len == len && may_keep(r->f);
 	if (came)
-		run_keep(r);
+		came = run_keep(r);
 	for (; r->from < r->to; r->from++)
 		flight_end(r->f, r->v[r->from].x,
 		    r->v[r->from].landed ? 0 : -EAGAIN);

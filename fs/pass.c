@@ -406,12 +406,16 @@ pass_drop(struct fs *f, struct vnode *v)
 void
 pass_recover(struct fs *f, struct vnode *v)
 {
-	/* a lease of this tells writers from readers */
-	(void)bfile_reg_fd(v->b);
+	/* a lease of this tells writers from readers; without it, who has it
+	 * at all may be one */
+	bool tells = bfile_reg_fd(v->b) >= 0;
+	int err;
+
 	/* who still has it open and was `seen` can do nothing any more */
 	if (v->unseen || !bfile_is_all_dirty(v->b))
 		return;
-	if (await_final(v->b) == -EAGAIN && begin_unseen(f, v, true) == 0)
+	err = tells ? await_final(v->b) : bfile_is_alone(v->b);
+	if (err == -EAGAIN && begin_unseen(f, v, true) == 0)
 		linger(f, v);
 }
 

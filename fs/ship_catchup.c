@@ -145,13 +145,16 @@ int
 ship_drop_replaced(struct fs *f, const struct buf *inos, struct why *why)
 {
 	struct cur c;
-	int err = 0;
+	int err = 0, rc = 0;
 
 	cur_init(&c, inos->p, inos->len);
-	while (f->cache != NULL && err == 0 && cur_left(&c) > 0) {
-		err = bfile_replaced(f->cache, cur_u64(&c));
-		if (err == -ENOENT)
-			err = 0;
+	while (f->cache != NULL && (rc == 0 || rc == -EBUSY) &&
+	    cur_left(&c) > 0) {
+		rc = bfile_replaced(f->cache, cur_u64(&c));
+		if (rc == -ENOENT)
+			rc = 0;
+		if (err == 0 || (rc != 0 && rc != -EBUSY))
+			err = rc;
 	}
 	if (err == -EBUSY)
 		err = why_set(why, -ESTALE, "another host changed a file that"

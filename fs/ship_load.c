@@ -57,15 +57,21 @@ note_changed(void *arg, uint64_t ino)
 }
 
 static int
-load_end_fn(struct sqc *c, void *arg)
+loaded_fn(struct sqc *c, void *arg)
 {
 	struct load_end *e = arg;
 	int err;
 
 	err = snapshot_loaded(c, e->s, e->digest, e->why);
 	if (err == 0)
-		err = reload_end(c, note_changed, &e->changed);
+		err = reload_changed(c, note_changed, &e->changed);
 	return err;
+}
+
+static int
+end_fn(struct sqc *c, void *arg)
+{
+	return reload_end(c);
 }
 
 static void
@@ -157,10 +163,16 @@ ship_load_snapshot(struct ship *sh, uint64_t lsn, struct why *why)
 	if (err >= 0)
 		err = load_pieces(sh, &s, end.digest, why);
 	if (err == 0)
-		err = sq_write(q, load_end_fn, &end);
+		err = sq_write(q, loaded_fn, &end);
 	dirattrs_clear(sh->fs->dirs);
 	if (err >= 0)
 		err = ship_drop_replaced(sh->fs, &end.changed, why);
+	/* what is written here (ESTALE) stays as it is: it is our own */
+	if (err == 0 || err == -ESTALE) {
+		int e = sq_write(q, end_fn, NULL);
+
+		err = err != 0 ? err : e;
+	}
 	if (err != 0)
 		goto out;
 	log_info("snapshot loaded", "lsn=%" PRIu64 " pieces=%u ms=%" PRId64,

@@ -76,14 +76,19 @@ check_put(struct again *a, const struct journal_put *p)
 {
 	uint64_t none = 0;
 	struct attr attr;
-	int err;
+	int err, here;
 
 	if (p->small)
 		return 0;
 	if (a->before.len == 0 || bsearch(p, a->before.p, count(&a->before),
 	    sizeof *p, by_seq) == NULL)
 		return -EAGAIN;		/* it came since */
-	if (!bfile_is_known(a->c, p->ino)) {
+	/* a file that was read since is known too */
+	here = p->stored ? bfile_has_op(a->c, p->ino, p->seq) :
+	    bfile_is_known(a->c, p->ino);
+	if (here < 0)
+		return here;
+	if (here == 0) {
 		err = meta_getattr(a->c, p->ino, &attr);
 		if (err != -ENOENT)	/* else it goes (B7) */
 			return err != 0 ? err : -EBUSY;

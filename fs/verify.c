@@ -213,12 +213,6 @@ begin_tx(struct sqc *q, void *arg)
 	return reload_begin(q);
 }
 
-static int
-ignore_ino(void *arg, uint64_t ino)
-{
-	return 0;
-}
-
 struct loaded {
 	struct verify		*v;
 	const struct snapshot	*s;
@@ -232,7 +226,7 @@ end_tx(struct sqc *q, void *arg)
 	int rc;
 
 	rc = snapshot_loaded(q, l->s, l->digest, &l->v->c->why);
-	return rc != 0 ? rc : reload_end(q, ignore_ino, NULL);
+	return rc != 0 ? rc : reload_end(q);
 }
 
 static int

@@ -15,12 +15,14 @@
 #define EXTENT_BYTES	48u	/* encoded, at most */
 #define CUT_EXTENTS	(BATCH_MAX_BYTES / EXTENT_BYTES)
 #define CUT_MAX_BYTES	(128u << 20)
+#define CUT_MAX_EXTENTS	(4u << 20)	/* 160 MiB, decoded */
 
 bool
 cut_can(const struct op *op, size_t nbody)
 {
 	/* sums are of all of an op's extents */
-	return (op->nextents > CUT_EXTENTS && nbody <= CUT_MAX_BYTES &&
+	return (op->nextents > CUT_EXTENTS &&
+	    op->nextents <= CUT_MAX_EXTENTS && nbody <= CUT_MAX_BYTES &&
 	    (op->nobjects == 0 || op->objects->nsums == 0));
 }
 

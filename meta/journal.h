@@ -39,7 +39,10 @@ int	journal_uploaded(struct sqc *c, uint64_t seq, uint32_t ext_flags,
  * the store; and, as what is dirty of a file is this or that op's, those after
  * them of the same inode whose bytes are anywhere: in order.  each's nonzero
  * stops and is returned.  -EBUSY: a copy there is recorded and not frozen. */
-struct journal_put { uint64_t seq, ino; bool small; };
+struct journal_put {
+	uint64_t	 seq, ino;
+	bool		 small, stored;	/* stored: bytes were put */
+};
 int	journal_put_in(struct sqc *c, uint32_t store,
 	    int (*each)(void *arg, const struct journal_put *p), void *arg);
 /* Writer.  One of those (all of an inode from the first on are to be) waits

@@ -19,7 +19,8 @@ put_one(struct sqc *c, struct sqs *s, uint32_t store, struct imap *inos,
     struct buf *bytes, int (*each)(void *arg, const struct journal_put *p),
     void *arg)
 {
-	struct journal_put p = { sqs_col_int(s, 0), sqs_col_int(s, 2), false };
+	struct journal_put p = { .seq = sqs_col_int(s, 0),
+	    .ino = sqs_col_int(s, 2) };
 	struct sqs *u;
 	const void *body;
 	struct cur cur;
@@ -44,6 +45,7 @@ put_one(struct sqc *c, struct sqs *s, uint32_t store, struct imap *inos,
 	if ((rc = sqs_has_row(u)) < 0)
 		return (rc);
 	p.small = rc;
+	p.stored = op.nobjects > 0;
 	return (each(arg, &p));
 }
 

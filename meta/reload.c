@@ -90,7 +90,7 @@ each_of(struct sqc *c, const char *sql, int (*each)(void *arg, uint64_t ino),
 }
 
 int
-reload_end(struct sqc *c, int (*each)(void *arg, uint64_t ino), void *arg)
+reload_changed(struct sqc *c, int (*each)(void *arg, uint64_t ino), void *arg)
 {
 	int rc = state(c);
 
@@ -105,10 +105,16 @@ reload_end(struct sqc *c, int (*each)(void *arg, uint64_t ino), void *arg)
 			    "LEFT JOIN reload_extent r "
 			    "ON r.ino = e.ino AND r.off = e.off "
 			    "WHERE r.ino IS NULL", each, arg);
-		if (rc == 0)
-			rc = sq_exec(c, "DROP TABLE reload_extent");
 	}
-	return rc < 0 ? rc : meta_set_int(c, "loading", WHOLE);
+	return rc < 0 ? rc : 0;
+}
+
+int
+reload_end(struct sqc *c)
+{
+	int err = sq_exec(c, "DROP TABLE IF EXISTS reload_extent");
+
+	return err != 0 ? err : meta_set_int(c, "loading", WHOLE);
 }
 
 int

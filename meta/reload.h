@@ -2,7 +2,8 @@
  * reload: taking the tree out of a database, so that a snapshot can be loaded
  * into it (L12), and saying afterwards whose bytes are others than before.
  *
- *   reload_begin → piece_load of every piece → snapshot_loaded → reload_end
+ *   reload_begin → piece_load of every piece → snapshot_loaded →
+ *   reload_changed → reload_end
  *
  * From reload_begin on the table meta says loading > 0: a database that says
  * so holds half a tree and is good for nothing but another reload_begin.
@@ -17,10 +18,13 @@
  * files' bytes were. */
 int	reload_begin(struct sqc *c);
 /* Writer.  Tells each inode whose extents are not what they were (also those
- * that are gone; some twice), and ends the loading.  Of a tree that was empty
- * before, none: no bytes of it were here. */
-int	reload_end(struct sqc *c, int (*each)(void *arg, uint64_t ino),
+ * that are gone; some twice).  Of a tree that was empty before, none: no bytes
+ * of it were here. */
+int	reload_changed(struct sqc *c, int (*each)(void *arg, uint64_t ino),
 	    void *arg);
+/* Writer.  The loading has ended: once the bytes of those are gone from here,
+ * lest a crash leave old bytes under a new tree. */
+int	reload_end(struct sqc *c);
 /* Is a loading under way (or did one die)?  1, 0, -errno. */
 int	reload_is_begun(struct sqc *c);
 

@@ -181,6 +181,28 @@ START_TEST(test_small_order)
 }
 END_TEST
 
+/* What is pinned is never the oldest, however long nobody reads it. */
+START_TEST(test_small_pinned)
+{
+	struct small_put v[2] = { { { 7, 100, 0, 40000 }, chunk },
+	    { { 8, 101, 0, 40000 }, chunk } };
+	struct pin_want w = { 7, 40000 };
+	int64_t between;
+
+	memset(chunk, 5, MB);
+	open_in(dir, 100 * MB);
+	ck_assert_int_eq(small_put(c, &v[0], 1), 0);
+	between = clock_real();
+	ck_assert(cache_has_older(c, between));
+	ck_assert_int_eq(cache_pin(c, 1, &w, 1, NULL), 0);
+	ck_assert(!cache_has_older(c, between));	/* there is none */
+	ck_assert_int_eq(small_put(c, &v[1], 1), 0);
+	ck_assert(!cache_has_older(c, between));
+	ck_assert(cache_has_older(c, clock_real() + 1));
+	close_all();
+}
+END_TEST
+
 static int
 flip_tx(struct sqc *s, void *arg)
 {
@@ -607,6 +629,7 @@ main(void)
 	tcase_add_test(t, test_small);
 	tcase_add_test(t, test_small_add);
 	tcase_add_test(t, test_small_order);
+	tcase_add_test(t, test_small_pinned);
 	tcase_add_test(t, test_small_damaged);
 	tcase_add_test(t, test_evict);
 	tcase_add_test(t, test_pin);

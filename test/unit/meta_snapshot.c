@@ -1,5 +1,6 @@
 /* snapshot: the log prefix as pieces and back (L12, M4). */
 #include "meta/digest.h"
+#include "meta/reload.h"
 #include "meta_trees.h"
 
 static void
@@ -108,6 +109,143 @@ START_TEST(wrong_digest)
 }
 END_TEST
 
+/* --- a tree in the place of another (reload.h) --- */
+
+struct told { uint64_t v[20000]; unsigned n; };
+
+static int
+tell(void *arg, uint64_t ino)
+{
+	struct told *t = arg;
+
+	ck_assert_uint_lt(t->n, 20000);
+	t->v[t->n++] = ino;
+	return 0;
+}
+
+static int
+begin_fn(struct sqc *c, void *arg)
+{
+	return reload_begin(c);
+}
+
+static int
+changed_fn(struct sqc *c, void *arg)
+{
+	return reload_changed(c, tell, arg);
+}
+
+static int
+end_fn(struct sqc *c, void *arg)
+{
+	return reload_end(c);
+}
+
+static int
+old_fn(struct sqc *c, void *arg)
+{
+	return sq_exec(c, "CREATE TABLE old AS SELECT * FROM extent");
+}
+
+static bool
+is_told(const struct told *t, uint64_t ino)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->v[i] == ino)
+			return true;
+	return false;
+}
+
+/* Those that differ, and no others. */
+static void
+check_told(struct db *d, const struct told *t)
+{
+	struct sqc *c;
+	struct sqs *s;
+	unsigned n = 0;
+
+	ck_assert_int_eq(sq_read(meta_sq(d->m), &c), 0);
+	s = sq_prep(c, "SELECT ino FROM (SELECT * FROM old EXCEPT "
+	    "SELECT * FROM extent) UNION SELECT ino FROM "
+	    "(SELECT * FROM extent EXCEPT SELECT * FROM old)");
+	for (; sqs_step(s) == 1; n++)
+		ck_assert(is_told(t, (uint64_t)sqs_col_int(s, 0)));
+	ck_assert_uint_ge(n, 5);
+	sqs_reset(s);
+	s = sq_prep(c, "SELECT count(*) FROM old o JOIN extent e "
+	    "USING (ino, off, len, object, ooff, crc) WHERE ino = ?1 AND "
+	    "(SELECT count(*) FROM old WHERE ino = ?1) = "
+	    "(SELECT count(*) FROM extent WHERE ino = ?1) HAVING count(*) = "
+	    "(SELECT count(*) FROM old WHERE ino = ?1) AND count(*) > 0");
+	for (unsigned i = 0; i < t->n; i++) {
+		sqs_int(s, 1, (int64_t)t->v[i]);
+		ck_assert_int_eq(sqs_step(s), 0);
+		sqs_reset(s);
+	}
+	sq_read_end(c);
+}
+
+static int
+is_begun(struct db *d)
+{
+	struct sqc *c;
+	int r;
+
+	ck_assert_int_eq(sq_read(meta_sq(d->m), &c), 0);
+	r = reload_is_begun(c);
+	sq_read_end(c);
+	return r;
+}
+
+/* Whose bytes are others is told, until it is said that they are gone. */
+START_TEST(another_tree)
+{
+	struct pieces ps = { 0 }, ps2 = { 0 };
+	struct snapshot s, s2;
+	struct told *t = calloc(1, sizeof(*t));
+	struct tlog l = { 0 };
+	struct db a, b;
+	uint64_t next = 1, cut;
+
+	db_open(&a);
+	db_open(&b);
+	tlog_open(&l);
+	tlog_random(&l, 7, 2000, &next);
+	db_replay(&a, &l, 1);
+	make(&a, &ps, &s);
+	ck_assert_int_eq(sq_write(meta_sq(b.m), begin_fn, NULL), 0);
+	ck_assert_int_eq(load(&b, &ps, &s), 0);
+	ck_assert_int_eq(sq_write(meta_sq(b.m), changed_fn, t), 0);
+	ck_assert_uint_eq(t->n, 0);	/* nothing was here */
+	ck_assert_int_eq(sq_write(meta_sq(b.m), end_fn, NULL), 0);
+	ck_assert_int_eq(is_begun(&b), 0);
+	cut = l.lsn;
+	tlog_random(&l, 8, 700, &next);
+	db_replay(&a, &l, cut + 1);
+	make(&a, &ps2, &s2);
+	ck_assert_int_eq(sq_write(meta_sq(b.m), old_fn, NULL), 0);
+	for (int died = 0; died < 2; died++) {	/* the second finds the first */
+		ck_assert_int_eq(sq_write(meta_sq(b.m), begin_fn, NULL), 0);
+		ck_assert_int_eq(load(&b, &ps2, &s2), 0);
+		t->n = 0;
+		ck_assert_int_eq(sq_write(meta_sq(b.m), changed_fn, t), 0);
+		check_told(&b, t);
+		ck_assert_int_eq(is_begun(&b), 1);
+	}
+	ck_assert_int_eq(sq_write(meta_sq(b.m), end_fn, NULL), 0);
+	ck_assert_int_eq(is_begun(&b), 0);
+	assert_same_digest(&a, &b);
+	db_close(&a);
+	db_close(&b);
+	snapshot_done(&s);
+	snapshot_done(&s2);
+	pieces_free(&ps);
+	pieces_free(&ps2);
+	tlog_free(&l);
+	free(t);
+}
+END_TEST
+
 START_TEST(encoding)
 {
 	struct snapshot s = { .lsn = 12345, .npieces = 20 }, got;
@@ -199,6 +337,7 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, and_tail);
 	tcase_add_test(t, wrong_digest);
+	tcase_add_test(t, another_tree);
 	tcase_add_test(t, encoding);
 	tcase_add_test(t, reuse);
 	suite_add_tcase(s, t);
