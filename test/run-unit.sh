@@ -5,7 +5,7 @@
 # failing one said is shown.  UNIT_TIMEOUT is the seconds each may take.
 # Ends with `N passed, N failed, N skipped`; fails where one did.
 
-limit=${UNIT_TIMEOUT:-300}
+limit=${UNIT_TIMEOUT:-480}
 
 # one DIR PROGRAM: what it counts is added to DIR/counts.
 one()
