@@ -119,7 +119,7 @@ differences()
 	    "$in/shard-1/new one.bin"
 	check "and the new content" wait_for 30 is_cached \
 	    "$in/shard-1/2.bin"
-	check "all of it" wait_for 30 sh -c "'$GNSFS' pins -n '$m' --json |
+	check "all of it" wait_for 60 sh -c "'$GNSFS' pins -n '$m' --json |
 	    python3 -c 'import json, sys; j = json.load(sys.stdin)[0]
 assert j[\"have\"] == j[\"want\"] and j[\"files\"] == 40, j'"
 	quiet "$GNSFS" unpin "$in/shard-1"
