@@ -163,23 +163,27 @@ by_ino(const void *a, const void *b)
 void
 small_flush_touched(struct cache *c)
 {
-	int64_t now = clock_real(), first = small_oldest(c), recent;
+	int64_t now = clock_real(), first, recent;
 	uint64_t *v = malloc(TOUCHED_MAX * sizeof(*v));
 	struct touched t = { .v = v };
 
 	if (v == NULL)
 		return;
-	recent = first < now ? (now - first) / 4 : 0;
-	t.before = now - (recent < RECENT ? recent : RECENT);
 	lock_take(&c->tab_lock);
 	t.n = c->ntouched;
 	memcpy(v, c->touched, t.n * sizeof(*v));
 	c->ntouched = 0;
 	lock_drop(&c->tab_lock);
+	if (t.n == 0)
+		goto out;
+	first = small_oldest(c);
+	recent = first < now ? (now - first) / 4 : 0;
+	t.before = now - (recent < RECENT ? recent : RECENT);
 	qsort(v, t.n, sizeof(*v), by_ino);	/* page by page */
-	if (t.n > 0 && sq_write(c->small, touched_tx, &t))
+	if (sq_write(c->small, touched_tx, &t))
 		log_warn("cannot note uses of small files", "dir=%s",
 		    LOG_Q(c->dir));
+out:
 	free(v);
 }
 

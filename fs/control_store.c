@@ -518,7 +518,7 @@ pause_store(struct ctl *c, const struct find *f)
 
 /* By one alone (stores_use_begin). */
 static int
-set_alone(struct ctl *c, const struct find *f)
+set_alone(struct ctl *c, struct find *f)
 {
 	const char *to = NULL;
 	char *url = NULL;
@@ -538,7 +538,7 @@ set_alone(struct ctl *c, const struct find *f)
 	    arg_str(c, "url") != NULL))
 		rc = check_moved(c, f, url);
 	if (rc == 0)
-		rc = put_store(c, (struct find *)f, to, url, false);
+		rc = put_store(c, f, to, url, false);
 	if (paused)
 		upload_resume(c->f, f->id);
 	free(url);

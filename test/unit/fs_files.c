@@ -537,6 +537,18 @@ fence(void *arg, const struct stage_status *s)
 	return 0;
 }
 
+/* A store of that name, a folder. */
+static void
+add_there(void)
+{
+	char url[400], dir[300];
+
+	snprintf(dir, sizeof(dir), "%s/there", fu_dir);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	snprintf(url, sizeof(url), "file://%s", dir);
+	ck_assert_int_eq(sq_write(meta_sq(f->meta), add_store, url), 0);
+}
+
 /* Where what is done cannot be recorded, what is not done yet ends too: who
  * unmounts waits for it. */
 START_TEST(test_copies_end_where_they_cannot_be_recorded)
@@ -545,14 +557,10 @@ START_TEST(test_copies_end_where_they_cannot_be_recorded)
 	struct pin_request req = { .selectors = all, .nselectors = 1 };
 	struct stage_status st;
 	struct why why = { "" };
-	char url[400], dir[300];
 	int64_t began;
 	uint64_t seq;
 
-	snprintf(dir, sizeof(dir), "%s/there", fu_dir);
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	snprintf(url, sizeof(url), "file://%s", dir);
-	ck_assert_int_eq(sq_write(meta_sq(f->meta), add_store, url), 0);
+	add_there();
 	io_release(f, written("one", NEW_SIZE));
 	io_release(f, written("two", NEW_SIZE));
 	synced();
@@ -608,14 +616,10 @@ START_TEST(test_copies_that_may_end_late)
 	struct pin_request req = { .selectors = all, .nselectors = 1 };
 	struct stage_status st;
 	struct why why = { "" };
-	char url[400], dir[300];
 	struct store *s;
 	uint64_t seq;
 
-	snprintf(dir, sizeof(dir), "%s/there", fu_dir);
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	snprintf(url, sizeof(url), "file://%s", dir);
-	ck_assert_int_eq(sq_write(meta_sq(f->meta), add_store, url), 0);
+	add_there();
 	io_release(f, written("one", NEW_SIZE));
 	synced();
 	ck_assert_int_eq(stores_get(f, 2, &s, NULL), 0);
