@@ -795,15 +795,13 @@ bfile_reg_fd(const struct bfile *cb)
 int
 bfile_writable(struct bfile *b)
 {
-	char proc[40];
 	int fd, err = 0;
 
 	if (!atomic_load(&b->fd_ro))
 		return 0;
 	lock_take(&b->lock);
 	if (atomic_load(&b->fd_ro)) {
-		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", b->reg_fd);
-		fd = sys.open(proc, O_RDWR | O_CLOEXEC, 0);
+		fd = file_reopen(b->reg_fd, O_RDWR);
 		if (fd < 0)
 			err = fd;
 		else if (dup3(fd, b->fd, O_CLOEXEC) < 0)

@@ -60,15 +60,21 @@ file_try(const char *path, int flags)
 	return -EMFILE;
 }
 
+int
+file_reopen(int was, int flags)
+{
+	char proc[40];
+
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", was);
+	return sys.open(proc, flags | O_CLOEXEC, 0);
+}
+
 /* To be open counts for more than to be read without us. */
 int
 file_again(int was)
 {
-	char proc[40];
-	int fd;
+	int fd = file_reopen(was, O_RDONLY);
 
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", was);
-	fd = sys.open(proc, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0 || (uint64_t)fd < fd_own() / 2)
 		return fd;
 	sys.close(fd);

@@ -260,8 +260,10 @@ void	cache_kick(struct cache *c);
 int	file_open(struct cache *c, const char *path, int flags);
 /* As sys.open, and leaves those descriptors: -EMFILE; no more is tried. */
 int	file_try(const char *path, int flags);
-/* Another description of what fd is open on, for reading: as file_try, but
- * that it leaves half of those for backing files, too. */
+/* Another description of what fd is open on, as sys.open. */
+int	file_reopen(int fd, int flags);
+/* One for reading: as file_try, but that it leaves half of those for backing
+ * files, too. */
 int	file_again(int fd);
 /* Of a pool of `dfl`, as many as descriptors allow. */
 unsigned file_pool(unsigned dfl);

@@ -14,7 +14,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -260,12 +259,9 @@ bfile_lend(struct bfile *b, bool yes)
 static int
 lease_sees_mapping(struct bfile *b)
 {
-	char proc[40];
+	int fd = file_reopen(b->fd, O_RDWR), err;
 	void *p;
-	int fd, err;
 
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", b->fd);
-	fd = sys.open(proc, O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0)
 		return fd;
 	p = mmap(NULL, TRY_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -198,8 +198,7 @@ begin_unseen(struct fs *f, struct vnode *v, bool fresh)
 		err = bfile_unseen_begin(v->b);
 	if (err != 0)
 		return err;
-	if (!tells || clock_real() - st.ctime < QUIET)
-		tells = false;
+	tells = tells && clock_real() - st.ctime >= QUIET;
 	lock_take(&v->lock);
 	v->unseen = true;
 	v->clean = tells ? st : (struct bfile_stat){ .ctime = 0 };

@@ -71,7 +71,8 @@ local_id(const char *dir, struct home_id *ret, char *url, size_t nurl)
 static int
 write_synced(const char *path, const char *text)
 {
-	int fd = sys.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	int fd = sys.open(path, O_WRONLY | O_CREAT | O_TRUNC |
+	    O_CLOEXEC, 0600);
 	int err;
 
 	if (fd < 0)
