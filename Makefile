@@ -10,7 +10,7 @@ B ?= build
 CFLAGS ?= -O2 -g
 WARN = -Wall -Wextra -Werror=implicit-function-declaration -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla -Wno-unused-parameter -Wno-missing-field-initializers
-PKGS = fuse3 libcurl sqlite3 libcrypto libzstd jansson expat
+PKGS = fuse3 liburing libcurl sqlite3 libcrypto libzstd jansson expat
 CPPFLAGS += -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(SAN) $(shell pkg-config --cflags $(PKGS))
 LDLIBS = $(shell pkg-config --libs $(PKGS)) -lpthread -lm

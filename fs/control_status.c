@@ -223,13 +223,13 @@ head(struct fs *f)
 		why = f->why_read_only;
 	lock_drop(&f->why_lock);
 	return json_pack("{s:s, s:s, s:o, s:o, s:i, s:o, s:s, s:s, s:I, s:I, "
-	    "s:s}",
+	    "s:s, s:s}",
 	    "name", f->name, "uuid", f->uuid, "url", ctl_text(f->opt.url),
 	    "dir", ctl_text(f->opt.dir), "pid", (int)getpid(), "state_dir",
 	    ctl_text(f->state_dir), "write_state", write_state_name(state),
 	    "why", why.text,
 	    "uptime", I(age(f->started)), "peak_memory", I(peak_memory()),
-	    "passthrough", pass_state(f));
+	    "passthrough", pass_state(f), "uring", atomic_load(&f->uring));
 }
 
 int

@@ -18,7 +18,9 @@
 #include <linux/fuse.h>
 #include <linux/magic.h>
 
+#include "base/log.h"
 #include "fs/fuse_front.h"
+#include "fs/fuse_ring.h"
 #include "fs/settle.h"
 
 #define LIBRARY_PASSES	(FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
@@ -101,24 +103,33 @@ see_close(struct fs *f, const struct fuse_in_header *h, size_t n)
 		settle_close_begin(f, &closing);
 }
 
+void
+fuse_dev_seen(struct fuse_front *fr, const struct fuse_in_header *h, size_t n)
+{
+	if (h->opcode == FUSE_INIT)
+		see_init(&fr->dev, h, n);
+	else if (h->opcode == FUSE_RELEASE)
+		see_close(fr->fs, h, n);
+	else
+		asks_clear = sees_clear(h, n);
+}
+
+void
+fuse_dev_handled(struct fuse_front *fr)
+{
+	settle_close_end(fr->fs, &closing);	/* it was not handed on */
+	asks_clear = false;
+}
+
 static ssize_t
 dev_read(int fd, void *buf, size_t len, void *arg)
 {
-	struct fuse_front *fr = arg;
-	const struct fuse_in_header *h = buf;
 	ssize_t n;
 
-	settle_close_end(fr->fs, &closing);	/* it was not handed on */
+	fuse_dev_handled(arg);
 	n = read(fd, buf, len);
-	asks_clear = false;
-	if (n < (ssize_t)sizeof *h)
-		return n;
-	if (h->opcode == FUSE_INIT)
-		see_init(&fr->dev, h, (size_t)n);
-	else if (h->opcode == FUSE_RELEASE)
-		see_close(fr->fs, h, (size_t)n);
-	else
-		asks_clear = sees_clear(h, (size_t)n);
+	if (n >= (ssize_t)sizeof(struct fuse_in_header))
+		fuse_dev_seen(arg, buf, (size_t)n);
 	return n;
 }
 
@@ -145,6 +156,10 @@ amend_init(struct fuse_dev *d, struct iovec *iov)
 		memcpy((char *)&out->flags2 + sizeof out->flags2, &depth,
 		    sizeof depth);
 	}
+	if (iov->iov_len >= sizeof *out && atomic_load(&d->ring) != NULL) {
+		want |= FUSE_INIT_EXT | FUSE_RING_FLAG;
+		out->flags2 |= (uint32_t)(FUSE_RING_FLAG >> 32);
+	}
 	out->flags |= (uint32_t)want;
 	atomic_store(&d->agreed, want);
 }
@@ -170,22 +185,36 @@ amend_open(struct iovec *iov)
 #endif
 
 static ssize_t
+reply_init(struct fuse_dev *d, struct iovec *iov, int count)
+{
+	ssize_t n;
+
+	amend_init(d, &iov[1]);
+	atomic_store(&d->init_unique, 0);
+	n = writev(d->fd, iov, count);
+	if (n > 0 && (atomic_load(&d->agreed) & FUSE_RING_FLAG))
+		fuse_ring_start(atomic_load(&d->ring));
+	return n;
+}
+
+static ssize_t
 dev_writev(int fd, struct iovec *iov, int count, void *arg)
 {
 	struct fuse_front *fr = arg;
 	const struct fuse_out_header *h = iov[0].iov_base;
 	uint64_t unique = atomic_load(&fr->dev.init_unique);
+	struct fuse_ring *ring = atomic_load(&fr->dev.ring);
 
 	if (unique != 0 && h->unique == unique && h->error == 0 && count > 1 &&
-	    iov[0].iov_len == sizeof *h) {
-		amend_init(&fr->dev, &iov[1]);
-		atomic_store(&fr->dev.init_unique, 0);
-	}
+	    iov[0].iov_len == sizeof *h)
+		return reply_init(&fr->dev, iov, count);
 #if !LIBRARY_PASSES
 	if (answer_id > 0 && h->error == 0 && count > 1)
 		amend_open(&iov[1]);
 	answer_id = 0;
 #endif
+	if (ring != NULL && fuse_ring_answer(ring, iov, count))
+		return h->len;
 	return writev(fd, iov, count);
 }
 
@@ -239,6 +268,33 @@ fuse_dev_hook(struct fuse_dev *d, struct fuse_session *se,
 	d->pass.close = backing_close;
 	err = fuse_session_custom_io(se, &io, d->fd);
 	return err > 0 ? -err : err;
+}
+
+bool
+fuse_dev_by_ring(struct fuse_front *fr, size_t payload)
+{
+	struct fuse_ring *r = NULL;
+	struct fs *f = fr->fs;
+	int err;
+
+	if (f->opt.uring == URING_OFF) {
+		f->uring = "off: by option";
+	} else if (!(atomic_load(&fr->dev.offered) & FUSE_RING_FLAG)) {
+		f->uring = "off: the kernel does not offer it";
+	} else if ((err = fuse_ring_new(fr, fr->dev.fd, payload, &r)) != 0) {
+		f->uring = "off: io_uring does not work here";
+		log_info("io_uring does not work here", "err=%d", err);
+	} else {
+		f->uring = "on";
+	}
+	atomic_store(&fr->dev.ring, r);
+	return r != NULL;
+}
+
+bool
+fuse_dev_has_ring(const struct fuse_dev *d)
+{
+	return atomic_load(&d->ring) != NULL;
 }
 
 bool

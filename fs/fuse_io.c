@@ -7,6 +7,7 @@
 
 #include "base/counters.h"
 #include "fs/fill.h"
+#include "fs/fuse_ring.h"
 #include "fs/settle.h"
 #include "fs/tree.h"
 #include "fs/vnode.h"
@@ -20,7 +21,7 @@ handle_of(const struct fuse_file_info *fi)
 }
 
 static void
-opened(struct fuse_file_info *fi, struct handle *h)
+opened(struct fuse_front *fr, struct fuse_file_info *fi, struct handle *h)
 {
 	fi->fh = (uintptr_t)h;
 	fuse_dev_answer_passed(fi, h->passed ? h->v->pass_id : 0);
@@ -28,7 +29,9 @@ opened(struct fuse_file_info *fi, struct handle *h)
 	fi->keep_cache = !h->passed;	/* only this kernel changes what it
 				   caches; what others change is invalidated
 				   (F4) */
-	fi->noflush = 1;	/* io_flush has nothing to say */
+	/* it has nothing to say to us, but that a writer closes (settle.h),
+	 * where RELEASE may come too late for that */
+	fi->noflush = !(h->writes && fuse_dev_has_ring(&fr->dev));
 }
 
 void
@@ -55,7 +58,7 @@ op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		return;
 	}
 	front_feed(fuse_req_userdata(req), h);
-	opened(fi, h);
+	opened(fuse_req_userdata(req), fi, h);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		io_release(f, h);	/* the opener was interrupted */
 }
@@ -81,7 +84,7 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	}
 	tree_present(f, &a);
 	front_entry(f, &a, &e);
-	opened(fi, h);
+	opened(fuse_req_userdata(req), fi, h);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT)
 		io_release(f, h);
 }
@@ -106,8 +109,12 @@ reply_local(fuse_req_t req, struct bfile *b, size_t n, off_t off)
 {
 	struct fuse_front *fr = fuse_req_userdata(req);
 	struct fuse_bufvec v = FUSE_BUFVEC_INIT(n);
-	void *p = NULL;
+	void *p = fuse_ring_room(n);
 
+	if (p != NULL) {
+		reply_copy(req, b, p, n, off);
+		return;
+	}
 	if (!fr->splices && n > COPY_MIN && n <= CACHE_CHUNK)
 		p = fill_buf_take(fr->fs);
 	if (p != NULL) {
@@ -181,8 +188,13 @@ op_write_buf(fuse_req_t req, fuse_ino_t node, struct fuse_bufvec *in,
 void
 op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
+	struct fs *f = req_fs(req);
+	struct handle *h = handle_of(fi);
+
 	counter_add(fuse_requests, 1);
-	fuse_reply_err(req, -io_flush(req_fs(req), handle_of(fi)));
+	if (h->writes)
+		settle_close_flushed(f, &h->flush, h->v);
+	fuse_reply_err(req, -io_flush(f, h));
 }
 
 void
@@ -194,7 +206,7 @@ op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 
 	counter_add(fuse_requests, 1);
 	if (h->writes)
-		settle_close_begin(f, c);
+		settle_close_take(f, c, &h->flush);
 	fuse_reply_err(req, 0);		/* nobody waits for it in the kernel */
 	io_release(f, h);
 	settle_close_end(f, c);
@@ -208,6 +220,8 @@ op_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
 
 	counter_add(fuse_requests, 1);
 	fuse_reply_err(req, -io_fsync(req_fs(req), handle_of(fi), &spent));
+	if (spent != NULL)
+		fuse_ring_send();
 	bfile_put(spent);
 }
 

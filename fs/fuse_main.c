@@ -28,6 +28,7 @@
 #include "base/log.h"
 #include "fs/dirattr.h"
 #include "fs/fuse_main.h"
+#include "fs/fuse_ring.h"
 
 #define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
@@ -299,9 +300,9 @@ announce(void *arg)
 			    LOG_Q(r->dir));
 		close(r->fd);
 	}
-	log_info("mounted", "dir=%s name=%s passthrough=%s api=%s",
+	log_info("mounted", "dir=%s name=%s passthrough=%s api=%s uring=%s",
 	    LOG_Q(r->dir), r->fr->fs->name, LOG_Q(pass_state(r->fr->fs)),
-	    fuse_dev_api());
+	    fuse_dev_api(), LOG_Q(atomic_load(&r->fr->fs->uring)));
 	return NULL;
 }
 
@@ -313,6 +314,7 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	    FUSE_CAP_SPLICE_MOVE | FUSE_CAP_READDIRPLUS |
 	    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
 	    FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_EXPORT_SUPPORT;
+	struct fuse_front *fr = userdata;
 
 	/* Not FUSE_CAP_ASYNC_DIO: after an asynchronous write past the page
 	 * cache the kernel leaves old pages there, which readers go on to see;
@@ -321,11 +323,17 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	 * caching would shut out passthrough (F2); who clears set-id bits is
 	 * agreed on in fuse_dev.c. */
 	conn->want = conn->capable & want;
-	fuse_dev_init(&((struct fuse_front *)userdata)->dev, conn);
+	fuse_dev_init(&fr->dev, conn);
 	conn->max_write = REQUEST_MAX;
 	/* Reads that wait for a store must not keep others from being asked. */
 	conn->max_background = 4096;
-	conn->congestion_threshold = 3072;
+	if (fuse_dev_by_ring(fr, REQUEST_MAX)) {
+		conn->max_background =
+		    fuse_ring_entries(atomic_load(&fr->dev.ring)) / 2;
+		conn->want &= ~(FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+		fr->splices = false;
+	}
+	conn->congestion_threshold = conn->max_background / 4 * 3;
 }
 
 static const struct fuse_lowlevel_ops ops = {
@@ -449,6 +457,7 @@ serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 		signals(SIG_BLOCK);
 		if (err > 0)
 			err = 0;	/* a signal: as asked */
+		fuse_ring_stop(atomic_load(&fr->dev.ring));
 		hang_up(fr->se);
 		(void)pthread_join(thread, NULL);
 	}
@@ -519,6 +528,10 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	lock_init(&fr->lock, RANK_LOG - 1, "notices");
 	cond_init(&fr->cond);
 	fr->splices = pipes_hold_replies();
+	f->uring = "off: the library has no custom I/O";
+	if (o->uring == URING_ON && (err = fuse_ring_enable()) != 0)
+		log_warn("the kernel's fuse could not be told to use io_uring",
+		    "err=%d", err);
 	err = mount_session(fr, o, why);
 	if (err != 0)
 		goto out;
@@ -540,6 +553,8 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	notifier_stop(&fr->tree);
 	notifier_stop(&fr->pages);
 	pass_over(f);
+	fuse_ring_free(atomic_load(&fr->dev.ring));
+	atomic_store(&fr->dev.ring, NULL);
 	f->front = NULL;
 	fuse_session_unmount(fr->se);
 	fuse_remove_signal_handlers(fr->se);

@@ -30,6 +30,7 @@
 
 #include "base/clock.h"
 #include "fs/fill.h"
+#include "fs/fuse_ring.h"
 #include "fs/stores.h"
 
 #define READERS		64		/* by memory= */
@@ -99,13 +100,15 @@ static int
 read_copy(fuse_req_t req, struct handle *h, size_t size, off_t off)
 {
 	struct fs *f = req_fs(req);
-	void *p = size <= CACHE_CHUNK ? fill_buf_take(f) : NULL;
-	ssize_t r = p == NULL ? -ENOMEM :
-	    io_read(f, h, p, size, (uint64_t)off);
+	void *room = fuse_ring_room(size), *taken = NULL;
+	ssize_t r;
 
+	if (room == NULL && size <= CACHE_CHUNK)
+		room = taken = fill_buf_take(f);
+	r = room == NULL ? -ENOMEM : io_read(f, h, room, size, (uint64_t)off);
 	if (r >= 0)
-		fuse_reply_buf(req, p, (size_t)r);
-	fill_buf_give(f, p);
+		fuse_reply_buf(req, room, (size_t)r);
+	fill_buf_give(f, taken);
 	return r < 0 ? (int)r : 0;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "fs/fs.h"
+#include "fs/settle.h"
 #include "fs/vnode.h"
 #include "fs/window.h"
 
@@ -19,6 +20,7 @@ struct handle {
 	bool		 passed;	/* fs/pass.h */
 	bool		 seen;		/* but its writes come to us */
 	unsigned	 kind;		/* of a new file (pass_kind); else 0 */
+	struct settle_close flush;	/* the FLUSH of a writer */
 	struct window_streams streams;	/* read-ahead, under v->lock */
 };
 

@@ -63,6 +63,12 @@
 	    "its size by what is written meanwhile; when three quarters of " \
 	    "it are taken by what may not be dropped, new files are " \
 	    "written through the daemon.") \
+	X(uring, "auto|on|off", "auto", set_uring, \
+	    "Whether the kernel's requests come by io_uring, which makes " \
+	    "small files and names several times as fast. auto: where the " \
+	    "kernel offers it, from Linux 6.14 on with the parameter " \
+	    "enable_uring of its module fuse set; on: root's daemon sets " \
+	    "that parameter first; status says what is so.") \
 	X(takeover, NULL, NULL, set_flag, \
 	    "Take the namespace from a host that has it mounted: that host " \
 	    "is fenced, keeps what it has not stored, and answers EROFS.") \
@@ -105,8 +111,8 @@ typedef int option_set(struct fs_options *o, const char *name,
 	    const char *value, struct why *why);
 
 static option_set set_path, set_cache_size, set_memory, set_mode, set_lag,
-    set_poll, set_io_timeout, set_offline, set_passthrough, set_flag,
-    set_uid, set_gid, set_umask;
+    set_poll, set_io_timeout, set_offline, set_passthrough, set_uring,
+    set_flag, set_uid, set_gid, set_umask;
 
 const struct option_desc option_descs[] = {
 #define X(name, arg, dflt, set, meaning)	{ #name, arg, dflt, meaning },
@@ -276,6 +282,22 @@ set_passthrough(struct fs_options *o, const char *name, const char *value,
     struct why *why)
 {
 	return set_word(name, value, "off", "auto", &o->passthrough, why);
+}
+
+static int
+set_uring(struct fs_options *o, const char *name, const char *value,
+    struct why *why)
+{
+	if (strcmp(value, "auto") == 0)
+		o->uring = URING_AUTO;
+	else if (strcmp(value, "on") == 0)
+		o->uring = URING_ON;
+	else if (strcmp(value, "off") == 0)
+		o->uring = URING_OFF;
+	else
+		return why_set(why, -EINVAL, "%s=%s: it is %s=auto, %s=on or "
+		    "%s=off", name, value, name, name, name);
+	return 0;
 }
 
 /* What an option without a value sets. */

@@ -12,6 +12,7 @@
 
 #include "base/why.h"
 
+enum uring_use { URING_AUTO, URING_ON, URING_OFF };
 enum mode { MODE_EVENTUAL, MODE_DURABLE, MODE_STRONG };
 
 struct fs_options {
@@ -25,6 +26,7 @@ struct fs_options {
 	int64_t		 io_timeout;	/* ns */
 	bool		 offline_wait;
 	bool		 passthrough;	/* auto (later) */
+	enum uring_use	 uring;
 	bool		 takeover;
 	bool		 read_only;
 	bool		 foreground;

@@ -18,6 +18,7 @@
 #define ENOUGH		24		/* not waited for more */
 #define QUEUE_MAX	256		/* beyond, the closer tries itself */
 #define PAUSE		(1 * NSEC_PER_SEC)	/* after a failure */
+#define RELEASED	(20 * NSEC_PER_MSEC)	/* what RELEASE may take */
 
 struct settler {
 	struct lock	 lock;
@@ -456,6 +457,39 @@ settle_later(struct fs *f, struct vnode *v)
 	enqueue(f, v);
 }
 
+static void
+close_add(struct settler *st, struct settle_close *c, struct vnode *flushed)
+{
+	c->next = NULL;
+	c->number = ++st->closes;
+	c->flushed = flushed;
+	*st->newest = c;
+	st->newest = &c->next;
+}
+
+/* To c, which is one of them, NULL to put nothing in its place. */
+static void
+close_replace(struct settler *st, struct settle_close *c,
+    struct settle_close *by)
+{
+	struct settle_close **p;
+
+	for (p = &st->oldest; *p != c; p = &(*p)->next)
+		;
+	if (by != NULL) {
+		by->next = c->next;
+		by->number = c->number;
+		by->flushed = NULL;
+		*p = by;
+		p = &by->next;
+	} else {
+		*p = c->next;
+	}
+	if (*p == NULL)
+		st->newest = p;
+	c->number = 0;
+}
+
 void
 settle_close_begin(struct fs *f, struct settle_close *c)
 {
@@ -464,10 +498,7 @@ settle_close_begin(struct fs *f, struct settle_close *c)
 	if (st == NULL || c->number != 0)
 		return;
 	lock_take(&st->lock);
-	c->next = NULL;
-	c->number = ++st->closes;
-	*st->newest = c;
-	st->newest = &c->next;
+	close_add(st, c, NULL);
 	lock_drop(&st->lock);
 }
 
@@ -475,35 +506,111 @@ void
 settle_close_end(struct fs *f, struct settle_close *c)
 {
 	struct settler *st = f->settler;
-	struct settle_close **p;
 
 	if (c->number == 0)
 		return;
 	lock_take(&st->lock);
-	for (p = &st->oldest; *p != c; p = &(*p)->next)
-		;
-	*p = c->next;
-	if (*p == NULL)
-		st->newest = p;
-	c->number = 0;
+	close_replace(st, c, NULL);
 	cond_broadcast(&st->went);
 	lock_drop(&st->lock);
+}
+
+void
+settle_close_flushed(struct fs *f, struct settle_close *c, struct vnode *v)
+{
+	struct settler *st = f->settler;
+
+	if (st == NULL)
+		return;
+	lock_take(&st->lock);
+	if (c->number == 0)
+		close_add(st, c, v);
+	lock_drop(&st->lock);
+}
+
+void
+settle_close_take(struct fs *f, struct settle_close *ret,
+    struct settle_close *c)
+{
+	struct settler *st = f->settler;
+
+	if (st == NULL)
+		return;
+	lock_take(&st->lock);
+	if (c->number != 0) {
+		if (ret->number != 0)
+			close_replace(st, ret, NULL);
+		close_replace(st, c, ret);
+	} else if (ret->number == 0) {
+		close_add(st, ret, NULL);
+	}
+	lock_drop(&st->lock);
+}
+
+/* The oldest up to that number, of those that FLUSH began or of the others. */
+static struct settle_close *
+oldest(struct settler *st, uint64_t upto, bool flushed)
+{
+	struct settle_close *c;
+
+	for (c = st->oldest; c != NULL && c->number <= upto; c = c->next)
+		if ((c->flushed != NULL) == flushed)
+			return c;
+	return NULL;
+}
+
+/* What c's writer wrote so far is journalled.  The lock is held. */
+static void
+journal_flushed(struct fs *f, struct settle_close *c)
+{
+	struct settler *st = f->settler;
+	struct vnode *v = c->flushed;
+	uint64_t number = c->number;
+
+	vnode_ref(f, v);
+	lock_drop(&st->lock);
+	(void)io_journal_file(f, v->ino);
+	vnode_put(f, v);
+	lock_take(&st->lock);
+	c = oldest(st, number, true);		/* if it is not released now */
+	if (c != NULL && c->number == number) {
+		close_replace(st, c, NULL);
+		cond_broadcast(&st->went);
+	}
+}
+
+/* Until no close is left that began before.  The lock is held. */
+static void
+wait_closed(struct fs *f, struct settler *st)
+{
+	int64_t now = clock_mono(), until = now + f->opt.io_timeout;
+	int64_t released = now + RELEASED;
+	uint64_t upto = st->closes;
+	struct settle_close *c;
+
+	for (; !st->stop && now < until; now = clock_mono()) {
+		c = oldest(st, upto, true);
+		if (c != NULL && now >= released)
+			journal_flushed(f, c);
+		else if (c != NULL)
+			(void)cond_wait_until(&st->went, &st->lock, released);
+		else if (oldest(st, upto, false) != NULL)
+			(void)cond_wait_until(&st->went, &st->lock, until);
+		else
+			return;
+	}
 }
 
 void
 settle_flush(struct fs *f)
 {
 	struct settler *st = f->settler;
-	int64_t until = clock_mono() + f->opt.io_timeout;
 	uint64_t want;
 
 	if (st == NULL)
 		return;
 	lock_take(&st->lock);
-	want = st->closes;
-	while (st->oldest != NULL && st->oldest->number <= want && !st->stop &&
-	    cond_wait_until(&st->went, &st->lock, until) == 0)
-		;
+	wait_closed(f, st);
 	want = st->put;
 	while (st->done < want && !st->stop) {
 		st->flush = true;

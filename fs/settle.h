@@ -46,13 +46,23 @@ void	settle_later(struct fs *f, struct vnode *v);
 struct settle_close {
 	struct settle_close *next;
 	uint64_t	 number;	/* 0: none */
+	struct vnode	*flushed;	/* begun by FLUSH; else NULL */
 };
 void	settle_close_begin(struct fs *f, struct settle_close *c);
 void	settle_close_end(struct fs *f, struct settle_close *c);
+/* FLUSH, a close(2) that waits for us: of v's writer whose handle has c.  If it
+ * was the last of that handle, its RELEASE is on its way, and c becomes that
+ * close (settle_close_take, which is a begin where c is none); if another
+ * descriptor has the handle, none follows.  Both before v is put. */
+void	settle_close_flushed(struct fs *f, struct settle_close *c,
+	    struct vnode *v);
+void	settle_close_take(struct fs *f, struct settle_close *ret,
+	    struct settle_close *c);
 /* Waits until the closes that began before are over, io_timeout at most, and
  * what was given to settle_later was settled, or tried: before an op that
  * publishes (rename, link, symlink), so that nobody sees it without the bytes
- * (L3). */
+ * (L3).  Where FLUSH came and no RELEASE soon after, what is written so far is
+ * journalled. */
 void	settle_flush(struct fs *f);
 /* In the gate: no name is left, the backing file goes. */
 void	settle_drop(struct fs *f, struct vnode *v);

@@ -1,0 +1,567 @@
+/* See fuse_ring.h. */
+#include "fs/fuse_front.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "fs/fuse_ring.h"
+
+#define ENABLE		"/sys/module/fuse/parameters/enable_uring"
+#define POSSIBLE	"/sys/devices/system/cpu/possible"
+#define ENTRIES		256u		/* by memory= */
+#define ENTRIES_MIN	64u
+#define QUEUES_MAX	4096u
+#define RING_DEPTH	4		/* a command, and the end */
+#define RING_FLAGS	(IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | \
+			    IORING_SETUP_DEFER_TASKRUN)
+#define NO_QUEUE	UINT16_MAX
+
+/* What the kernel's protocol has (7.42), and older headers have not. */
+enum ring_command { RING_REGISTER = 1, RING_COMMIT_AND_FETCH = 2 };
+
+struct ring_command_args {
+	uint64_t	flags;
+	uint64_t	commit_id;
+	uint16_t	qid;
+	uint8_t		padding[6];
+};
+
+struct ring_header {
+	uint8_t		in_out[128];	/* fuse_in_header, fuse_out_header */
+	uint8_t		op_in[128];	/* the request's first argument */
+	uint64_t	flags;
+	uint64_t	commit_id;
+	uint32_t	payload;	/* bytes of all the others */
+	uint32_t	padding;
+	uint64_t	reserved;
+};
+
+enum { A_REQUEST = 1, THE_END };	/* completions */
+
+struct ring_queue {
+	struct fuse_ring	*ring;
+	unsigned		 cpu;
+	_Atomic int		 idle;	/* entries that are with the kernel */
+};
+
+/* In memory: a page with the header at its begin and, at its end, room for what
+ * the library wants before a payload; then the payload. */
+struct ring_entry {
+	struct ring_queue	*queue;
+	struct ring_header	*header;
+	char			*payload;
+	struct iovec		 iov[2];
+	pthread_t		 thread;
+	struct io_uring		 uring;
+	_Atomic uint64_t	 unique;	/* to be answered; or 0 */
+	sem_t			 answered;
+	bool			 sent;		/* already */
+};
+
+struct fuse_ring {
+	struct fuse_front	*fr;
+	int			 fd;		/* /dev/fuse */
+	size_t			 page, payload;
+	int			 stop_fd;	/* readable at the end */
+	_Atomic bool		 stop;
+	struct lock		 lock;
+	unsigned		 nqueues, max;
+	struct ring_queue	*queues;
+	_Atomic unsigned	 n;		/* entries */
+	struct ring_entry	*_Atomic *entries;
+};
+
+static _Thread_local struct ring_entry *here;	/* this thread's */
+
+/* --- commands --- */
+
+static struct io_uring_sqe *
+command(struct io_uring *u, int fd, enum ring_command what, uint64_t commit_id,
+    unsigned qid)
+{
+	struct ring_command_args args = { .commit_id = commit_id,
+	    .qid = (uint16_t)qid };
+	struct io_uring_sqe *s = io_uring_get_sqe(u);
+
+	if (s == NULL)
+		return NULL;
+	memset(s, 0, 2 * sizeof *s);
+	s->opcode = IORING_OP_URING_CMD;
+	s->fd = fd;
+	s->cmd_op = what;
+	s->user_data = A_REQUEST;
+	memcpy(s->cmd, &args, sizeof args);
+	return s;
+}
+
+static void
+prepare_register(struct ring_entry *e)
+{
+	struct io_uring_sqe *s = command(&e->uring, e->queue->ring->fd,
+	    RING_REGISTER, 0, e->queue->cpu);
+
+	s->addr = (uintptr_t)e->iov;
+	s->len = 2;
+	atomic_fetch_add(&e->queue->idle, 1);
+}
+
+static void
+prepare_commit(struct ring_entry *e)
+{
+	(void)command(&e->uring, e->queue->ring->fd, RING_COMMIT_AND_FETCH,
+	    e->header->commit_id, e->queue->cpu);
+	atomic_fetch_add(&e->queue->idle, 1);
+}
+
+static void
+prepare_end(struct ring_entry *e)
+{
+	struct io_uring_sqe *s = io_uring_get_sqe(&e->uring);
+
+	io_uring_prep_poll_add(s, e->queue->ring->stop_fd, POLLIN);
+	s->user_data = THE_END;
+}
+
+/* An entry that there cannot be: then the kernel goes on without. */
+static void
+refuse(struct fuse_ring *r)
+{
+	struct io_uring u;
+
+	if (io_uring_queue_init(RING_DEPTH, &u, RING_FLAGS) != 0) {
+		log_error("the FUSE ring can be neither made nor refused: "
+		    "unmount, and mount with uring=off", "dir=%s",
+		    LOG_Q(r->fr->fs->opt.dir));
+		return;
+	}
+	(void)command(&u, r->fd, RING_REGISTER, 0, NO_QUEUE);
+	(void)io_uring_submit_and_wait(&u, 1);
+	io_uring_queue_exit(&u);
+}
+
+/* --- a request --- */
+
+static bool entry_add(struct ring_queue *q);
+
+/* The request, whole and in a row, as the library wants it; NULL: it is none.
+ * Its arguments lie in two places: the first is put before the others. */
+static struct fuse_in_header *
+request_of(struct ring_entry *e, size_t *retn)
+{
+	const struct ring_header *h = e->header;
+	struct fuse_in_header in;
+	size_t first;
+	char *p;
+
+	memcpy(&in, h->in_out, sizeof in);
+	if (h->payload > e->iov[1].iov_len ||
+	    in.len < sizeof in + h->payload)
+		return NULL;
+	first = in.len - sizeof in - h->payload;
+	if (first > sizeof h->op_in || first % sizeof(uint64_t) != 0)
+		return NULL;
+	p = e->payload - first - sizeof in;
+	memcpy(p, &in, sizeof in);
+	memcpy(p + sizeof in, h->op_in, first);
+	*retn = in.len;
+	return (struct fuse_in_header *)p;
+}
+
+static void
+put_reply(struct ring_entry *e, const struct fuse_out_header *out, size_t n)
+{
+	memcpy(e->header->in_out, out, sizeof *out);
+	e->header->payload = (uint32_t)n;
+}
+
+static void
+handle(struct ring_entry *e)
+{
+	struct fuse_front *fr = e->queue->ring->fr;
+	struct fuse_buf b = { 0 };
+	struct fuse_in_header *in = request_of(e, &b.size);
+	struct fuse_out_header out = { .len = sizeof out, .error = -EIO };
+
+	if (in == NULL) {
+		memcpy(&out.unique, e->header->in_out +
+		    offsetof(struct fuse_in_header, unique),
+		    sizeof out.unique);
+		put_reply(e, &out, 0);
+		(void)sem_post(&e->answered);
+		return;
+	}
+	b.mem = in;
+	fuse_dev_seen(fr, in, b.size);
+	atomic_store(&e->unique, in->unique);
+	here = e;
+	fuse_session_process_buf(fr->se, &b);
+	here = NULL;
+	fuse_dev_handled(fr);
+}
+
+static struct ring_entry *
+find(struct fuse_ring *r, uint64_t unique)
+{
+	struct ring_entry *e;
+	unsigned i, n = atomic_load(&r->n);
+
+	if (here != NULL && atomic_load(&here->unique) == unique)
+		return here;
+	for (i = 0; i < n; i++) {
+		e = atomic_load(&r->entries[i]);
+		if (e != NULL && atomic_load(&e->unique) == unique)
+			return e;
+	}
+	return NULL;
+}
+
+bool
+fuse_ring_answer(struct fuse_ring *r, const struct iovec *iov, int count)
+{
+	const struct fuse_out_header *h = iov[0].iov_base;
+	struct fuse_out_header out = *h;
+	struct ring_entry *e = h->unique == 0 ? NULL : find(r, h->unique);
+	size_t n = 0;
+	int i;
+
+	if (e == NULL)
+		return false;
+	for (i = 1; i < count; i++) {
+		if (iov[i].iov_len > e->iov[1].iov_len - n) {
+			out.error = -EIO;
+			n = 0;
+			break;
+		}
+		if (iov[i].iov_base != e->payload + n)
+			memmove(e->payload + n, iov[i].iov_base,
+			    iov[i].iov_len);
+		n += iov[i].iov_len;
+	}
+	put_reply(e, &out, n);
+	atomic_store(&e->unique, 0);
+	(void)sem_post(&e->answered);
+	return true;
+}
+
+void
+fuse_ring_send(void)
+{
+	struct ring_entry *e = here;
+
+	if (e == NULL || e->sent || atomic_load(&e->unique) != 0)
+		return;
+	prepare_commit(e);
+	e->sent = true;
+	(void)io_uring_submit(&e->uring);
+}
+
+void *
+fuse_ring_room(size_t n)
+{
+	return here != NULL && n <= here->iov[1].iov_len ? here->payload :
+	    NULL;
+}
+
+/* --- threads --- */
+
+/* A core that is off, or not for us, has its requests answered elsewhere. */
+static void
+bind_to(unsigned cpu)
+{
+	size_t n = CPU_ALLOC_SIZE(cpu + 1);
+	cpu_set_t *set = CPU_ALLOC(cpu + 1);
+
+	if (set == NULL)
+		return;
+	CPU_ZERO_S(n, set);
+	CPU_SET_S(cpu, n, set);
+	if (sched_setaffinity(0, n, set) != 0)
+		log_debug("a core is not for us", "cpu=%u err=%d", cpu, errno);
+	CPU_FREE(set);
+}
+
+/* What was prepared is sent, and the next request waited for; false: no more
+ * come. */
+static bool
+next_request(struct ring_entry *e)
+{
+	struct io_uring_cqe *c;
+	unsigned what;
+	int res = io_uring_submit_and_wait(&e->uring, 1);
+
+	if (res < 0 && res != -EINTR && res != -EAGAIN && res != -EBUSY)
+		return false;
+	while (io_uring_peek_cqe(&e->uring, &c) != 0) {
+		res = io_uring_submit_and_wait(&e->uring, 1);
+		if (res < 0 && res != -EINTR && res != -EAGAIN &&
+		    res != -EBUSY)
+			return false;
+	}
+	what = (unsigned)c->user_data;
+	res = c->res;
+	io_uring_cqe_seen(&e->uring, c);
+	if (what == THE_END)
+		return false;
+	if (res < 0 && res != -ENOTCONN && res != -ECANCELED &&
+	    res != -ECONNABORTED && !atomic_load(&e->queue->ring->stop))
+		log_warn("the kernel refuses an entry of the FUSE ring",
+		    "cpu=%u err=%d", e->queue->cpu, res);
+	return res >= 0;
+}
+
+static void
+serve_requests(struct ring_entry *e)
+{
+	struct ring_queue *q = e->queue;
+
+	while (next_request(e)) {
+		if (atomic_fetch_sub(&q->idle, 1) == 1)
+			(void)entry_add(q);
+		e->sent = false;
+		handle(e);
+		while (sem_wait(&e->answered) != 0)
+			;
+		if (atomic_load(&e->unique) != 0)
+			return;		/* the end: nobody answered */
+		if (!e->sent)
+			prepare_commit(e);
+	}
+}
+
+static void *
+serve(void *arg)
+{
+	struct ring_entry *e = arg;
+	struct fuse_ring *r = e->queue->ring;
+	int err;
+
+	bind_to(e->queue->cpu);
+	err = io_uring_queue_init(RING_DEPTH, &e->uring, RING_FLAGS);
+	if (err != 0) {
+		log_warn("no ring for the kernel's requests", "cpu=%u err=%d",
+		    e->queue->cpu, err);
+		refuse(r);
+		return NULL;
+	}
+	prepare_end(e);
+	prepare_register(e);
+	serve_requests(e);
+	io_uring_queue_exit(&e->uring);
+	return NULL;
+}
+
+static struct ring_entry *
+entry_new(struct ring_queue *q)
+{
+	struct fuse_ring *r = q->ring;
+	struct ring_entry *e = calloc(1, sizeof *e);
+	char *p = MAP_FAILED;
+
+	if (e != NULL)
+		p = mmap(NULL, r->page + r->payload, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED) {
+		free(e);
+		return NULL;
+	}
+	e->queue = q;
+	e->header = (struct ring_header *)p;
+	e->payload = p + r->page;
+	e->iov[0] = (struct iovec){ e->header, sizeof *e->header };
+	e->iov[1] = (struct iovec){ e->payload, r->payload };
+	(void)sem_init(&e->answered, 0, 0);
+	return e;
+}
+
+static void
+entry_free(struct fuse_ring *r, struct ring_entry *e)
+{
+	(void)sem_destroy(&e->answered);
+	(void)munmap(e->header, r->page + r->payload);
+	free(e);
+}
+
+/* One more, with its thread. */
+static bool
+entry_add(struct ring_queue *q)
+{
+	struct fuse_ring *r = q->ring;
+	struct ring_entry *e = NULL;
+	unsigned i;
+
+	lock_take(&r->lock);
+	i = atomic_load(&r->n);
+	if (i < r->max && !atomic_load(&r->stop))
+		e = entry_new(q);
+	if (e != NULL && pthread_create(&e->thread, NULL, serve, e) != 0) {
+		entry_free(r, e);
+		e = NULL;
+	}
+	if (e != NULL) {
+		atomic_store(&r->entries[i], e);
+		atomic_store(&r->n, i + 1);
+	}
+	lock_drop(&r->lock);
+	return e != NULL;
+}
+
+/* --- the ring --- */
+
+int
+fuse_ring_enable(void)
+{
+	int fd = open(ENABLE, O_WRONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, "Y", 1) != 1)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/* The kernel has a queue for each core there may ever be.  0: not known. */
+static unsigned
+count_cores(void)
+{
+	char text[256];
+	const char *p = text;
+	unsigned long from, to, n = 0;
+	char *end;
+	int fd = open(POSSIBLE, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (len <= 0)
+		return 0;
+	text[len] = '\0';
+	for (;;) {			/* 0-3,8 */
+		from = to = strtoul(p, &end, 10);
+		if (end == p)
+			return 0;
+		if (*end == '-')
+			to = strtoul(end + 1, &end, 10);
+		if (to < from || to >= QUEUES_MAX)
+			return 0;
+		n += to - from + 1;
+		if (*end != ',')
+			return (unsigned)n;
+		p = end + 1;
+	}
+}
+
+static int
+ring_works(void)
+{
+	struct io_uring u;
+	int err = io_uring_queue_init(RING_DEPTH, &u, RING_FLAGS);
+
+	if (err == 0)
+		io_uring_queue_exit(&u);
+	return err;
+}
+
+int
+fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
+    struct fuse_ring **ret)
+{
+	struct fuse_ring *r;
+	unsigned i, cores = count_cores();
+	int err = cores == 0 ? -ENOENT : ring_works();
+
+	if (err != 0)
+		return err;
+	r = calloc(1, sizeof *r);
+	if (r == NULL)
+		return -ENOMEM;
+	r->fr = fr;
+	r->fd = fd;
+	r->page = (size_t)sysconf(_SC_PAGESIZE);
+	r->payload = payload;
+	lock_init(&r->lock, RANK_LOG - 1, "ring");
+	r->nqueues = cores;
+	r->max = memory_share(fr->fs->opt.memory, ENTRIES, ENTRIES_MIN);
+	if (r->max < 2 * cores)
+		r->max = 2 * cores;
+	r->queues = calloc(cores, sizeof *r->queues);
+	r->entries = calloc(r->max, sizeof *r->entries);
+	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->queues == NULL || r->entries == NULL || r->stop_fd < 0) {
+		fuse_ring_free(r);
+		return -ENOMEM;
+	}
+	for (i = 0; i < cores; i++)
+		r->queues[i] = (struct ring_queue){ .ring = r, .cpu = i };
+	*ret = r;
+	return 0;
+}
+
+unsigned
+fuse_ring_entries(const struct fuse_ring *r)
+{
+	return r->max;
+}
+
+void
+fuse_ring_start(struct fuse_ring *r)
+{
+	unsigned i;
+
+	for (i = 0; i < r->nqueues; i++)
+		if (!entry_add(&r->queues[i])) {
+			log_warn("no thread for the FUSE ring", "cpu=%u", i);
+			refuse(r);
+			return;
+		}
+}
+
+void
+fuse_ring_stop(struct fuse_ring *r)
+{
+	uint64_t one = 1;
+	unsigned i, n;
+
+	if (r == NULL)
+		return;
+	lock_take(&r->lock);
+	atomic_store(&r->stop, true);
+	n = atomic_load(&r->n);
+	lock_drop(&r->lock);
+	if (write(r->stop_fd, &one, sizeof one) != sizeof one)
+		log_error("the FUSE ring was not told to end", "err=%d", errno);
+	for (i = 0; i < n; i++) {
+		/* one whose answer comes later, or never */
+		(void)sem_post(&r->entries[i]->answered);
+		(void)pthread_join(r->entries[i]->thread, NULL);
+	}
+}
+
+void
+fuse_ring_free(struct fuse_ring *r)
+{
+	unsigned i;
+
+	if (r == NULL)
+		return;
+	for (i = 0; i < atomic_load(&r->n); i++)
+		entry_free(r, r->entries[i]);
+	if (r->stop_fd >= 0)
+		close(r->stop_fd);
+	lock_done(&r->lock);
+	free(r->queues);
+	free(r->entries);
+	free(r);
+}
