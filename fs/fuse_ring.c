@@ -22,6 +22,7 @@
 #define ENTRIES		256u		/* by memory= */
 #define ENTRIES_MIN	64u
 #define QUEUES_MAX	4096u
+#define RESERVE		4	/* of a queue, with the kernel */
 #define RING_DEPTH	4		/* a command, and the end */
 #define RING_FLAGS	(IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | \
 			    IORING_SETUP_DEFER_TASKRUN)
@@ -67,6 +68,7 @@ struct ring_entry {
 	_Atomic uint64_t	 unique;	/* to be answered; or 0 */
 	sem_t			 answered;
 	bool			 sent;		/* already */
+	bool			 added;		/* later than the first */
 };
 
 struct fuse_ring {
@@ -152,7 +154,7 @@ refuse(struct fuse_ring *r)
 
 /* --- a request --- */
 
-static bool entry_add(struct ring_queue *q);
+static bool entry_add(struct ring_queue *q, bool later);
 
 /* The request, whole and in a row, as the library wants it; NULL: it is none.
  * Its arguments lie in two places: the first is put before the others. */
@@ -320,14 +322,47 @@ next_request(struct ring_entry *e)
 	return res >= 0;
 }
 
+struct nudge { unsigned cpu; char dir[]; };
+
+static void *
+nudge(void *arg)
+{
+	struct nudge *n = arg;
+	struct statx st;
+
+	bind_to(n->cpu);
+	(void)statx(AT_FDCWD, n->dir, AT_STATX_FORCE_SYNC, STATX_MTIME, &st);
+	free(n);
+	return NULL;
+}
+
+/* A request to that queue, by a thread that nobody waits for: it ends when it
+ * is answered, or the mount is gone. */
+static void
+nudge_queue(struct ring_queue *q)
+{
+	const char *dir = q->ring->fr->fs->opt.dir;
+	struct nudge *n = malloc(sizeof *n + strlen(dir) + 1);
+	pthread_t thread;
+
+	if (n == NULL)
+		return;
+	n->cpu = q->cpu;
+	memcpy(n->dir, dir, strlen(dir) + 1);
+	if (pthread_create(&thread, NULL, nudge, n) == 0)
+		(void)pthread_detach(thread);
+	else
+		free(n);
+}
+
 static void
 serve_requests(struct ring_entry *e)
 {
 	struct ring_queue *q = e->queue;
 
 	while (next_request(e)) {
-		if (atomic_fetch_sub(&q->idle, 1) == 1)
-			(void)entry_add(q);
+		if (atomic_fetch_sub(&q->idle, 1) <= RESERVE)
+			(void)entry_add(q, true);
 		e->sent = false;
 		handle(e);
 		while (sem_wait(&e->answered) != 0)
@@ -356,13 +391,16 @@ serve(void *arg)
 	}
 	prepare_end(e);
 	prepare_register(e);
+	(void)io_uring_submit(&e->uring);
+	if (e->added)
+		nudge_queue(e->queue);
 	serve_requests(e);
 	io_uring_queue_exit(&e->uring);
 	return NULL;
 }
 
 static struct ring_entry *
-entry_new(struct ring_queue *q)
+entry_new(struct ring_queue *q, bool later)
 {
 	struct fuse_ring *r = q->ring;
 	struct ring_entry *e = calloc(1, sizeof *e);
@@ -376,6 +414,7 @@ entry_new(struct ring_queue *q)
 		return NULL;
 	}
 	e->queue = q;
+	e->added = later;
 	e->header = (struct ring_header *)p;
 	e->payload = p + r->page;
 	e->iov[0] = (struct iovec){ e->header, sizeof *e->header };
@@ -394,7 +433,7 @@ entry_free(struct fuse_ring *r, struct ring_entry *e)
 
 /* One more, with its thread. */
 static bool
-entry_add(struct ring_queue *q)
+entry_add(struct ring_queue *q, bool later)
 {
 	struct fuse_ring *r = q->ring;
 	struct ring_entry *e = NULL;
@@ -403,7 +442,7 @@ entry_add(struct ring_queue *q)
 	lock_take(&r->lock);
 	i = atomic_load(&r->n);
 	if (i < r->max && !atomic_load(&r->stop))
-		e = entry_new(q);
+		e = entry_new(q, later);
 	if (e != NULL && pthread_create(&e->thread, NULL, serve, e) != 0) {
 		entry_free(r, e);
 		e = NULL;
@@ -494,8 +533,8 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 	lock_init(&r->lock, RANK_LOG - 1, "ring");
 	r->nqueues = cores;
 	r->max = memory_share(fr->fs->opt.memory, ENTRIES, ENTRIES_MIN);
-	if (r->max < 2 * cores)
-		r->max = 2 * cores;
+	if (r->max < 2 * RESERVE * cores)
+		r->max = 2 * RESERVE * cores;
 	r->queues = calloc(cores, sizeof *r->queues);
 	r->entries = calloc(r->max, sizeof *r->entries);
 	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -521,7 +560,7 @@ fuse_ring_start(struct fuse_ring *r)
 	unsigned i;
 
 	for (i = 0; i < r->nqueues; i++)
-		if (!entry_add(&r->queues[i])) {
+		if (!entry_add(&r->queues[i], false)) {
 			log_warn("no thread for the FUSE ring", "cpu=%u", i);
 			refuse(r);
 			return;

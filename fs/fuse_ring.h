@@ -16,9 +16,13 @@
  *                 └── answered ←── being handled ←──────┘
  *            A thread waits for the answer of its request, whoever gives it
  *            (fuse_read.c's readers, say), and only then fetches the next.
- *   queue    a core's entries.  When the last that is with the kernel gets a
- *            request, one is added, up to the ring's limit: who waits for a
- *            store does not keep others of its core waiting.
+ *   queue    a core's entries.  While fewer than RESERVE of them are with the
+ *            kernel each request adds one, up to the ring's limit: who waits
+ *            for a store does not keep others of its core waiting.  What came
+ *            while there was none the kernel gives to the next that commits,
+ *            not to one that is added; so each that is added is followed by a
+ *            request of our own to that queue (`nudge`), which commits, and
+ *            takes, and adds, until there are enough.
  *
  *   - A reply is for an entry when its request came by it: found by `unique`,
  *     which is the request's name whichever way it came.

@@ -183,6 +183,7 @@ const struct tool_key keys_status[] = {
 	    "there, too)." },
 	{ "why", "Why it is not writable." },
 	{ "passthrough", "on, or why files are not handed to the kernel." },
+	{ "uring", "on, or why requests do not come by io_uring." },
 	{ "uptime", "Of the daemon, ns." },
 	{ "peak_memory", "The most the daemon has had, bytes." },
 	{ "log.state", "How the log stands." },

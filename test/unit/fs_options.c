@@ -19,6 +19,7 @@ START_TEST(defaults)
 	ck_assert_int_eq(o.poll, NSEC_PER_SEC);
 	ck_assert_int_eq(o.io_timeout, 30 * NSEC_PER_SEC);
 	ck_assert(!o.offline_wait && o.passthrough && !o.takeover);
+	ck_assert_int_eq(o.uring, URING_AUTO);
 	ck_assert(!o.read_only && !o.debug);
 	ck_assert_int_eq(o.uid, -1);
 	ck_assert_int_eq(o.gid, -1);
@@ -40,7 +41,10 @@ START_TEST(all_are_set)
 	ck_assert_int_eq(options_parse(&o, "cache=/a\\,b,state=/s,"
 	    "cache_size=20G,memory=1G,mode=eventual,lag=250ms,poll=2s,"
 	    "io_timeout=1m,offline=wait,passthrough=off,takeover,ro,uid=7,"
-	    "gid=0,umask=022,allow_other,log=/l,debug", &why), 0);
+	    "gid=0,umask=022,allow_other,log=/l,debug,uring=off", &why), 0);
+	ck_assert_int_eq(o.uring, URING_OFF);
+	ck_assert_int_eq(options_parse(&o, "uring=on", &why), 0);
+	ck_assert_int_eq(o.uring, URING_ON);
 	ck_assert_str_eq(o.cache, "/a,b");
 	ck_assert_str_eq(o.state, "/s");
 	ck_assert_str_eq(o.log, "/l");
