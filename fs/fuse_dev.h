@@ -64,7 +64,7 @@ void	fuse_dev_answer_passed(struct fuse_file_info *fi, int id);
 /* Whose calls passthrough is agreed on and answered by: for the log. */
 const char *fuse_dev_api(void);
 
-/* A request has come, to this thread, which handles it next; and has done so. */
+/* A request has come, to this thread, which handles it next; it has done so. */
 void	fuse_dev_seen(struct fuse_front *fr, const struct fuse_in_header *h,
 	    size_t n);
 void	fuse_dev_handled(struct fuse_front *fr);

@@ -32,6 +32,7 @@
 
 #define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
+#define RING_REQUEST_MAX (256u << 10)	/* there each entry keeps as many */
 #define AGAIN		NSEC_PER_SEC	/* till a notice is repeated */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
 
@@ -327,7 +328,8 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_write = REQUEST_MAX;
 	/* Reads that wait for a store must not keep others from being asked. */
 	conn->max_background = 4096;
-	if (fuse_dev_by_ring(fr, REQUEST_MAX)) {
+	if (fuse_dev_by_ring(fr, RING_REQUEST_MAX)) {
+		conn->max_write = RING_REQUEST_MAX;
 		conn->max_background =
 		    fuse_ring_entries(atomic_load(&fr->dev.ring)) / 2;
 		conn->want &= ~(FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);

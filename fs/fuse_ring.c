@@ -20,7 +20,7 @@
 #define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
 #define ENTRIES		256u		/* by memory= */
-#define ENTRIES_MIN	64u
+#define ENTRIES_MIN	32u
 #define QUEUES_MAX	4096u
 #define RESERVE		4	/* of a queue, with the kernel */
 #define RING_DEPTH	4		/* a command, and the end */

@@ -5,9 +5,9 @@
  *
  * What it is for: who asks sleeps until it is answered, so a request costs two
  * wake-ups.  Over /dev/fuse the thread that waited longest gets it, on whatever
- * core, and a core that slept takes 20-50 us to be woken; a queue for each core,
- * served by threads bound to it, answers on the core that asked, which is awake
- * (a stat of 7.5 us in place of 20-50 on two virtual cores).
+ * core, and a core that slept takes 20-50 us to be woken; a queue for each
+ * core, served by threads bound to it, answers on the core that asked, which is
+ * awake (a stat of 7.5 us in place of 20-50 on two virtual cores).
  *
  *   entry    a buffer that the kernel puts a request into and takes its reply
  *            from.  Each has a thread, and an io_uring, of its own:

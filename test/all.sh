@@ -6,8 +6,8 @@
 # Installs what the tests need, builds the program twice (plain, and with
 # AddressSanitizer and UBSan), and runs, one after the other and each with a
 # time limit: lint, unit tests of both builds, the backends against real
-# servers, each script of test/mounted, the demo, and the benchmarks at a
-# hundredth of their size, for whether they run.  Slow suites run in a
+# servers, each script of test/mounted, some of them once more by io_uring, the
+# demo, and the benchmarks at a hundredth of their size, for whether they run.  Slow suites run in a
 # short form (GNSFS_TEST_SHORT=1; GNSFS_TEST_LONG=1 asks for the long one).
 #
 # What a section says is shown where it failed; KEEP=DIR keeps all of it there.
@@ -30,6 +30,8 @@ failed=0
 skipped=0
 only=$*
 current=
+URING=/sys/module/fuse/parameters/enable_uring
+uring_was=
 
 # Short, because names of sockets are, and open to the suites' other users.
 run=$(mktemp -d "${TMPDIR:-/tmp}/gnsfs-all.XXXXXX") || exit 1
@@ -74,6 +76,13 @@ sweep()
 	chmod 711 "$TMPDIR"
 }
 
+# The kernel's parameter is again what it was.
+uring_back()
+{
+	[ -z "$uring_was" ] || echo "$uring_was" >"$URING"
+	uring_was=
+}
+
 finish()
 {
 	_rc=$?
@@ -87,6 +96,7 @@ finish()
 		failed=$((failed + 1))
 		echo "not ok - interrupted, status $_rc"
 	fi
+	uring_back
 	sweep
 	rm -rf --one-file-system "$run"
 	echo "# all of it took $(($(date +%s) - begun)) s"
@@ -207,6 +217,21 @@ for script in test/mounted/*.sh; do
 	    "$(header "$script" timeout 300)" \
 	    env GNSFS_BIN="$PWD/$program" sh "$script"
 done
+# Once more where the kernel's requests come by io_uring: what that may change.
+if [ -w "$URING" ]; then
+	uring_was=$(cat "$URING")
+	echo Y >"$URING"
+	for test in basic fill full posix follow stress crash; do
+		script=test/mounted/$test.sh
+		section "by io_uring: mounted $test" \
+		    "$(header "$script" timeout 300)" \
+		    env GNSFS_BIN="$PWD/build-asan/gnsfs" sh "$script"
+	done
+	uring_back
+elif wanted "by io_uring"; then
+	skipped=$((skipped + 1))
+	echo "#   # SKIP by io_uring: this kernel does not offer it"
+fi
 section "demo" 300 sh test/demo.sh
 # Its figures say nothing here; that each case still runs.
 section "benchmarks" 900 sh test/bench/bench.sh --scale 0.01 \

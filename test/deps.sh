@@ -6,8 +6,8 @@
 # For Debian 12 and 13 and Ubuntu 24.04.  Where nothing is missing it does
 # nothing and needs no root.  "a|b" is whichever is there to be had.
 
-BUILD="gcc libc6-dev make pkg-config fuse3 libfuse3-dev liburing-dev libsqlite3-dev
-libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev libexpat1-dev
+BUILD="gcc libc6-dev make pkg-config fuse3 libfuse3-dev liburing-dev
+libsqlite3-dev libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev libexpat1-dev
 ca-certificates"
 
 TEST="check attr curl git rsync sqlite3 openssl python3 python3-venv procps

@@ -81,8 +81,8 @@ class Worker(threading.Thread):
                 self.wrong = f"{type(e).__name__}: {e}"
 
     def is_down(self, e):
-        """The daemon is killed: ENOTCONN, ECONNABORTED; EIO of a page that was
-        being read just then."""
+        """The daemon is killed: ENOTCONN, ECONNABORTED, ECANCELED (of
+        what a ring held); EIO of a page that was being read just then."""
         end = time.monotonic() + 2
         while e.errno == errno.EIO and time.monotonic() < end:
             try:
@@ -90,7 +90,8 @@ class Worker(threading.Thread):
                 time.sleep(0.05)
             except OSError as down:
                 e = down
-        return e.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+        return e.errno in (errno.ENOTCONN, errno.ECONNABORTED,
+                           errno.ECANCELED)
 
     def begin(self, *what):
         self.m.doing[self.n] = what
