@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -27,6 +28,8 @@ struct workers {
 	unsigned	 started, max;
 	bool		 ending;
 	char		 name[16];
+	cpu_set_t	 cores;			/* of who made it */
+	bool		 has_cores;
 	pthread_t	 threads[];		/* max */
 };
 
@@ -45,6 +48,7 @@ workers_new(const char *name, unsigned threads, struct workers **ret)
 	for (int i = 0; i < WORK_NPRIO; i++)
 		w->q[i].tail = &w->q[i].head;
 	w->max = threads;
+	w->has_cores = sched_getaffinity(0, sizeof w->cores, &w->cores) == 0;
 	snprintf(w->name, sizeof(w->name), "%s", name);
 	*ret = w;
 	return 0;
@@ -79,6 +83,9 @@ work(void *arg)
 	struct job *j;
 
 	pthread_setname_np(pthread_self(), w->name);
+	/* who submits may be bound to one core, and would bind us */
+	if (w->has_cores)
+		(void)sched_setaffinity(0, sizeof w->cores, &w->cores);
 	lock_take(&w->lock);
 	for (;;) {
 		j = take_job(w);

@@ -285,7 +285,7 @@ fuse_dev_by_ring(struct fuse_front *fr, size_t payload)
 		f->uring = "off: io_uring does not work here";
 		log_info("io_uring does not work here", "err=%d", err);
 	} else {
-		f->uring = "on";
+		f->uring = "off: the kernel has not begun";
 	}
 	atomic_store(&fr->dev.ring, r);
 	return r != NULL;

@@ -53,6 +53,7 @@ struct fuse_front {
 	_Atomic uint64_t	 invalidating;	/* pages of that inode; 0 */
 	_Atomic int64_t		 invalidating_since;	/* clock_mono */
 	bool			 stop;
+	_Atomic bool		 ending;	/* who waits is to give up */
 	_Atomic uint64_t	 changes;	/* by others, ever told of */
 	_Atomic uint32_t	 met[FRONT_MET];	/* the other bits */
 };

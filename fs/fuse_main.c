@@ -32,7 +32,6 @@
 
 #define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
-#define RING_REQUEST_MAX (256u << 10)	/* there each entry keeps as many */
 #define AGAIN		NSEC_PER_SEC	/* till a notice is repeated */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
 
@@ -307,6 +306,14 @@ announce(void *arg)
 	return NULL;
 }
 
+/* There each request that is handled has a buffer.  By memory=, whole pages. */
+static unsigned
+ring_request_max(const struct fs *f)
+{
+	return memory_share(f->opt.memory, REQUEST_MAX, REQUEST_MAX / 4) &
+	    ~(REQUEST_MAX / 16 - 1);
+}
+
 static void
 op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -328,10 +335,10 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_write = REQUEST_MAX;
 	/* Reads that wait for a store must not keep others from being asked. */
 	conn->max_background = 4096;
-	if (fuse_dev_by_ring(fr, RING_REQUEST_MAX)) {
-		conn->max_write = RING_REQUEST_MAX;
+	if (fuse_dev_by_ring(fr, ring_request_max(fr->fs))) {
+		conn->max_write = ring_request_max(fr->fs);
 		conn->max_background =
-		    fuse_ring_entries(atomic_load(&fr->dev.ring)) / 2;
+		    fuse_ring_background(atomic_load(&fr->dev.ring));
 		conn->want &= ~(FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 		fr->splices = false;
 	}
@@ -459,6 +466,7 @@ serve(struct fuse_front *fr, const struct fs_options *o, int ready_fd)
 		signals(SIG_BLOCK);
 		if (err > 0)
 			err = 0;	/* a signal: as asked */
+		atomic_store(&fr->ending, true);
 		fuse_ring_stop(atomic_load(&fr->dev.ring));
 		hang_up(fr->se);
 		(void)pthread_join(thread, NULL);

@@ -53,7 +53,6 @@ struct reading {
 struct front_reads {
 	struct fs	*fs;
 	struct workers	*pool;
-	_Atomic bool	 ending;
 	struct lock	 lock;		/* what follows */
 	struct cond	 cond;
 	struct reading	*parked;
@@ -73,8 +72,7 @@ front_interrupted(void *arg)
 	struct fuse_front *fr = fuse_req_userdata(arg);
 
 	return fuse_req_interrupted(arg) != 0 ||
-	    fuse_session_exited(fr->se) != 0 ||
-	    atomic_load(&fr->reads->ending);
+	    fuse_session_exited(fr->se) != 0 || atomic_load(&fr->ending);
 }
 
 /* Its pages have been waited for long enough. */
@@ -307,7 +305,7 @@ front_reads_stop(struct fuse_front *fr)
 
 	if (rs == NULL)
 		return;
-	atomic_store(&rs->ending, true);
+	atomic_store(&fr->ending, true);
 	lock_take(&rs->lock);
 	rs->stop = true;
 	cond_signal(&rs->cond);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -19,8 +20,12 @@
 
 #define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
-#define ENTRIES		256u		/* by memory= */
-#define ENTRIES_MIN	32u
+#define ENTRIES		1024u		/* by memory= */
+#define ENTRIES_MIN	128u
+#define KEPT		16	/* of memory=, that part, in payloads */
+#define KEPT_EACH	(64u << 10)	/* bytes that count for nothing */
+#define STACK		(1u << 20)
+#define READY_MS	5000	/* for the first request to come */
 #define QUEUES_MAX	4096u
 #define RESERVE		4	/* of a queue, with the kernel */
 #define RING_DEPTH	4		/* a command, and the end */
@@ -54,6 +59,7 @@ struct ring_queue {
 	struct fuse_ring	*ring;
 	unsigned		 cpu;
 	_Atomic int		 idle;	/* entries that are with the kernel */
+	unsigned		 n;	/* entries; under the ring's lock */
 };
 
 /* In memory: a page with the header at its begin and, at its end, room for what
@@ -66,9 +72,11 @@ struct ring_entry {
 	pthread_t		 thread;
 	struct io_uring		 uring;
 	_Atomic uint64_t	 unique;	/* to be answered; or 0 */
-	sem_t			 answered;
+	sem_t			 answered, sent_on;
+	_Atomic bool		 awaited;	/* by who answered */
 	bool			 sent;		/* already */
 	bool			 added;		/* later than the first */
+	size_t			 touched;	/* of the payload; 0: few */
 };
 
 struct fuse_ring {
@@ -78,6 +86,15 @@ struct fuse_ring {
 	int			 stop_fd;	/* readable at the end */
 	_Atomic bool		 stop;
 	struct lock		 lock;
+	struct io_uring		 refuser;	/* under it */
+	bool			 refused;	/* under it */
+	cpu_set_t		*cores;		/* that are for us */
+	pthread_t		 watcher;
+	bool			 watched;
+	_Atomic bool		 ready;		/* a request has come */
+	size_t			 may_keep;	/* bytes of payloads */
+	_Atomic size_t		 kept;
+	sem_t			 slots;		/* of those that handle */
 	unsigned		 nqueues, max;
 	struct ring_queue	*queues;
 	_Atomic unsigned	 n;		/* entries */
@@ -139,17 +156,25 @@ prepare_end(struct ring_entry *e)
 static void
 refuse(struct fuse_ring *r)
 {
-	struct io_uring u;
-
-	if (io_uring_queue_init(RING_DEPTH, &u, RING_FLAGS) != 0) {
-		log_error("the FUSE ring can be neither made nor refused: "
-		    "unmount, and mount with uring=off", "dir=%s",
+	lock_take(&r->lock);
+	if (!r->refused && !atomic_load(&r->ready)) {
+		r->refused = true;
+		r->fr->fs->uring = "off: the kernel has refused it";
+		log_warn("requests do not come by io_uring", "dir=%s",
 		    LOG_Q(r->fr->fs->opt.dir));
-		return;
+		(void)command(&r->refuser, r->fd, RING_REGISTER, 0, NO_QUEUE);
+		(void)io_uring_submit(&r->refuser);
 	}
-	(void)command(&u, r->fd, RING_REGISTER, 0, NO_QUEUE);
-	(void)io_uring_submit_and_wait(&u, 1);
-	io_uring_queue_exit(&u);
+	lock_drop(&r->lock);
+}
+
+static void
+is_ready(struct fuse_ring *r)
+{
+	if (atomic_load_explicit(&r->ready, memory_order_relaxed))
+		return;
+	atomic_store(&r->ready, true);
+	r->fr->fs->uring = "on";
 }
 
 /* --- a request --- */
@@ -180,11 +205,58 @@ request_of(struct ring_entry *e, size_t *retn)
 	return (struct fuse_in_header *)p;
 }
 
+/* So much of the payload was written to. */
+static void
+touch(struct ring_entry *e, size_t n)
+{
+	if (n <= KEPT_EACH || n <= e->touched)
+		return;
+	atomic_fetch_add(&e->queue->ring->kept, n - e->touched);
+	e->touched = n;
+}
+
+/* Of use is nothing of the payload. */
+static void
+keep_little(struct ring_entry *e)
+{
+	struct fuse_ring *r = e->queue->ring;
+
+	if (e->touched == 0 || atomic_load(&r->kept) <= r->may_keep)
+		return;
+	(void)madvise(e->payload, r->payload, MADV_DONTNEED);
+	atomic_fetch_sub(&r->kept, e->touched);
+	e->touched = 0;
+}
+
 static void
 put_reply(struct ring_entry *e, const struct fuse_out_header *out, size_t n)
 {
 	memcpy(e->header->in_out, out, sizeof *out);
 	e->header->payload = (uint32_t)n;
+	touch(e, n);
+}
+
+/* As many handle requests at once as the session has threads else; who is done,
+ * or waits for others to answer, has none. */
+static void
+slot_take(struct fuse_ring *r)
+{
+	while (sem_wait(&r->slots) != 0)
+		;
+}
+
+/* The reply that was given; what it took of the payload is dropped, if it is to
+ * be, before the next request. */
+static void
+send_now(struct ring_entry *e)
+{
+	if (!e->sent) {
+		prepare_commit(e);
+		e->sent = true;
+		(void)io_uring_submit(&e->uring);
+	}
+	if (io_uring_cq_ready(&e->uring) == 0)
+		keep_little(e);
 }
 
 static void
@@ -203,13 +275,20 @@ handle(struct ring_entry *e)
 		(void)sem_post(&e->answered);
 		return;
 	}
+	if (e->header->payload == 0)
+		keep_little(e);
+	touch(e, e->header->payload);
 	b.mem = in;
 	fuse_dev_seen(fr, in, b.size);
 	atomic_store(&e->unique, in->unique);
+	slot_take(e->queue->ring);
 	here = e;
 	fuse_session_process_buf(fr->se, &b);
 	here = NULL;
 	fuse_dev_handled(fr);
+	if (e->touched > 0 && atomic_load(&e->unique) == 0)
+		send_now(e);
+	(void)sem_post(&e->queue->ring->slots);
 }
 
 static struct ring_entry *
@@ -228,6 +307,19 @@ find(struct fuse_ring *r, uint64_t unique)
 	return NULL;
 }
 
+/* Who answers faster than the threads that send are let run would fill all
+ * payloads. */
+static void
+wait_sent(struct ring_entry *e)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	while (sem_timedwait(&e->sent_on, &until) != 0 && errno == EINTR)
+		;
+}
+
 bool
 fuse_ring_answer(struct fuse_ring *r, const struct iovec *iov, int count)
 {
@@ -235,6 +327,7 @@ fuse_ring_answer(struct fuse_ring *r, const struct iovec *iov, int count)
 	struct fuse_out_header out = *h;
 	struct ring_entry *e = h->unique == 0 ? NULL : find(r, h->unique);
 	size_t n = 0;
+	bool slow;
 	int i;
 
 	if (e == NULL)
@@ -251,8 +344,14 @@ fuse_ring_answer(struct fuse_ring *r, const struct iovec *iov, int count)
 		n += iov[i].iov_len;
 	}
 	put_reply(e, &out, n);
+	slow = e != here && n > KEPT_EACH &&
+	    atomic_load(&r->kept) > r->may_keep;
+	if (slow)
+		atomic_store(&e->awaited, true);
 	atomic_store(&e->unique, 0);
 	(void)sem_post(&e->answered);
+	if (slow)
+		wait_sent(e);
 	return true;
 }
 
@@ -263,9 +362,7 @@ fuse_ring_send(void)
 
 	if (e == NULL || e->sent || atomic_load(&e->unique) != 0)
 		return;
-	prepare_commit(e);
-	e->sent = true;
-	(void)io_uring_submit(&e->uring);
+	send_now(e);
 }
 
 void *
@@ -276,6 +373,12 @@ fuse_ring_room(size_t n)
 }
 
 /* --- threads --- */
+
+static bool
+is_ours(const struct fuse_ring *r, unsigned cpu)
+{
+	return CPU_ISSET_S(cpu, CPU_ALLOC_SIZE(QUEUES_MAX), r->cores);
+}
 
 /* A core that is off, or not for us, has its requests answered elsewhere. */
 static void
@@ -300,16 +403,14 @@ next_request(struct ring_entry *e)
 {
 	struct io_uring_cqe *c;
 	unsigned what;
-	int res = io_uring_submit_and_wait(&e->uring, 1);
+	int res;
 
-	if (res < 0 && res != -EINTR && res != -EAGAIN && res != -EBUSY)
-		return false;
-	while (io_uring_peek_cqe(&e->uring, &c) != 0) {
+	do {
 		res = io_uring_submit_and_wait(&e->uring, 1);
 		if (res < 0 && res != -EINTR && res != -EAGAIN &&
 		    res != -EBUSY)
 			return false;
-	}
+	} while (io_uring_peek_cqe(&e->uring, &c) != 0);
 	what = (unsigned)c->user_data;
 	res = c->res;
 	io_uring_cqe_seen(&e->uring, c);
@@ -363,15 +464,21 @@ serve_requests(struct ring_entry *e)
 	while (next_request(e)) {
 		if (atomic_fetch_sub(&q->idle, 1) <= RESERVE)
 			(void)entry_add(q, true);
+		is_ready(q->ring);
 		e->sent = false;
 		handle(e);
 		while (sem_wait(&e->answered) != 0)
 			;
 		if (atomic_load(&e->unique) != 0)
 			return;		/* the end: nobody answered */
-		if (!e->sent)
+		if (e->touched > 0)
+			send_now(e);
+		else if (!e->sent)
 			prepare_commit(e);
+		if (atomic_exchange(&e->awaited, false))
+			(void)sem_post(&e->sent_on);
 	}
+	atomic_fetch_sub(&q->idle, 1);
 }
 
 static void *
@@ -381,12 +488,14 @@ serve(void *arg)
 	struct fuse_ring *r = e->queue->ring;
 	int err;
 
-	bind_to(e->queue->cpu);
+	if (is_ours(r, e->queue->cpu))
+		bind_to(e->queue->cpu);
 	err = io_uring_queue_init(RING_DEPTH, &e->uring, RING_FLAGS);
 	if (err != 0) {
 		log_warn("no ring for the kernel's requests", "cpu=%u err=%d",
 		    e->queue->cpu, err);
-		refuse(r);
+		if (!e->added)
+			refuse(r);
 		return NULL;
 	}
 	prepare_end(e);
@@ -413,6 +522,8 @@ entry_new(struct ring_queue *q, bool later)
 		free(e);
 		return NULL;
 	}
+	/* else what one entry touches is there for its neighbours, too */
+	(void)madvise(p, r->page + r->payload, MADV_NOHUGEPAGE);
 	e->queue = q;
 	e->added = later;
 	e->header = (struct ring_header *)p;
@@ -420,6 +531,7 @@ entry_new(struct ring_queue *q, bool later)
 	e->iov[0] = (struct iovec){ e->header, sizeof *e->header };
 	e->iov[1] = (struct iovec){ e->payload, r->payload };
 	(void)sem_init(&e->answered, 0, 0);
+	(void)sem_init(&e->sent_on, 0, 0);
 	return e;
 }
 
@@ -427,8 +539,23 @@ static void
 entry_free(struct fuse_ring *r, struct ring_entry *e)
 {
 	(void)sem_destroy(&e->answered);
+	(void)sem_destroy(&e->sent_on);
 	(void)munmap(e->header, r->page + r->payload);
 	free(e);
+}
+
+static int
+thread_new(struct ring_entry *e)
+{
+	pthread_attr_t attr;
+	int err = -pthread_attr_init(&attr);
+
+	if (err != 0)
+		return err;
+	(void)pthread_attr_setstacksize(&attr, STACK);
+	err = -pthread_create(&e->thread, &attr, serve, e);
+	(void)pthread_attr_destroy(&attr);
+	return err;
 }
 
 /* One more, with its thread. */
@@ -439,17 +566,20 @@ entry_add(struct ring_queue *q, bool later)
 	struct ring_entry *e = NULL;
 	unsigned i;
 
+	if (atomic_load(&r->n) >= r->max + RESERVE * r->nqueues)
+		return false;
 	lock_take(&r->lock);
 	i = atomic_load(&r->n);
-	if (i < r->max && !atomic_load(&r->stop))
+	if ((i < r->max || q->n < RESERVE) && !atomic_load(&r->stop))
 		e = entry_new(q, later);
-	if (e != NULL && pthread_create(&e->thread, NULL, serve, e) != 0) {
+	if (e != NULL && thread_new(e) != 0) {
 		entry_free(r, e);
 		e = NULL;
 	}
 	if (e != NULL) {
 		atomic_store(&r->entries[i], e);
 		atomic_store(&r->n, i + 1);
+		q->n++;
 	}
 	lock_drop(&r->lock);
 	return e != NULL;
@@ -502,14 +632,32 @@ count_cores(void)
 	}
 }
 
+/* Before INIT is answered an entry is refused with EAGAIN, and with nothing else
+ * if it will not be then.  0; -errno. */
 static int
-ring_works(void)
+ring_works(struct fuse_ring *r)
 {
-	struct io_uring u;
+	struct io_uring u, *refuser = &r->refuser;
+	struct io_uring_cqe *c;
 	int err = io_uring_queue_init(RING_DEPTH, &u, RING_FLAGS);
 
-	if (err == 0)
+	if (err == 0) {
 		io_uring_queue_exit(&u);
+		err = io_uring_queue_init(RING_DEPTH, refuser,
+		    IORING_SETUP_SQE128);
+	}
+	if (err != 0)
+		return err;
+	(void)command(refuser, r->fd, RING_REGISTER, 0, 0);
+	err = io_uring_submit(refuser) == 1 ? 0 : -EIO;
+	if (err == 0)
+		err = io_uring_wait_cqe(refuser, &c);
+	if (err == 0) {
+		err = c->res == -EAGAIN ? 0 : c->res < 0 ? c->res : -EIO;
+		io_uring_cqe_seen(refuser, c);
+	}
+	if (err != 0)
+		io_uring_queue_exit(refuser);
 	return err;
 }
 
@@ -519,26 +667,34 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 {
 	struct fuse_ring *r;
 	unsigned i, cores = count_cores();
-	int err = cores == 0 ? -ENOENT : ring_works();
+	int err;
 
-	if (err != 0)
-		return err;
+	if (cores == 0)
+		return -ENOENT;
 	r = calloc(1, sizeof *r);
 	if (r == NULL)
 		return -ENOMEM;
 	r->fr = fr;
 	r->fd = fd;
+	err = ring_works(r);
+	if (err != 0) {
+		free(r);
+		return err;
+	}
 	r->page = (size_t)sysconf(_SC_PAGESIZE);
 	r->payload = payload;
 	lock_init(&r->lock, RANK_LOG - 1, "ring");
+	(void)sem_init(&r->slots, 0, front_threads(fr->fs));
 	r->nqueues = cores;
 	r->max = memory_share(fr->fs->opt.memory, ENTRIES, ENTRIES_MIN);
-	if (r->max < 2 * RESERVE * cores)
-		r->max = 2 * RESERVE * cores;
+	r->may_keep = fr->fs->opt.memory / KEPT;
 	r->queues = calloc(cores, sizeof *r->queues);
-	r->entries = calloc(r->max, sizeof *r->entries);
+	r->entries = calloc(r->max + RESERVE * cores, sizeof *r->entries);
 	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (r->queues == NULL || r->entries == NULL || r->stop_fd < 0) {
+	r->cores = CPU_ALLOC(QUEUES_MAX);
+	if (r->queues == NULL || r->entries == NULL || r->stop_fd < 0 ||
+	    r->cores == NULL || sched_getaffinity(0,
+	    CPU_ALLOC_SIZE(QUEUES_MAX), r->cores) != 0) {
 		fuse_ring_free(r);
 		return -ENOMEM;
 	}
@@ -549,22 +705,42 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 }
 
 unsigned
-fuse_ring_entries(const struct fuse_ring *r)
+fuse_ring_background(const struct fuse_ring *r)
 {
-	return r->max;
+	return r->max / 4 * 3;
+}
+
+/* Where the kernel counts other cores than we do, it waits for more entries. */
+static void *
+watch(void *arg)
+{
+	struct fuse_ring *r = arg;
+	struct pollfd p = { .fd = r->stop_fd, .events = POLLIN };
+
+	if (poll(&p, 1, READY_MS) == 0)
+		refuse(r);
+	return NULL;
 }
 
 void
 fuse_ring_start(struct fuse_ring *r)
 {
-	unsigned i;
+	struct ring_queue *q;
+	unsigned i, n;
 
-	for (i = 0; i < r->nqueues; i++)
-		if (!entry_add(&r->queues[i], false)) {
-			log_warn("no thread for the FUSE ring", "cpu=%u", i);
+	r->watched = pthread_create(&r->watcher, NULL, watch, r) == 0;
+	for (q = r->queues; q < r->queues + r->nqueues; q++) {
+		/* one that no nudge gets to has all at once */
+		n = is_ours(r, q->cpu) ? 1 : RESERVE;
+		for (i = 0; i < n; i++) {
+			if (entry_add(q, false))
+				continue;
+			log_warn("no thread for the FUSE ring", "cpu=%u",
+			    q->cpu);
 			refuse(r);
 			return;
 		}
+	}
 }
 
 void
@@ -581,6 +757,9 @@ fuse_ring_stop(struct fuse_ring *r)
 	lock_drop(&r->lock);
 	if (write(r->stop_fd, &one, sizeof one) != sizeof one)
 		log_error("the FUSE ring was not told to end", "err=%d", errno);
+	if (r->watched)
+		(void)pthread_join(r->watcher, NULL);
+	r->watched = false;
 	for (i = 0; i < n; i++) {
 		/* one whose answer comes later, or never */
 		(void)sem_post(&r->entries[i]->answered);
@@ -599,6 +778,9 @@ fuse_ring_free(struct fuse_ring *r)
 		entry_free(r, r->entries[i]);
 	if (r->stop_fd >= 0)
 		close(r->stop_fd);
+	io_uring_queue_exit(&r->refuser);
+	(void)sem_destroy(&r->slots);
+	CPU_FREE(r->cores);
 	lock_done(&r->lock);
 	free(r->queues);
 	free(r->entries);

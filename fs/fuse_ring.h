@@ -17,8 +17,9 @@
  *            A thread waits for the answer of its request, whoever gives it
  *            (fuse_read.c's readers, say), and only then fetches the next.
  *   queue    a core's entries.  While fewer than RESERVE of them are with the
- *            kernel each request adds one, up to the ring's limit: who waits
- *            for a store does not keep others of its core waiting.  What came
+ *            kernel each request adds one, up to the ring's limit, which each
+ *            queue may pass by RESERVE: who waits for a store does not keep
+ *            others of its core waiting.  What came
  *            while there was none the kernel gives to the next that commits,
  *            not to one that is added; so each that is added is followed by a
  *            request of our own to that queue (`nudge`), which commits, and
@@ -30,10 +31,16 @@
  *     those of two cores come by two queues.  So a close(2) is asked for by
  *     FLUSH, which it waits for (settle.h, L3); over /dev/fuse its RELEASE is
  *     read before what is asked for after it.
- *   - FORGET, INTERRUPT and all notifications stay with /dev/fuse.
+ *   - FORGET, INTERRUPT and all notifications stay with /dev/fuse.  A signal in
+ *     the instant between a request's being made and its being copied here is
+ *     not told of by the kernel: that caller is not interrupted.
  *   - The kernel lets nobody ask until each queue has an entry, or was refused
- *     one; so where one cannot be made it is refused (`refuse`), and all is as
- *     without.
+ *     one; so where one cannot be made, or nothing comes, it is refused, and
+ *     all is as without.
+ *   - memory=: what a payload was used for stays in core, up to a share for
+ *     all; beyond it an entry drops it before it waits.  The kernel copies a
+ *     request in the entry's own thread alone: while that sends a reply, and
+ *     then the request is there when it returns, or while it waits.
  */
 #ifndef FS_FUSE_RING_H
 #define FS_FUSE_RING_H
@@ -55,8 +62,9 @@ int	fuse_ring_enable(void);
  * bytes of the largest request or reply.  0 and *ret; -errno. */
 int	fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 	    struct fuse_ring **ret);
-/* Requests at once, at most: some are for who waits for nothing. */
-unsigned fuse_ring_entries(const struct fuse_ring *r);
+/* How many of the kernel's own (read-ahead, RELEASE) at once: the other entries
+ * are for those that somebody waits for. */
+unsigned fuse_ring_background(const struct fuse_ring *r);
 /* After the kernel has our reply to INIT, in which it was agreed on. */
 void	fuse_ring_start(struct fuse_ring *r);
 /* The session is over: its threads end, but what they handle is handled. */

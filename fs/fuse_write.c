@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/fuse_ring.h"
 
 #define WRITERS		16
 #define WRITERS_MIN	4
@@ -56,6 +57,8 @@ do_write(fuse_req_t req, struct handle *h, const void *p, size_t n, off_t off,
 		fuse_reply_err(req, r < 0 ? (int)-r : -err);
 	else
 		fuse_reply_write(req, (size_t)r);
+	if (spent != NULL)
+		fuse_ring_send();
 	bfile_put(spent);
 }
 

@@ -523,8 +523,11 @@ settle_close_flushed(struct fs *f, struct settle_close *c, struct vnode *v)
 	if (st == NULL)
 		return;
 	lock_take(&st->lock);
-	if (c->number == 0)
+	c->times++;
+	if (c->number == 0) {
 		close_add(st, c, v);
+		c->since = clock_mono();
+	}
 	lock_drop(&st->lock);
 }
 
@@ -559,6 +562,17 @@ oldest(struct settler *st, uint64_t upto, bool flushed)
 	return NULL;
 }
 
+static struct settle_close *
+flushed_of(struct settler *st, uint64_t number)
+{
+	struct settle_close *c;
+
+	for (c = st->oldest; c != NULL && c->number < number; c = c->next)
+		;
+	return c != NULL && c->number == number && c->flushed != NULL ? c :
+	    NULL;
+}
+
 /* What c's writer wrote so far is journalled.  The lock is held. */
 static void
 journal_flushed(struct fs *f, struct settle_close *c)
@@ -566,14 +580,16 @@ journal_flushed(struct fs *f, struct settle_close *c)
 	struct settler *st = f->settler;
 	struct vnode *v = c->flushed;
 	uint64_t number = c->number;
+	unsigned times = c->times;
 
+	c->shared = true;
 	vnode_ref(f, v);
 	lock_drop(&st->lock);
 	(void)io_journal_file(f, v->ino);
 	vnode_put(f, v);
 	lock_take(&st->lock);
-	c = oldest(st, number, true);		/* if it is not released now */
-	if (c != NULL && c->number == number) {
+	c = flushed_of(st, number);		/* if it is not released now */
+	if (c != NULL && c->times == times) {
 		close_replace(st, c, NULL);
 		cond_broadcast(&st->went);
 	}
@@ -584,16 +600,16 @@ static void
 wait_closed(struct fs *f, struct settler *st)
 {
 	int64_t now = clock_mono(), until = now + f->opt.io_timeout;
-	int64_t released = now + RELEASED;
 	uint64_t upto = st->closes;
 	struct settle_close *c;
 
 	for (; !st->stop && now < until; now = clock_mono()) {
 		c = oldest(st, upto, true);
-		if (c != NULL && now >= released)
+		if (c != NULL && (c->shared || now >= c->since + RELEASED))
 			journal_flushed(f, c);
 		else if (c != NULL)
-			(void)cond_wait_until(&st->went, &st->lock, released);
+			(void)cond_wait_until(&st->went, &st->lock,
+			    c->since + RELEASED);
 		else if (oldest(st, upto, false) != NULL)
 			(void)cond_wait_until(&st->went, &st->lock, until);
 		else

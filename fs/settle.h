@@ -47,6 +47,9 @@ struct settle_close {
 	struct settle_close *next;
 	uint64_t	 number;	/* 0: none */
 	struct vnode	*flushed;	/* begun by FLUSH; else NULL */
+	int64_t		 since;		/* clock_mono; of that */
+	unsigned	 times;		/* FLUSH came; ever */
+	bool		 shared;	/* and once no RELEASE soon after it */
 };
 void	settle_close_begin(struct fs *f, struct settle_close *c);
 void	settle_close_end(struct fs *f, struct settle_close *c);
@@ -62,7 +65,8 @@ void	settle_close_take(struct fs *f, struct settle_close *ret,
  * what was given to settle_later was settled, or tried: before an op that
  * publishes (rename, link, symlink), so that nobody sees it without the bytes
  * (L3).  Where FLUSH came and no RELEASE soon after, what is written so far is
- * journalled. */
+ * journalled, or that was tried.  A mapping that outlives its close(2) is asked
+ * for by neither. */
 void	settle_flush(struct fs *f);
 /* In the gate: no name is left, the backing file goes. */
 void	settle_drop(struct fs *f, struct vnode *v);
