@@ -632,8 +632,8 @@ count_cores(void)
 	}
 }
 
-/* Before INIT is answered an entry is refused with EAGAIN, and with nothing else
- * if it will not be then.  0; -errno. */
+/* Before INIT is answered an entry is refused with EAGAIN, and with nothing
+ * else if it will not be then.  0; -errno. */
 static int
 ring_works(struct fuse_ring *r)
 {

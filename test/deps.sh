@@ -7,8 +7,8 @@
 # nothing and needs no root.  "a|b" is whichever is there to be had.
 
 BUILD="gcc libc6-dev make pkg-config fuse3 libfuse3-dev liburing-dev
-libsqlite3-dev libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev libexpat1-dev
-ca-certificates"
+libsqlite3-dev libcurl4-openssl-dev libssl-dev libzstd-dev libjansson-dev
+libexpat1-dev ca-certificates"
 
 TEST="check attr curl git rsync sqlite3 openssl python3 python3-venv procps
 util-linux mount hostname iproute2 groff-base zsh zstd systemd clang

@@ -27,6 +27,12 @@ esac
 [ "$BENCH_OWN_MOUNTS" = 1 ] || BENCH_OWN_MOUNTS=1 \
 	exec unshare -m --propagation private sh test/bench/bench.sh "$@"
 
+# gnsfs is mounted with uring=on (BENCH_URING=auto|off: otherwise), which sets
+# this; it is what it was in the end.
+uring=/sys/module/fuse/parameters/enable_uring
+uring_was=
+[ ! -w $uring ] || uring_was=$(cat $uring)
+
 work=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/gnsfs-bench.XXXXXX")
 cleanup()
 {
@@ -34,6 +40,7 @@ cleanup()
 		umount -l "$dir" || true
 	done
 	s3_stop || true
+	[ -z "$uring_was" ] || echo "$uring_was" >"$uring"
 	[ -z "$GCS_DIR" ] || gcs_stop || true
 	[ -z "$AZURITE_DIR" ] || azurite_stop || true
 	rm -rf "$work"

@@ -136,7 +136,8 @@ class Mounts:
         if name not in self.made:
             sh(GNSFS, "format", home, "--name", name)
             self.made.add(name)
-        sh(GNSFS, "mount", home, d, "-o", f"cache={cache}")
+        sh(GNSFS, "mount", home, d, "-o",
+           f"cache={cache},uring={os.environ.get('BENCH_URING', 'on')}")
         return d
 
     def gnsfs_pid(self, d):
