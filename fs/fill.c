@@ -12,6 +12,8 @@
 #define BEGIN_ALIGN	(128u << 10)	/* where in a chunk a miss begins */
 #define SLICE		(250 * NSEC_PER_MSEC)
 #define RECENT_AGE	(2 * NSEC_PER_SEC)	/* nobody comes for it */
+/* While what came is not read as fast: else it would go to the disk and back. */
+#define UNREAD_WINDOW	((uint64_t)8 << 20)
 
 int
 fill_new(uint64_t memory, struct fill **ret)
@@ -269,6 +271,9 @@ reach(struct fs *f, struct handle *h, uint64_t off, size_t n, bool missed)
 	most = window_most(&link);
 	if (most > (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK)
 		most = (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK;
+	if (most > UNREAD_WINDOW && atomic_load(&fl->nrecent) * 4 >=
+	    fl->most_recent * 3 && fl->most_recent > 0)
+		most = UNREAD_WINDOW;
 	lock_take(&v->lock);
 	r.jumps = missed && window_jump(&v->jumps, &h->streams, off, n,
 	    v->attr.size);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
 #define ENTRIES		1024u		/* by memory= */
 #define ENTRIES_MIN	128u
-#define KEPT		16	/* of memory=, that part, in payloads */
+#define FILES		8	/* of the descriptors, that part at most */
+#define KEPT		4	/* of memory=, that part, in payloads */
 #define KEPT_EACH	(64u << 10)	/* bytes that count for nothing */
 #define STACK		(1u << 20)
 #define READY_MS	5000	/* for the first request to come */
@@ -255,7 +257,8 @@ send_now(struct ring_entry *e)
 		e->sent = true;
 		(void)io_uring_submit(&e->uring);
 	}
-	if (io_uring_cq_ready(&e->uring) == 0)
+	if (io_uring_sq_ready(&e->uring) == 0 &&
+	    io_uring_cq_ready(&e->uring) == 0)
 		keep_little(e);
 }
 
@@ -279,9 +282,10 @@ handle(struct ring_entry *e)
 		keep_little(e);
 	touch(e, e->header->payload);
 	b.mem = in;
+	/* first: who has begun a close is waited for by others with a slot */
+	slot_take(e->queue->ring);
 	fuse_dev_seen(fr, in, b.size);
 	atomic_store(&e->unique, in->unique);
-	slot_take(e->queue->ring);
 	here = e;
 	fuse_session_process_buf(fr->se, &b);
 	here = NULL;
@@ -314,9 +318,10 @@ wait_sent(struct ring_entry *e)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec++;
-	while (sem_timedwait(&e->sent_on, &until) != 0 && errno == EINTR)
+	while (sem_clockwait(&e->sent_on, CLOCK_MONOTONIC, &until) != 0 &&
+	    errno == EINTR)
 		;
 }
 
@@ -344,7 +349,7 @@ fuse_ring_answer(struct fuse_ring *r, const struct iovec *iov, int count)
 		n += iov[i].iov_len;
 	}
 	put_reply(e, &out, n);
-	slow = e != here && n > KEPT_EACH &&
+	slow = e != here && n > KEPT_EACH && !atomic_load(&r->stop) &&
 	    atomic_load(&r->kept) > r->may_keep;
 	if (slow)
 		atomic_store(&e->awaited, true);
@@ -488,6 +493,8 @@ serve(void *arg)
 	struct fuse_ring *r = e->queue->ring;
 	int err;
 
+	lock_take(&r->lock);		/* it can be found now (entry_add) */
+	lock_drop(&r->lock);
 	if (is_ours(r, e->queue->cpu))
 		bind_to(e->queue->cpu);
 	err = io_uring_queue_init(RING_DEPTH, &e->uring, RING_FLAGS);
@@ -496,6 +503,9 @@ serve(void *arg)
 		    e->queue->cpu, err);
 		if (!e->added)
 			refuse(r);
+		lock_take(&r->lock);
+		e->queue->n--;
+		lock_drop(&r->lock);
 		return NULL;
 	}
 	prepare_end(e);
@@ -667,6 +677,7 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 {
 	struct fuse_ring *r;
 	unsigned i, cores = count_cores();
+	struct rlimit files;
 	int err;
 
 	if (cores == 0)
@@ -687,6 +698,9 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 	(void)sem_init(&r->slots, 0, front_threads(fr->fs));
 	r->nqueues = cores;
 	r->max = memory_share(fr->fs->opt.memory, ENTRIES, ENTRIES_MIN);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
+	    r->max > files.rlim_cur / FILES)
+		r->max = (unsigned)(files.rlim_cur / FILES);
 	r->may_keep = fr->fs->opt.memory / KEPT;
 	r->queues = calloc(cores, sizeof *r->queues);
 	r->entries = calloc(r->max + RESERVE * cores, sizeof *r->entries);

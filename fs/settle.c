@@ -550,14 +550,15 @@ settle_close_take(struct fs *f, struct settle_close *ret,
 	lock_drop(&st->lock);
 }
 
-/* The oldest up to that number, of those that FLUSH began or of the others. */
+/* The oldest above one number and up to another, of those that FLUSH began or
+ * of the others. */
 static struct settle_close *
-oldest(struct settler *st, uint64_t upto, bool flushed)
+oldest(struct settler *st, uint64_t above, uint64_t upto, bool flushed)
 {
 	struct settle_close *c;
 
 	for (c = st->oldest; c != NULL && c->number <= upto; c = c->next)
-		if ((c->flushed != NULL) == flushed)
+		if (c->number > above && (c->flushed != NULL) == flushed)
 			return c;
 	return NULL;
 }
@@ -573,8 +574,9 @@ flushed_of(struct settler *st, uint64_t number)
 	    NULL;
 }
 
-/* What c's writer wrote so far is journalled.  The lock is held. */
-static void
+/* What c's writer wrote so far is journalled: c's number.  It stays for those
+ * who began to wait later, where FLUSH came again.  The lock is held. */
+static uint64_t
 journal_flushed(struct fs *f, struct settle_close *c)
 {
 	struct settler *st = f->settler;
@@ -593,6 +595,7 @@ journal_flushed(struct fs *f, struct settle_close *c)
 		close_replace(st, c, NULL);
 		cond_broadcast(&st->went);
 	}
+	return number;
 }
 
 /* Until no close is left that began before.  The lock is held. */
@@ -600,17 +603,17 @@ static void
 wait_closed(struct fs *f, struct settler *st)
 {
 	int64_t now = clock_mono(), until = now + f->opt.io_timeout;
-	uint64_t upto = st->closes;
+	uint64_t done = 0, upto = st->closes;
 	struct settle_close *c;
 
 	for (; !st->stop && now < until; now = clock_mono()) {
-		c = oldest(st, upto, true);
+		c = oldest(st, done, upto, true);
 		if (c != NULL && (c->shared || now >= c->since + RELEASED))
-			journal_flushed(f, c);
+			done = journal_flushed(f, c);
 		else if (c != NULL)
 			(void)cond_wait_until(&st->went, &st->lock,
 			    c->since + RELEASED);
-		else if (oldest(st, upto, false) != NULL)
+		else if (oldest(st, 0, upto, false) != NULL)
 			(void)cond_wait_until(&st->went, &st->lock, until);
 		else
 			return;

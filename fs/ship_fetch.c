@@ -29,7 +29,9 @@ ship_fetches_add(struct ship_fetches *fs, size_t max, int64_t deadline)
 	t->deadline = deadline;
 	t->max = max;
 	t->why.text[0] = '\0';
+	t->damage.text[0] = '\0';
 	t->rc = STORE_OK;
+	t->hash = NULL;
 	return t;
 }
 
@@ -42,6 +44,11 @@ fetch_run(void *arg)
 	ship_call(t->sh, &c, &t->why, t->deadline, t->max);
 	t->rc = store_get_all(t->sh->home, &c, t->key, t->max, &t->bytes,
 	    NULL);
+	if (t->rc == STORE_OK && t->hash != NULL) {
+		t->opened = piece_open(t->bytes.p, t->bytes.len, t->hash,
+		    &t->piece, &t->damage);
+		buf_reset(&t->bytes);
+	}
 	latch_down(t->latch);
 }
 
@@ -66,8 +73,10 @@ ship_fetches_wait(struct ship_fetches *fs)
 void
 ship_fetches_done(struct ship_fetches *fs)
 {
-	for (unsigned i = 0; i < SHIP_FETCHES; i++)
+	for (unsigned i = 0; i < SHIP_FETCHES; i++) {
 		buf_done(&fs->v[i].bytes);
+		piece_done(&fs->v[i].piece);
+	}
 	latch_done(&fs->latch);
 }
 

@@ -100,16 +100,20 @@ int	ship_get_object(struct ship *sh, const char *key, size_t max,
 int	ship_get_slot(struct ship *sh, uint64_t lsn, int64_t deadline,
 	    struct buf *out, struct why *why);
 
-/* Objects fetched together: begin, then wait; each is then checked. */
+/* Objects fetched together: begin, then wait; each is then checked.  One that
+ * has a hash is a piece, which is opened by who fetched it. */
 struct ship_fetch {
 	struct ship	*sh;
 	struct latch	*latch;
 	int64_t		 deadline;
 	char		 key[KEY_MAX];
 	size_t		 max;
-	struct buf	 bytes;
-	struct why	 why;
+	const uint8_t	*hash;		/* or NULL */
+	struct buf	 bytes;		/* but of a piece */
+	struct piece	 piece;
+	struct why	 why, damage;
 	enum store_rc	 rc;
+	int		 opened;	/* piece_open's */
 };
 #define SHIP_FETCHES	8
 struct ship_fetches {

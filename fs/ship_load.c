@@ -26,8 +26,6 @@ begin_fn(struct sqc *c, void *arg)
 struct load_piece {
 	struct ship_fetch	*t;
 	struct digest		*sum;
-	const uint8_t		*hash;
-	struct why		*why;
 };
 
 static int
@@ -35,8 +33,27 @@ load_piece_fn(struct sqc *c, void *arg)
 {
 	struct load_piece *p = arg;
 
-	return piece_load(c, p->t->bytes.p, p->t->bytes.len, p->hash, 0, 0,
-	    p->sum, p->why);
+	return piece_load(c, &p->t->piece, 0, 0, p->sum, &p->t->damage);
+}
+
+/* One that was fetched.  0; -errno. */
+static int
+load_piece(struct ship *sh, struct ship_fetch *t, struct digest *sum,
+    struct why *why)
+{
+	struct load_piece p = { t, sum };
+	int err = ship_fetch_result(t, why);
+
+	if (err == 0)
+		return home_damaged(sh->home, t->key, NULL, why);
+	if (err == 1)
+		err = t->opened;
+	if (err == 0)
+		err = sq_write(meta_sq(sh->fs->meta), load_piece_fn, &p);
+	piece_done(&t->piece);
+	if (err == -EBADMSG && t->damage.text[0] != '\0')
+		(void)home_damaged(sh->home, t->key, t->damage.text, why);
+	return err;
 }
 
 struct load_end {
@@ -82,7 +99,8 @@ add_pieces(struct ship_fetches *fs, const struct snapshot *s, unsigned from)
 		struct ship_fetch *t = ship_fetches_add(fs, PIECE_STORED_MAX,
 		    0);
 
-		piece_key(s->pieces[i].hash, t->key);
+		t->hash = s->pieces[i].hash;
+		piece_key(t->hash, t->key);
 	}
 	ship_fetches_begin(fs);
 }
@@ -106,22 +124,8 @@ load_pieces(struct ship *sh, const struct snapshot *s, uint8_t retdigest[32],
 
 		ship_fetches_wait(now);
 		add_pieces(&fs[turn ^ 1], s, i + now->n);
-		for (unsigned k = 0; err == 0 && k < now->n; k++, i++) {
-			struct why own = { "" };
-			struct load_piece p = { &now->v[k], sum,
-			    s->pieces[i].hash, &own };
-
-			err = ship_fetch_result(&now->v[k], why);
-			if (err == 0)
-				err = home_damaged(sh->home, now->v[k].key,
-				    NULL, why);
-			if (err == 1)
-				err = sq_write(meta_sq(sh->fs->meta),
-				    load_piece_fn, &p);
-			if (err == -EBADMSG && own.text[0] != '\0')
-				(void)home_damaged(sh->home, now->v[k].key,
-				    own.text, why);
-		}
+		for (unsigned k = 0; err == 0 && k < now->n; k++, i++)
+			err = load_piece(sh, &now->v[k], sum, why);
 		if (err != 0)
 			break;
 	}

@@ -191,20 +191,18 @@ replay_from(struct verify *v, uint64_t first)
 
 /* --- a snapshot --- */
 
-struct piece {
+struct loading {
 	struct verify		*v;
 	struct digest		*sum;
-	const struct buf	*b;
-	const uint8_t		*hash;
+	struct piece		 piece;
 };
 
 static int
 piece_tx(struct sqc *q, void *arg)
 {
-	struct piece *p = arg;
+	struct loading *p = arg;
 
-	return piece_load(q, p->b->p, p->b->len, p->hash, 0, 0,
-	    p->sum, &p->v->c->why);
+	return piece_load(q, &p->piece, 0, 0, p->sum, &p->v->c->why);
 }
 
 static int
@@ -253,12 +251,16 @@ load_snapshot(struct verify *v, uint64_t lsn)
 	if (rc == 0)
 		rc = sq_write(db, begin_tx, NULL);
 	for (i = 0; rc >= 0 && i < s.npieces; i++) {
-		struct piece p = { v, sum, &b, s.pieces[i].hash };
+		struct loading p = { .v = v, .sum = sum };
 
 		buf_reset(&b);
-		rc = get_piece(v, p.hash, &b);
+		rc = get_piece(v, s.pieces[i].hash, &b);
+		if (rc == 0)
+			rc = piece_open(b.p, b.len, s.pieces[i].hash, &p.piece,
+			    &v->c->why);
 		if (rc == 0)
 			rc = sq_write(db, piece_tx, &p);
+		piece_done(&p.piece);
 	}
 	digest_final(sum, l.digest);
 	if (rc >= 0)

@@ -5,9 +5,7 @@
 
 struct loading {
 	uint64_t	 lo, hi;
-	const uint8_t	*hash;
-	const void	*p;
-	size_t		 n;
+	struct piece	*piece;
 	struct why	*why;
 };
 
@@ -37,8 +35,7 @@ load_piece(struct sqc *c, void *arg)
 {
 	const struct loading *l = arg;
 
-	return piece_load(c, l->p, l->n, l->hash, l->lo, l->hi, NULL,
-	    l->why);
+	return piece_load(c, l->piece, l->lo, l->hi, NULL, l->why);
 }
 
 static int
@@ -63,10 +60,16 @@ int
 import_load_piece(struct meta *m, uint64_t lo, uint64_t hi,
     const uint8_t hash[32], const void *p, size_t n, struct why *why)
 {
-	struct loading l = { .lo = lo, .hi = hi, .hash = hash, .p = p, .n = n,
+	struct piece piece;
+	struct loading l = { .lo = lo, .hi = hi, .piece = &piece,
 	    .why = why };
+	int err;
 
-	return sq_write(meta_sq(m), load_piece, &l);
+	err = piece_open(p, n, hash, &piece, why);
+	if (err == 0)
+		err = sq_write(meta_sq(m), load_piece, &l);
+	piece_done(&piece);
+	return err;
 }
 
 int

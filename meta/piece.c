@@ -180,39 +180,44 @@ piece_read_rows(struct cur *c, const char *what, struct digest *sum,
 	return 0;
 }
 
-/* last, if not NULL, is called after all rows, which are still there then. */
-static int
-piece_read_until(const void *p, size_t n, const uint8_t *hash,
-    struct digest *sum, int (*each)(void *arg, const struct row *r),
-    int (*last)(void *arg), void *arg, struct why *why)
+int
+piece_open(const void *p, size_t n, const uint8_t *hash, struct piece *ret,
+    struct why *why)
 {
 	uint8_t got[SHA256_LEN];
-	char hex[SHA256_HEX], what[32];
-	struct buf raw = BUF_INIT;
-	struct cur c;
-	int err;
+	char hex[SHA256_HEX];
 
+	*ret = (struct piece){ .raw = BUF_INIT };
 	sha256(p, n, got);
 	hex_encode(hash != NULL ? hash : got, SHA256_LEN, hex);
-	snprintf(what, sizeof(what), "piece %.12s", hex);
+	snprintf(ret->what, sizeof(ret->what), "piece %.12s", hex);
 	if (hash != NULL && memcmp(hash, got, SHA256_LEN) != 0)
 		return why_set(why, -EBADMSG, "%s: its bytes are not those "
-		    "that its name says", what);
-	err = frame_open(p, n, piece_magic, PIECE_MAX + PIECE_HEAD, what, &raw,
-	    &c, why);
-	if (err == 0)
-		err = piece_read_rows(&c, what, sum, each, arg, why);
-	if (err == 0 && last != NULL)
-		err = last(arg);
-	buf_done(&raw);
-	return err;
+		    "that its name says", ret->what);
+	return frame_open(p, n, piece_magic, PIECE_MAX + PIECE_HEAD, ret->what,
+	    &ret->raw, &ret->rows, why);
+}
+
+void
+piece_done(struct piece *p)
+{
+	buf_done(&p->raw);
+	*p = (struct piece){ .raw = BUF_INIT };
 }
 
 int
 piece_read(const void *p, size_t n, const uint8_t *hash,
     int (*each)(void *arg, const struct row *r), void *arg, struct why *why)
 {
-	return piece_read_until(p, n, hash, NULL, each, NULL, arg, why);
+	struct piece piece;
+	int err;
+
+	err = piece_open(p, n, hash, &piece, why);
+	if (err == 0)
+		err = piece_read_rows(&piece.rows, piece.what, NULL, each, arg,
+		    why);
+	piece_done(&piece);
+	return err;
 }
 
 struct load {
@@ -245,9 +250,8 @@ tbl_id_columns(enum tbl tbl)
 }
 
 static int
-load_flush(void *arg)
+load_flush(struct load *l)
 {
-	struct load *l = arg;
 	unsigned n = l->n;
 
 	l->n = 0;
@@ -279,11 +283,12 @@ load_row(void *arg, const struct row *r)
 }
 
 int
-piece_load(struct sqc *c, const void *p, size_t n, const uint8_t hash[32],
-    uint64_t lo, uint64_t hi, struct digest *sum, struct why *why)
+piece_load(struct sqc *c, struct piece *p, uint64_t lo, uint64_t hi,
+    struct digest *sum, struct why *why)
 {
 	struct load l = { .c = c, .lo = lo, .hi = hi, .why = why };
+	int err;
 
-	return piece_read_until(p, n, hash, sum, load_row, load_flush, &l,
-	    why);
+	err = piece_read_rows(&p->rows, p->what, sum, load_row, &l, why);
+	return err != 0 ? err : load_flush(&l);
 }

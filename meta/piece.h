@@ -48,12 +48,24 @@ void	piece_writer_free(struct piece_writer *w);
 int	piece_read(const void *p, size_t n, const uint8_t *hash,
 	    int (*each)(void *arg, const struct row *r), void *arg,
 	    struct why *why);
-/* Writer.  Loads rows; with lo/hi non-zero, every inode and object id in it
- * must lie there, and only tables that an import has may be in it: -EBADMSG.
- * -EEXIST: a row is there already.  sum, NULL accepted, gets the images. */
+/* What is stored, checked and unpacked: its rows are to be read yet.  Apart
+ * from loading them, so that another thread can do it. */
+struct piece {
+	struct buf	 raw;
+	struct cur	 rows;		/* in raw */
+	char		 what[32];	/* its name, for why */
+};
+/* hash: NULL accepted.  ret is piece_done's whatever it returns: 0, as
+ * piece_read. */
+int	piece_open(const void *p, size_t n, const uint8_t *hash,
+	    struct piece *ret, struct why *why);
+void	piece_done(struct piece *p);	/* or {0}; then it is {0} */
+/* Writer.  Loads p's rows, once; with lo/hi non-zero, every inode and object id
+ * in it must lie there, and only tables that an import has may be in it:
+ * -EBADMSG.  -EEXIST: a row is there already.  sum, NULL accepted, gets the
+ * images. */
 struct digest;
-int	piece_load(struct sqc *c, const void *p, size_t n,
-	    const uint8_t hash[32], uint64_t lo, uint64_t hi,
+int	piece_load(struct sqc *c, struct piece *p, uint64_t lo, uint64_t hi,
 	    struct digest *sum, struct why *why);
 
 /* --- snapshots: the log prefix as pieces (M4) --- */

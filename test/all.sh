@@ -8,8 +8,8 @@
 # time limit: lint, unit tests of both builds, the backends against real
 # servers, each script of test/mounted, some of them once more by io_uring, the
 # demo, and the benchmarks at a hundredth of their size, for whether they run.
-# Slow suites run in a short form (GNSFS_TEST_SHORT=1; GNSFS_TEST_LONG=1 asks for
-# the long one).
+# Slow suites run in a short form (GNSFS_TEST_SHORT=1; GNSFS_TEST_LONG=1 asks
+# for the long one).
 #
 # What a section says is shown where it failed; KEEP=DIR keeps all of it there.
 # A mounted test may say, in its first lines,

@@ -24,8 +24,10 @@ START_TEST(test_one_stream)
 	/* out of order, as parallel requests come */
 	ck_assert_uint_eq(window_read(&s, 103 * MIB, MIB, WINDOW_UNKNOWN), w);
 	ck_assert_uint_eq(window_read(&s, 101 * MIB, MIB, WINDOW_UNKNOWN), w);
+	ck_assert_uint_eq(window_read(&s, 120 * MIB, MIB, WINDOW_UNKNOWN), w);
+	ck_assert_uint_eq(window_read(&s, 102 * MIB, MIB, WINDOW_UNKNOWN), w);
 	/* and no further than the link has a use for */
-	ck_assert_uint_eq(window_read(&s, 104 * MIB, MIB, WINDOW_MIN),
+	ck_assert_uint_eq(window_read(&s, 121 * MIB, MIB, WINDOW_MIN),
 	    WINDOW_MIN);
 }
 END_TEST

@@ -246,9 +246,15 @@ load_fn(struct sqc *c, void *arg)
 {
 	struct loading *l = arg;
 
-	return piece_load(c, l->ps->v[l->i].p, l->ps->v[l->i].len,
-	    l->ps->v[l->i].hash, l->lo, l->hi, NULL,
-	    &l->why);
+	struct piece p;
+	int err;
+
+	err = piece_open(l->ps->v[l->i].p, l->ps->v[l->i].len,
+	    l->ps->v[l->i].hash, &p, &l->why);
+	if (err == 0)
+		err = piece_load(c, &p, l->lo, l->hi, NULL, &l->why);
+	piece_done(&p);
+	return err;
 }
 
 static int

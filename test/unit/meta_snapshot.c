@@ -27,13 +27,17 @@ load_fn(struct sqc *c, void *arg)
 	struct digest *sum;
 	uint8_t digest[32];
 	int err = digest_new(&sum);
+	struct piece p;
 
 	for (unsigned i = 0; err == 0 && i < l->s->npieces; i++) {
 		int k = pieces_find(l->ps, l->s->pieces[i].hash);
 
 		ck_assert_int_ge(k, 0);
-		err = piece_load(c, l->ps->v[k].p, l->ps->v[k].len,
-		    l->s->pieces[i].hash, 0, 0, sum, &l->why);
+		err = piece_open(l->ps->v[k].p, l->ps->v[k].len,
+		    l->s->pieces[i].hash, &p, &l->why);
+		if (err == 0)
+			err = piece_load(c, &p, 0, 0, sum, &l->why);
+		piece_done(&p);
 	}
 	digest_final(sum, digest);
 	return err != 0 ? err : snapshot_loaded(c, l->s, digest, &l->why);
