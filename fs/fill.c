@@ -12,7 +12,7 @@
 #define BEGIN_ALIGN	(128u << 10)	/* where in a chunk a miss begins */
 #define SLICE		(250 * NSEC_PER_MSEC)
 #define RECENT_AGE	(2 * NSEC_PER_SEC)	/* nobody comes for it */
-/* While what came is not read as fast: else it would go to the disk and back. */
+/* While what came is not read as fast: it would go to the disk and back. */
 #define UNREAD_WINDOW	((uint64_t)8 << 20)
 
 int

@@ -24,7 +24,7 @@
 #define ENTRIES		1024u		/* by memory= */
 #define ENTRIES_MIN	128u
 #define FILES		8	/* of the descriptors, that part at most */
-#define KEPT		4	/* of memory=, that part, in payloads */
+#define KEPT		8	/* of memory=, that part, in payloads */
 #define KEPT_EACH	(64u << 10)	/* bytes that count for nothing */
 #define STACK		(1u << 20)
 #define READY_MS	5000	/* for the first request to come */
