@@ -22,9 +22,10 @@
 #define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
 #define ENTRIES		1024u		/* by memory= */
-#define ENTRIES_MIN	128u
+#define ENTRIES_MIN	64u
 #define FILES		8	/* of the descriptors, that part at most */
-#define KEPT		8	/* of memory=, that part, in payloads */
+#define KEPT		8	/* of memory= that part, in payloads, */
+#define KEPT_BEYOND	(32u << 20)	/* of what it has beyond this */
 #define KEPT_EACH	(64u << 10)	/* bytes that count for nothing */
 #define STACK		(1u << 20)
 #define READY_MS	5000	/* for the first request to come */
@@ -701,7 +702,7 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
 	    r->max > files.rlim_cur / FILES)
 		r->max = (unsigned)(files.rlim_cur / FILES);
-	r->may_keep = fr->fs->opt.memory / KEPT;
+	r->may_keep = (fr->fs->opt.memory - KEPT_BEYOND) / KEPT;
 	r->queues = calloc(cores, sizeof *r->queues);
 	r->entries = calloc(r->max + RESERVE * cores, sizeof *r->entries);
 	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

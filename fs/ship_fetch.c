@@ -32,7 +32,20 @@ ship_fetches_add(struct ship_fetches *fs, size_t max, int64_t deadline)
 	t->damage.text[0] = '\0';
 	t->rc = STORE_OK;
 	t->hash = NULL;
+	t->early = false;
+	t->opened = -EBADMSG;	/* of no bytes */
 	return t;
+}
+
+int
+ship_fetch_open(struct ship_fetch *t)
+{
+	if (t->bytes.len > 0) {
+		t->opened = piece_open(t->bytes.p, t->bytes.len, t->hash,
+		    &t->piece, &t->damage);
+		buf_done(&t->bytes);
+	}
+	return t->opened;
 }
 
 static void
@@ -44,11 +57,8 @@ fetch_run(void *arg)
 	ship_call(t->sh, &c, &t->why, t->deadline, t->max);
 	t->rc = store_get_all(t->sh->home, &c, t->key, t->max, &t->bytes,
 	    NULL);
-	if (t->rc == STORE_OK && t->hash != NULL) {
-		t->opened = piece_open(t->bytes.p, t->bytes.len, t->hash,
-		    &t->piece, &t->damage);
-		buf_reset(&t->bytes);
-	}
+	if (t->rc == STORE_OK && t->hash != NULL && t->early)
+		(void)ship_fetch_open(t);
 	latch_down(t->latch);
 }
 

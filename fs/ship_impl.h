@@ -101,7 +101,7 @@ int	ship_get_slot(struct ship *sh, uint64_t lsn, int64_t deadline,
 	    struct buf *out, struct why *why);
 
 /* Objects fetched together: begin, then wait; each is then checked.  One that
- * has a hash is a piece, which is opened by who fetched it. */
+ * has a hash is a piece; where `early` it is opened by who fetched it. */
 struct ship_fetch {
 	struct ship	*sh;
 	struct latch	*latch;
@@ -109,7 +109,8 @@ struct ship_fetch {
 	char		 key[KEY_MAX];
 	size_t		 max;
 	const uint8_t	*hash;		/* or NULL */
-	struct buf	 bytes;		/* but of a piece */
+	bool		 early;
+	struct buf	 bytes;		/* but of an opened piece */
 	struct piece	 piece;
 	struct why	 why, damage;
 	enum store_rc	 rc;
@@ -128,6 +129,8 @@ struct ship_fetch *ship_fetches_add(struct ship_fetches *fs, size_t max,
 void	ship_fetches_begin(struct ship_fetches *fs);
 void	ship_fetches_wait(struct ship_fetches *fs);
 void	ship_fetches_done(struct ship_fetches *fs);
+/* Of a piece that came: piece_open's. */
+int	ship_fetch_open(struct ship_fetch *t);
 /* 1 there, 0 absent, -errno. */
 int	ship_fetch_result(struct ship_fetch *t, struct why *why);
 

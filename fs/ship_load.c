@@ -16,6 +16,7 @@
 #include "meta/reload.h"
 
 #define SNAPSHOT_STORED_MAX (64u << 20)
+#define EARLY_MEMORY	((uint64_t)256 << 20)	/* some MiB of it */
 
 static int
 begin_fn(struct sqc *c, void *arg)
@@ -47,7 +48,7 @@ load_piece(struct ship *sh, struct ship_fetch *t, struct digest *sum,
 	if (err == 0)
 		return home_damaged(sh->home, t->key, NULL, why);
 	if (err == 1)
-		err = t->opened;
+		err = ship_fetch_open(t);
 	if (err == 0)
 		err = sq_write(meta_sq(sh->fs->meta), load_piece_fn, &p);
 	piece_done(&t->piece);
@@ -100,6 +101,7 @@ add_pieces(struct ship_fetches *fs, const struct snapshot *s, unsigned from)
 		    0);
 
 		t->hash = s->pieces[i].hash;
+		t->early = fs->sh->fs->opt.memory >= EARLY_MEMORY;
 		piece_key(t->hash, t->key);
 	}
 	ship_fetches_begin(fs);
