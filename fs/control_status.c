@@ -217,6 +217,7 @@ head(struct fs *f)
 {
 	struct why why = { "" };
 	int state = atomic_load(&f->write_state);
+	const char *uring = atomic_load(&f->uring);
 
 	lock_take(&f->why_lock);
 	if (state != FS_WRITABLE)
@@ -229,7 +230,8 @@ head(struct fs *f)
 	    ctl_text(f->state_dir), "write_state", write_state_name(state),
 	    "why", why.text,
 	    "uptime", I(age(f->started)), "peak_memory", I(peak_memory()),
-	    "passthrough", pass_state(f), "uring", atomic_load(&f->uring));
+	    "passthrough", pass_state(f), "uring",
+	    uring != NULL ? uring : "off: not mounted");
 }
 
 int

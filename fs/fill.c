@@ -271,8 +271,9 @@ reach(struct fs *f, struct handle *h, uint64_t off, size_t n, bool missed)
 	most = window_most(&link);
 	if (most > (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK)
 		most = (uint64_t)fl->runs * RUN_CHUNKS * CACHE_CHUNK;
-	if (most > UNREAD_WINDOW && atomic_load(&fl->nrecent) * 4 >=
-	    fl->most_recent * 3 && fl->most_recent > 0)
+	if (most > UNREAD_WINDOW && fl->most_recent > 0 &&
+	    atomic_load(&fl->nrecent) * 4 >= fl->most_recent * 3 &&
+	    !window_is_far(&link))
 		most = UNREAD_WINDOW;
 	lock_take(&v->lock);
 	r.jumps = missed && window_jump(&v->jumps, &h->streams, off, n,

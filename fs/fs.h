@@ -75,7 +75,7 @@ struct fs {
 	struct control		*control;
 	struct pass_dev *_Atomic pass;		/* fs/pass.h; NULL: none */
 	_Atomic unsigned	 unseen;	/* for pass_tick */
-	const char *_Atomic	 uring;		/* static: on, or why not */
+	const char *_Atomic	 uring;	/* static: on, or why not; or NULL */
 	struct fuse_front	*front;		/* invalidations go here */
 	_Atomic int		 write_state;	/* enum fs_write_state */
 	uint64_t		 state_room;	/* bytes the database keeps */

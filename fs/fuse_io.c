@@ -188,11 +188,12 @@ op_write_buf(fuse_req_t req, fuse_ino_t node, struct fuse_bufvec *in,
 void
 op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
+	struct fuse_front *fr = fuse_req_userdata(req);
 	struct fs *f = req_fs(req);
 	struct handle *h = handle_of(fi);
 
 	counter_add(fuse_requests, 1);
-	if (h->writes)
+	if (h->writes && fuse_dev_has_ring(&fr->dev))
 		settle_close_flushed(f, &h->flush, h->v);
 	fuse_reply_err(req, -io_flush(f, h));
 }

@@ -99,6 +99,7 @@ struct fuse_ring {
 	_Atomic size_t		 kept;
 	sem_t			 slots;		/* of those that handle */
 	unsigned		 nqueues, max;
+	unsigned		 foreign;	/* entries of others' cores */
 	struct ring_queue	*queues;
 	_Atomic unsigned	 n;		/* entries */
 	struct ring_entry	*_Atomic *entries;
@@ -374,8 +375,10 @@ fuse_ring_send(void)
 void *
 fuse_ring_room(size_t n)
 {
-	return here != NULL && n <= here->iov[1].iov_len ? here->payload :
-	    NULL;
+	if (here == NULL || n > here->iov[1].iov_len)
+		return NULL;
+	touch(here, n);
+	return here->payload;
 }
 
 /* --- threads --- */
@@ -581,7 +584,8 @@ entry_add(struct ring_queue *q, bool later)
 		return false;
 	lock_take(&r->lock);
 	i = atomic_load(&r->n);
-	if ((i < r->max || q->n < RESERVE) && !atomic_load(&r->stop))
+	if ((i - r->foreign < r->max || q->n < RESERVE) &&
+	    !atomic_load(&r->stop))
 		e = entry_new(q, later);
 	if (e != NULL && thread_new(e) != 0) {
 		entry_free(r, e);
@@ -591,6 +595,8 @@ entry_add(struct ring_queue *q, bool later)
 		atomic_store(&r->entries[i], e);
 		atomic_store(&r->n, i + 1);
 		q->n++;
+		if (!is_ours(r, q->cpu))
+			r->foreign++;
 	}
 	lock_drop(&r->lock);
 	return e != NULL;

@@ -36,7 +36,8 @@
  *     not told of by the kernel: that caller is not interrupted.
  *   - The kernel lets nobody ask until each queue has an entry, or was refused
  *     one; so where one cannot be made, or nothing comes, it is refused, and
- *     all is as without.
+ *     requests come by /dev/fuse (replies are copied, and FLUSH is asked for,
+ *     all the same).
  *   - memory=: what a payload was used for stays in core, up to a share for
  *     all; beyond it an entry drops it before it waits.  The kernel copies a
  *     request in the entry's own thread alone: while that sends a reply, and
@@ -73,7 +74,8 @@ void	fuse_ring_stop(struct fuse_ring *r);
 void	fuse_ring_free(struct fuse_ring *r);
 
 /* A reply as the library sends it: iov[0] is its header.  True: it was for an
- * entry, and is sent when the handler returns. */
+ * entry, whose thread sends it when its handler has returned.  One of another
+ * thread's may wait for that, a second at most, so that payloads stay few. */
 bool	fuse_ring_answer(struct fuse_ring *r, const struct iovec *iov,
 	    int count);
 /* The answer, given before, is sent now: the handler goes on. */

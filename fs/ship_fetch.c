@@ -33,14 +33,15 @@ ship_fetches_add(struct ship_fetches *fs, size_t max, int64_t deadline)
 	t->rc = STORE_OK;
 	t->hash = NULL;
 	t->early = false;
-	t->opened = -EBADMSG;	/* of no bytes */
+	t->tried = false;
 	return t;
 }
 
 int
 ship_fetch_open(struct ship_fetch *t)
 {
-	if (t->bytes.len > 0) {
+	if (!t->tried) {
+		t->tried = true;
 		t->opened = piece_open(t->bytes.p, t->bytes.len, t->hash,
 		    &t->piece, &t->damage);
 		buf_done(&t->bytes);

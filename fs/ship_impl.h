@@ -109,7 +109,7 @@ struct ship_fetch {
 	char		 key[KEY_MAX];
 	size_t		 max;
 	const uint8_t	*hash;		/* or NULL */
-	bool		 early;
+	bool		 early, tried;
 	struct buf	 bytes;		/* but of an opened piece */
 	struct piece	 piece;
 	struct why	 why, damage;

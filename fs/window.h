@@ -96,6 +96,8 @@ void	window_came(struct window_link *l, struct window_get *g, uint64_t n,
 	    int64_t now);
 /* It is over, well or not. */
 void	window_end(struct window_link *l, struct window_get *g, int64_t now);
+/* Its requests travel for so long that a small window would leave it idle. */
+bool	window_is_far(const struct window_link *l);
 /* What the link has a use for, WINDOW_MIN to WINDOW_MAX. */
 uint64_t window_most(const struct window_link *l);
 /* A window is fetched in requests of so many bytes, a power of two, 1 to 8 MiB:
