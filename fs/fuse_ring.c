@@ -21,11 +21,11 @@
 
 #define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
-#define ENTRIES		1024u		/* by memory= */
-#define ENTRIES_MIN	64u
+#define BEYOND		(32u << 20)	/* of memory=: what follows is by that */
+#define ENTRIES		1024u
+#define ENTRIES_MIN	48u
 #define FILES		8	/* of the descriptors, that part at most */
-#define KEPT		8	/* of memory= that part, in payloads, */
-#define KEPT_BEYOND	(32u << 20)	/* of what it has beyond this */
+#define KEPT		8	/* that part, in payloads */
 #define KEPT_EACH	(64u << 10)	/* bytes that count for nothing */
 #define STACK		(1u << 20)
 #define READY_MS	5000	/* for the first request to come */
@@ -685,6 +685,7 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 	struct fuse_ring *r;
 	unsigned i, cores = count_cores();
 	struct rlimit files;
+	uint64_t memory = fr->fs->opt.memory - BEYOND;
 	int err;
 
 	if (cores == 0)
@@ -704,11 +705,11 @@ fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
 	lock_init(&r->lock, RANK_LOG - 1, "ring");
 	(void)sem_init(&r->slots, 0, front_threads(fr->fs));
 	r->nqueues = cores;
-	r->max = memory_share(fr->fs->opt.memory, ENTRIES, ENTRIES_MIN);
+	r->max = memory_share(memory, ENTRIES, ENTRIES_MIN);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
 	    r->max > files.rlim_cur / FILES)
 		r->max = (unsigned)(files.rlim_cur / FILES);
-	r->may_keep = (fr->fs->opt.memory - KEPT_BEYOND) / KEPT;
+	r->may_keep = memory / KEPT;
 	r->queues = calloc(cores, sizeof *r->queues);
 	r->entries = calloc(r->max + RESERVE * cores, sizeof *r->entries);
 	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
