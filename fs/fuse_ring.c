@@ -21,7 +21,7 @@
 
 #define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
-#define BEYOND		(32u << 20)	/* of memory=: what follows is by that */
+#define BEYOND		(48u << 20)	/* of memory=, which this is by */
 #define ENTRIES		1024u
 #define ENTRIES_MIN	48u
 #define FILES		8	/* of the descriptors, that part at most */
