@@ -2,6 +2,8 @@
 # so, what is closed is there before what is published after it (L3), readers
 # that wait for a store keep nobody waiting, and how it ends.  all.sh runs other
 # tests so, too.
+# build: plain
+#	It ends daemons whose files are open, and those are not freed.
 
 . "$(dirname "$0")/../lib.sh"
 begin
