@@ -4,7 +4,7 @@
 #include "base/clock.h"
 
 #define NEAR		((uint64_t)24 << 20) /* in parallel, disordered */
-#define NEAR_NEW	((uint64_t)4 << 20)	/* of one that may be none */
+#define NEAR_NEW	((uint64_t)8 << 20)	/* of one that may be none */
 #define LARGE		(64u << 10)	/* no page of a database */
 #define WHOLE_STEP	((uint64_t)8 << 20)	/* of a fetch of all */
 #define HICCUP		(200 * NSEC_PER_MSEC)	/* to be read through, */
