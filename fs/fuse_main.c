@@ -34,6 +34,7 @@
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
 #define AGAIN		NSEC_PER_SEC	/* till a notice is repeated */
 #define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
+#define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 
 struct notice {
 	struct notice	*next;
@@ -246,23 +247,35 @@ struct ready {
 	int			 fd;
 };
 
+/* One of the kernel's.  0; -errno: it is not there, or not for us to set. */
+static int
+set_parameter(const char *path, const char *text)
+{
+	size_t n = strlen(text);
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, n) != (ssize_t)n)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 /* The kernel's own read-ahead is 128 KiB unless told: each request is an
  * upcall, so larger is faster.  Needs root; without it all works. */
 static void
 raise_read_ahead(dev_t dev)
 {
 	char path[64], text[16];
-	int fd, n;
+	int err;
 
 	snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb",
 	    major(dev), minor(dev));
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	n = snprintf(text, sizeof text, "%d", READ_AHEAD_KIB);
-	if (write(fd, text, (size_t)n) != n)
-		log_debug("read-ahead not raised", "path=%s", path);
-	close(fd);
+	snprintf(text, sizeof text, "%d", READ_AHEAD_KIB);
+	err = set_parameter(path, text);
+	if (err != 0)
+		log_debug("read-ahead not raised", "path=%s err=%d", path, err);
 }
 
 /* A copy that fs_stop frees: the uploader looks at it when the session, and
@@ -539,7 +552,7 @@ fuse_main_run(struct fs *f, const struct fs_options *o, int ready_fd,
 	cond_init(&fr->cond);
 	fr->splices = pipes_hold_replies();
 	f->uring = "off: the library has no custom I/O";
-	if (o->uring == URING_ON && (err = fuse_ring_enable()) != 0)
+	if (o->uring == URING_ON && (err = set_parameter(ENABLE, "Y")) != 0)
 		log_warn("the kernel's fuse could not be told to use io_uring",
 		    "err=%d", err);
 	err = mount_session(fr, o, why);

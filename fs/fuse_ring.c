@@ -19,7 +19,6 @@
 #include "base/log.h"
 #include "fs/fuse_ring.h"
 
-#define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
 #define BEYOND		(48u << 20)	/* of memory=, which this is by */
 #define ENTRIES		1024u
@@ -307,7 +306,7 @@ find(struct fuse_ring *r, uint64_t unique)
 		return here;
 	for (i = 0; i < n; i++) {
 		e = atomic_load(&r->entries[i]);
-		if (e != NULL && atomic_load(&e->unique) == unique)
+		if (atomic_load(&e->unique) == unique)
 			return e;
 	}
 	return NULL;
@@ -603,20 +602,6 @@ entry_add(struct ring_queue *q, bool later)
 }
 
 /* --- the ring --- */
-
-int
-fuse_ring_enable(void)
-{
-	int fd = open(ENABLE, O_WRONLY | O_CLOEXEC);
-	int err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, "Y", 1) != 1)
-		err = -errno;
-	close(fd);
-	return err;
-}
 
 /* The kernel has a queue for each core there may ever be.  0: not known. */
 static unsigned

@@ -57,8 +57,6 @@ struct fuse_ring;
 /* Of the kernel's INIT flags, and of our answer. */
 #define FUSE_RING_FLAG	(1ULL << 41)
 
-/* uring=on: the kernel is told to offer it.  0; -errno: may not be told. */
-int	fuse_ring_enable(void);
 /* In the library's init, before it is agreed on: can it be done here?  payload:
  * bytes of the largest request or reply.  0 and *ret; -errno. */
 int	fuse_ring_new(struct fuse_front *fr, int fd, size_t payload,
