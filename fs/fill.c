@@ -23,7 +23,6 @@ fill_new(uint64_t memory, struct fill **ret)
 	if (fl == NULL)
 		return -ENOMEM;
 	lock_init(&fl->lock, RANK_FILL, "fill");
-	cond_init(&fl->cond);
 	fl->runs = memory_share(memory, LANE_RUNS, 2);
 	fl->most_spare = memory_share(memory, SPARE_MAX, 2);
 	fl->most_recent = memory_share(memory, RECENT_MAX, 0);
@@ -40,11 +39,13 @@ fill_buf_take(struct fs *f)
 	lock_take(&fl->lock);
 	if (fl->nspare > 0)
 		p = fl->spare[--fl->nspare];
+	if (fl->nspare < fl->unused)
+		fl->unused = fl->nspare;
 	lock_drop(&fl->lock);
 	if (p != NULL)
 		return p;
 	/* Mapped, so that it is page-aligned, and that what a burst took is
-	 * the system's again after it. */
+	 * the system's again after it (fill_trim). */
 	p = mmap(NULL, CACHE_CHUNK, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return p != MAP_FAILED ? p : NULL;
@@ -74,6 +75,7 @@ fill_fetch_unref(struct fill *fl, struct fetch *x)
 {
 	if (x != NULL && --x->refs == 0) {
 		buf_give_locked(fl, x->buf);
+		cond_done(&x->cond);
 		free(x);
 	}
 }
@@ -91,7 +93,6 @@ fill_free(struct fill *fl)
 		fill_fetch_unref(fl, fl->recent[i].x);
 	while (fl->nspare > 0)
 		(void)munmap(fl->spare[--fl->nspare], CACHE_CHUNK);
-	cond_done(&fl->cond);
 	lock_done(&fl->lock);
 	free(fl);
 }
@@ -150,7 +151,8 @@ fill_fetch_add(struct fill *fl, struct bfile *b, uint64_t chunk, uint64_t size)
 	x->gen = bfile_clean_gen(b);
 	x->len = left < CACHE_CHUNK ? (uint32_t)left : CACHE_CHUNK;
 	x->refs = 1;
-	x->need = UINT32_MAX;
+	atomic_init(&x->need, UINT32_MAX);
+	cond_init(&x->cond);
 	x->next = *chain_of(fl, x->ino, chunk);
 	*chain_of(fl, x->ino, chunk) = x;
 	fl->queued++;
@@ -228,6 +230,7 @@ fill_fetch_end(struct fill *fl, struct fetch *x, int err, bool kept,
 	x->done = true;
 	x->err = err;
 	fl->queued--;
+	cond_broadcast(&x->cond);
 	if (err != 0 || kept) {
 		table_remove(fl, x);
 		/* what nobody waits for is not read at once either */
@@ -243,7 +246,6 @@ fill_fetch_end(struct fill *fl, struct fetch *x, int err, bool kept,
 		}
 		*slot = x;
 	}
-	cond_broadcast(&fl->cond);
 	lock_drop(&fl->lock);
 }
 
@@ -352,8 +354,9 @@ fill_note_read(struct fs *f, struct handle *h, uint64_t off, size_t n)
 static bool
 is_ready(const struct fetch *x, uint32_t at, size_t n)
 {
-	/* buf is set before these are, which are ours to read */
-	return (x->done || (at >= x->lo && at + n <= x->hi)) &&
+	uint32_t hi = atomic_load(&x->hi);	/* buf and lo are set before */
+
+	return (x->done || (hi > 0 && at >= x->lo && at + n <= hi)) &&
 	    x->buf != NULL;
 }
 
@@ -397,17 +400,18 @@ wait_fetch(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 	while (r == 0 && !is_ready(x, at, n) && !x->done) {
 		int64_t now = clock_mono();
 
+		if (at + n < atomic_load(&x->need)) {
+			atomic_store(&x->need, (uint32_t)(at + n));
+			continue;	/* looked at again: advance */
+		}
 		if (now >= deadline)
 			r = -EHOSTUNREACH;
 		else if (io_interrupted != NULL &&
 		    io_interrupted(io_interrupted_arg))
 			r = -EINTR;
-		else {
-			if (at + n < x->need)
-				x->need = (uint32_t)(at + n);
-			(void)cond_wait_until(&fl->cond, &fl->lock,
+		else
+			(void)cond_wait_until(&x->cond, &fl->lock,
 			    now + SLICE < deadline ? now + SLICE : deadline);
-		}
 	}
 	if (r == 0 && x->err != 0)
 		r = x->err;
@@ -583,6 +587,9 @@ fill_trim(struct fs *f)
 	for (i = 0; i < fl->most_recent; i++)
 		if (fl->recent[i].x != NULL && fl->recent[i].came < old)
 			recent_drop(fl, &fl->recent[i]);
+	for (; fl->unused > 0; fl->unused--)
+		(void)munmap(fl->spare[--fl->nspare], CACHE_CHUNK);
+	fl->unused = fl->nspare;
 	lock_drop(&fl->lock);
 }
 

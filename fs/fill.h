@@ -58,7 +58,8 @@ bool	fill_ref(struct fs *f, struct handle *h, uint64_t off, size_t n,
 bool	fill_recent(struct fs *f, struct bfile *b, uint64_t off, size_t n,
 	    struct fill_ref *ret);
 void	fill_unref(struct fs *f, struct fill_ref *r);
-/* Now and then: such buffers that nobody came for. */
+/* Now and then: gives back such buffers that nobody came for, and those that
+ * were not needed since the last time. */
 void	fill_trim(struct fs *f);
 
 /* In the gate of a file that h has just opened to be read: all of it is

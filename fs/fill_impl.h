@@ -18,7 +18,7 @@
 #define LANES		16	/* stores, by id; two may share one */
 #define LANE_RUNS	16	/* of a store at once; fs->io does more */
 #define UNKEPT_MAX	16	/* chunks held for want of room */
-#define SPARE_MAX	24
+#define SPARE_MAX	96
 #define RECENT_MAX	64	/* chunks that were kept a moment ago */
 
 struct fetch {
@@ -28,9 +28,11 @@ struct fetch {
 	uint32_t	 incarnation;
 	unsigned	 refs;		/* table or run, and waiters */
 	uint32_t	 len;		/* of the chunk's content */
-	uint32_t	 lo, hi;	/* [lo, hi) of buf is valid */
-	uint32_t	 need;		/* the lowest hi a waiter waits for */
 	uint8_t		*buf;		/* NULL until bytes arrive */
+	uint32_t	 lo;		/* [lo, hi) of it is valid */
+	_Atomic uint32_t hi;		/* 0: nothing yet; see advance */
+	_Atomic uint32_t need;		/* the lowest hi a waiter waits for */
+	struct cond	 cond;		/* it moved on */
 	bool		 done;
 	bool		 seen;		/* a reader had its last byte */
 	int		 err;
@@ -46,7 +48,6 @@ struct lane {
 
 struct fill {
 	struct lock	 lock;
-	struct cond	 cond;		/* some fetch moved on */
 	struct fetch	*heads[TABLE_SIZE];
 	unsigned	 queued;
 	struct fetch	*unkept[UNKEPT_MAX];
@@ -59,6 +60,7 @@ struct fill {
 	_Atomic unsigned nrecent;
 	void		*spare[SPARE_MAX]; /* buffers: new ones cost faults */
 	unsigned	 nspare, most_spare;
+	unsigned	 unused;	/* of them, since the last fill_trim */
 	unsigned	 runs;		/* of a lane at once */
 	struct lane	 lanes[LANES];
 };

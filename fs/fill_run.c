@@ -53,6 +53,15 @@ keep(struct run *r, struct fetch *x, int64_t crc)
 	    crc) == 0;
 }
 
+/* Locked. */
+static void
+wake(struct fetch *x)
+{
+	if (atomic_load(&x->need) != UINT32_MAX)
+		cond_broadcast(&x->cond);
+	atomic_store(&x->need, UINT32_MAX);
+}
+
 /* All of chunk i is in its buffer, and right. */
 static void
 have_chunk(struct run *r, unsigned i, int64_t crc)
@@ -65,21 +74,22 @@ have_chunk(struct run *r, unsigned i, int64_t crc)
 	r->x[i] = NULL;
 	lock_take(&fl->lock);
 	x->lo = 0;
-	x->hi = x->len;
-	if (x->need != UINT32_MAX)
-		cond_broadcast(&fl->cond);
-	x->need = UINT32_MAX;
+	atomic_store(&x->hi, x->len);
+	wake(x);
 	lock_drop(&fl->lock);
 	kept = keep(r, x, crc);
 	r->unkept |= !kept;
 	fill_fetch_end(fl, x, 0, kept, r->prio);
 }
 
+/* Without the lock, for there are thousands of pieces a second: who waits says
+ * for what and then looks at hi, and here it is the other way round. */
 static void
 advance(struct run *r, unsigned i, uint32_t at, uint32_t n)
 {
 	struct fill *fl = r->f->fill;
 	struct fetch *x = r->x[i];
+	uint32_t hi = atomic_load(&x->hi);
 	int64_t crc;
 
 	r->got[i] += n;
@@ -93,16 +103,15 @@ advance(struct run *r, unsigned i, uint32_t at, uint32_t n)
 	}
 	if (r->sums != NULL)
 		return;		/* nobody sees it before it is compared */
+	if (hi == 0)
+		x->lo = hi = at;
+	if (hi != at)
+		return;		/* what is before the begin */
+	atomic_store(&x->hi, at + n);
+	if (at + n < atomic_load(&x->need))
+		return;
 	lock_take(&fl->lock);
-	if (x->hi == 0)
-		x->lo = x->hi = at;
-	if (x->hi == at) {
-		x->hi += n;
-		if (x->hi >= x->need) {
-			x->need = UINT32_MAX;
-			cond_broadcast(&fl->cond);
-		}
-	}
+	wake(x);
 	lock_drop(&fl->lock);
 }
 

@@ -33,7 +33,7 @@
 #define IDLE_THREADS	20		/* kept: one costs more to make */
 #define REQUEST_MAX	(1u << 20)	/* bytes of one read or write */
 #define AGAIN		NSEC_PER_SEC	/* till a notice is repeated */
-#define READ_AHEAD_KIB	4096		/* of the kernel, where we may set it */
+#define READ_AHEAD_KIB	2048		/* of the kernel, where we may set it */
 #define ENABLE		"/sys/module/fuse/parameters/enable_uring"
 
 struct notice {
