@@ -581,16 +581,19 @@ fill_trim(struct fs *f)
 {
 	struct fill *fl = f->fill;
 	int64_t old = clock_mono() - RECENT_AGE;
-	unsigned i;
+	void *given[SPARE_MAX];
+	unsigned i, n = 0;
 
 	lock_take(&fl->lock);
 	for (i = 0; i < fl->most_recent; i++)
 		if (fl->recent[i].x != NULL && fl->recent[i].came < old)
 			recent_drop(fl, &fl->recent[i]);
 	for (; fl->unused > 0; fl->unused--)
-		(void)munmap(fl->spare[--fl->nspare], CACHE_CHUNK);
+		given[n++] = fl->spare[--fl->nspare];
 	fl->unused = fl->nspare;
 	lock_drop(&fl->lock);
+	while (n > 0)			/* takes long: not with the lock */
+		(void)munmap(given[--n], CACHE_CHUNK);
 }
 
 void

@@ -67,8 +67,8 @@ struct fuse_ring {
 	struct ring_entry	*_Atomic *entries;
 };
 
-/* One more, with its thread; false: there are as many as there may be.  later:
- * when requests come already. */
+/* One more, with its thread; false: there are as many as there may be, or it
+ * could not be made.  later: when requests come already. */
 bool	ring_entry_add(struct ring_queue *q, bool later);
 /* Its thread has ended. */
 void	ring_entry_free(struct fuse_ring *r, struct ring_entry *e);

@@ -102,7 +102,7 @@ lint_includes()
 
 # Who may include what: a pattern of headers, then one of files.
 owners='^fuse					^fs/fuse_
-^liburing[.]h$					^fs/fuse_ring
+^liburing[.]h$					^fs/fuse_ring_impl[.]h$
 ^curl/						^backends/http[.]c$
 ^sqlite3[.]h$					^base/sq_(wal[.]c|impl[.]h)$
 ^openssl/		^(base/hash|backends/(sig|token|creds)[a-z0-9_]*)[.]c$
