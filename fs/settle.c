@@ -266,7 +266,9 @@ settle_drop(struct fs *f, struct vnode *v)
 	content_forget(f, b);
 	vnode_set_backing(v, NULL);
 	bfile_put(b);
+	lock_take(&v->lock);
 	v->dirty = false;
+	lock_drop(&v->lock);
 }
 
 /* --- many, by the thread --- */
