@@ -11,7 +11,6 @@
 #include "fs/fuse_ring_impl.h"
 
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
-#define BEYOND		(48u << 20)	/* of memory=, which this is by */
 #define ENTRIES		1024u
 #define ENTRIES_MIN	48u
 #define FILES		8	/* of the descriptors, that part at most */
@@ -114,7 +113,7 @@ ring_works(struct fuse_ring *r)
 static void
 set_limits(struct fuse_ring *r)
 {
-	uint64_t memory = r->fr->fs->opt.memory - BEYOND;
+	uint64_t memory = memory_beyond(r->fr->fs->opt.memory);
 	struct rlimit files;
 
 	r->max = memory_share(memory, ENTRIES, ENTRIES_MIN);

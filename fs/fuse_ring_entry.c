@@ -194,8 +194,8 @@ handle(struct ring_entry *e)
 	fuse_session_process_buf(fr->se, &b);
 	here = NULL;
 	fuse_dev_handled(fr);
-	if (e->touched > 0 && atomic_load(&e->unique) == 0)
-		send_now(e);
+	if (atomic_load(&e->unique) == 0 && e->touched > 0)
+		send_now(e);	/* in this order: another may answer */
 	(void)sem_post(&e->queue->ring->slots);
 }
 
