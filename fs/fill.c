@@ -24,7 +24,8 @@ fill_new(uint64_t memory, struct fill **ret)
 		return -ENOMEM;
 	lock_init(&fl->lock, RANK_FILL, "fill");
 	fl->runs = memory_share(memory, LANE_RUNS, 2);
-	fl->most_spare = memory_share(memory_beyond(memory), SPARE_MAX, 2);
+	memory = memory_beyond(memory);
+	fl->most_spare = memory_share(memory, SPARE_MAX, 2);
 	fl->most_recent = memory_share(memory, RECENT_MAX, 0);
 	*ret = fl;
 	return 0;
