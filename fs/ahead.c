@@ -206,7 +206,8 @@ has_room(struct fs *f)
 }
 
 /* Is there what nobody used for long?  In a full cache there is most often:
- * else it would never be of use again to those who read small files. */
+ * else it would never be of use again to those who read small files.  While one
+ * looks, others look, too: what was so before may be no answer at all. */
 static bool
 may_evict(struct fs *f)
 {
@@ -216,8 +217,6 @@ may_evict(struct fs *f)
 
 	lock_take(&a->lock);
 	look = now >= a->look;
-	if (look)
-		a->look = now + UNUSED_LOOK;
 	unused = a->unused;
 	lock_drop(&a->lock);
 	if (!look)
@@ -225,6 +224,7 @@ may_evict(struct fs *f)
 	unused = cache_has_older(f->cache, clock_real() - UNUSED);
 	lock_take(&a->lock);
 	a->unused = unused;
+	a->look = now + UNUSED_LOOK;
 	lock_drop(&a->lock);
 	return unused;
 }
