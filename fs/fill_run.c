@@ -53,15 +53,6 @@ keep(struct run *r, struct fetch *x, int64_t crc)
 	    crc) == 0;
 }
 
-/* Locked. */
-static void
-wake(struct fetch *x)
-{
-	if (atomic_load(&x->need) != UINT32_MAX)
-		cond_broadcast(&x->cond);
-	atomic_store(&x->need, UINT32_MAX);
-}
-
 /* All of chunk i is in its buffer, and right. */
 static void
 have_chunk(struct run *r, unsigned i, int64_t crc)
@@ -75,7 +66,7 @@ have_chunk(struct run *r, unsigned i, int64_t crc)
 	lock_take(&fl->lock);
 	x->lo = 0;
 	atomic_store(&x->hi, x->len);
-	wake(x);
+	cond_broadcast(&x->cond);
 	lock_drop(&fl->lock);
 	kept = keep(r, x, crc);
 	r->unkept |= !kept;
@@ -111,7 +102,8 @@ advance(struct run *r, unsigned i, uint32_t at, uint32_t n)
 	if (at + n < atomic_load(&x->need))
 		return;
 	lock_take(&fl->lock);
-	wake(x);
+	atomic_store(&x->need, UINT32_MAX);	/* who waits on says so */
+	cond_broadcast(&x->cond);
 	lock_drop(&fl->lock);
 }
 

@@ -11,11 +11,12 @@
 #include "fs/fuse_ring_impl.h"
 
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
-#define ENTRIES		1024u
+#define ENTRIES		1024u	/* by memory_beyond */
 #define ENTRIES_MIN	48u
 #define FILES		8	/* of the descriptors, that part at most */
-#define KEPT		8	/* that part, in payloads */
+#define KEPT		8	/* of memory_beyond, that part in payloads */
 #define READY_MS	5000	/* for the first request to come */
+#define QUEUES_MAX	4096u
 #define NO_QUEUE	UINT16_MAX
 
 void

@@ -1,13 +1,14 @@
 /* An entry of the ring: its commands, its request, and its thread.  See
  * fuse_ring.h. */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "fs/fuse_ring_impl.h"

@@ -11,7 +11,6 @@
 #include "fs/fuse_front.h"
 #include "fs/fuse_ring.h"
 
-#define QUEUES_MAX	4096u
 #define RESERVE		4	/* of a queue, with the kernel */
 #define RING_DEPTH	4		/* a command, and the end */
 #define RING_FLAGS	(IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | \

@@ -16,7 +16,7 @@
 /* `most` at 512 MiB and above, in proportion below, `least` at least. */
 unsigned memory_share(uint64_t memory, unsigned most, unsigned least);
 /* What of it is more than the least that a mount runs with: for what is large
- * and only makes it faster. */
+ * and only makes it faster.  A share of this is 0.9 of all at the default. */
 uint64_t memory_beyond(uint64_t memory);
 /* For the process, before its threads: half of memory= at most for pages of
  * the databases, few arenas for the heap whatever the number of cores. */
